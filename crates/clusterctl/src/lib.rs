@@ -1,1 +1,3 @@
-//! clusterctl.
+//! One declarative tree to running Talos Linux Kubernetes clusters on Proxmox VE.
+
+pub mod engine;
