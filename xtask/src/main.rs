@@ -1,2 +1,64 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask COMMAND`.
+//!
+//! Depends on none of the workspace's libraries; suites are programs of `cluster-tests`.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
+
+mod ci;
+mod codegen;
+mod metrics;
+mod package;
+mod suite;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+
+  ci                      everything that CI runs, in order
+  tidy                    layers, manifests, texts
+  test [ARGS…]            all tests and doc tests
+  e2e                     the example tree in the lab, to the end and back
+  crash [--all]           kill and cut sweeps
+  bench [NAME…] [--json]  measurements against peers and limits
+  codegen [talos] [--check]
+  package                 package every crate and build it alone
+  metrics                 sizes of files and functions";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    match run(&command, &rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {command}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &str, rest: &[String]) -> anyhow::Result<()> {
+    let sh = xshell::Shell::new()?;
+    sh.change_dir(root());
+    match command {
+        "ci" => ci::run(&sh),
+        "tidy" => tidy::run(&root()),
+        "test" => suite::test(&sh, rest),
+        "e2e" => suite::program(&sh, "e2e", suite::Profile::Debug, rest),
+        "crash" => suite::program(&sh, "crash", suite::Profile::Debug, rest),
+        "bench" => suite::bench(&sh, rest),
+        "codegen" => codegen::run(&sh, rest),
+        "package" => package::run(&sh),
+        "metrics" => metrics::run(&root()),
+        _ => anyhow::bail!("no such command\n{USAGE}"),
+    }
+}
+
+/// The folder of the workspace.
+fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(std::path::Path::to_path_buf)
+        .unwrap_or_default()
+}
