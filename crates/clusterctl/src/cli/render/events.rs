@@ -1,0 +1,224 @@
+//! Progress of a run: lines on a terminal with bars for bytes, plain lines elsewhere, or JSON.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+
+use crate::engine::{Event, EventKind, Outcome, StepId, Summary};
+
+/// How often a line tells what still runs when there is no terminal.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// What is shown of a step.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// The stage that it belongs to.
+    pub stage: String,
+    /// What it does.
+    pub title: String,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Live lines on a terminal.
+    Terminal,
+    /// One line an event.
+    Plain,
+    /// One JSON object an event.
+    Json,
+}
+
+struct Running {
+    since: Instant,
+    reason: Option<String>,
+    bar: Option<ProgressBar>,
+}
+
+/// Shows events on standard error until the run ends.
+pub struct Progress {
+    style: Style,
+    labels: BTreeMap<StepId, Label>,
+    running: BTreeMap<StepId, Running>,
+    stages: BTreeMap<String, (usize, usize)>,
+    bars: MultiProgress,
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Progress").field("style", &self.style).finish_non_exhaustive()
+    }
+}
+
+impl Progress {
+    /// Shows the steps that have these labels.
+    pub fn new(style: Style, labels: BTreeMap<StepId, Label>) -> Self {
+        let target = match style {
+            Style::Terminal => ProgressDrawTarget::stderr(),
+            Style::Plain | Style::Json => ProgressDrawTarget::hidden(),
+        };
+        let mut stages: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        for label in labels.values() {
+            stages.entry(label.stage.clone()).or_default().1 += 1;
+        }
+        Self {
+            style,
+            labels,
+            running: BTreeMap::new(),
+            stages,
+            bars: MultiProgress::with_draw_target(target),
+        }
+    }
+
+    /// Shows events until the stream ends.
+    pub async fn follow(mut self, mut events: UnboundedReceiver<Event>) {
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.show(&event),
+                    None => break,
+                },
+                _ = heartbeat.tick(), if self.style == Style::Plain => self.still_running(),
+            }
+        }
+    }
+
+    fn line(&self, text: &str) {
+        if self.style == Style::Terminal {
+            // Above the live lines; a closed terminal is no reason to stop.
+            drop(self.bars.println(text));
+        } else {
+            drop(writeln!(std::io::stderr().lock(), "{text}"));
+        }
+    }
+
+    fn title(&self, step: &StepId) -> String {
+        self.labels.get(step).map_or_else(|| step.to_string(), |label| label.title.clone())
+    }
+
+    fn show(&mut self, event: &Event) {
+        if self.style == Style::Json {
+            if let Ok(text) = serde_json::to_string(event) {
+                self.line(&text);
+            }
+            return;
+        }
+        match (&event.step, &event.kind) {
+            (Some(step), EventKind::Started) => self.started(step),
+            (Some(step), EventKind::Waiting { reason }) => self.waiting(step, reason),
+            (Some(step), EventKind::Progress { done, total }) => self.moved(step, *done, *total),
+            (Some(step), EventKind::Finished { outcome, took_ms }) => {
+                self.finished(step, outcome, *took_ms);
+            }
+            (None, EventKind::Stopping) => {
+                self.line(
+                    "stopping: running steps finish, nothing new starts (again to stop at once)",
+                );
+            }
+            (None, EventKind::RunFinished { summary }) => self.summary(summary),
+            _ => {}
+        }
+    }
+
+    fn started(&mut self, step: &StepId) {
+        let title = self.title(step);
+        let bar = (self.style == Style::Terminal).then(|| {
+            let bar = self.bars.add(ProgressBar::new_spinner());
+            bar.set_message(title.clone());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        if self.style == Style::Plain {
+            self.line(&format!("start    {title}"));
+        }
+        self.running.insert(step.clone(), Running { since: Instant::now(), reason: None, bar });
+    }
+
+    fn waiting(&mut self, step: &StepId, reason: &str) {
+        let title = self.title(step);
+        let Some(running) = self.running.get_mut(step) else { return };
+        let changed = running.reason.as_deref() != Some(reason);
+        running.reason = Some(reason.to_owned());
+        match &running.bar {
+            Some(bar) => bar.set_message(format!("{title}: {reason}")),
+            None if changed => self.line(&format!("wait     {title}: {reason}")),
+            None => {}
+        }
+    }
+
+    fn moved(&mut self, step: &StepId, done: u64, total: Option<u64>) {
+        let Some(bar) = self.running.get(step).and_then(|running| running.bar.as_ref()) else {
+            return;
+        };
+        if let Some(total) = total {
+            if bar.length() != Some(total) {
+                let template = "{spinner} {msg} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec}";
+                if let Ok(style) = ProgressStyle::with_template(template) {
+                    bar.set_style(style.progress_chars("=> "));
+                }
+                bar.set_length(total);
+            }
+            bar.set_position(done);
+        }
+    }
+
+    fn finished(&mut self, step: &StepId, outcome: &Outcome, took_ms: u64) {
+        let title = self.title(step);
+        if let Some(Running { bar: Some(bar), .. }) = self.running.remove(step) {
+            bar.finish_and_clear();
+            self.bars.remove(&bar);
+        }
+        let took = seconds(took_ms);
+        match outcome {
+            Outcome::Changed => self.line(&format!("done     {title} ({took})")),
+            Outcome::Unchanged { reason } => self.line(&format!("same     {title}: {reason}")),
+            Outcome::Failed { message, help } => {
+                self.line(&format!("FAILED   {title} ({took}): {message}"));
+                if let Some(help) = help {
+                    self.line(&format!("         {help}"));
+                }
+            }
+            Outcome::Skipped { reason } => self.line(&format!("skipped  {title}: {reason}")),
+        }
+        let Some(label) = self.labels.get(step) else { return };
+        let Some((ended, all)) = self.stages.get_mut(&label.stage) else { return };
+        *ended += 1;
+        if ended == all {
+            let text = format!("stage    {} ended, {all} step(s)", label.stage);
+            self.line(&text);
+        }
+    }
+
+    fn still_running(&self) {
+        for (step, running) in &self.running {
+            let title = self.title(step);
+            let elapsed = running.since.elapsed().as_secs();
+            let reason = running.reason.as_deref().unwrap_or("running");
+            self.line(&format!("still    {title} ({elapsed} s): {reason}"));
+        }
+    }
+
+    fn summary(&self, summary: &Summary) {
+        self.line(&format!(
+            "{} changed, {} unchanged, {} failed, {} skipped in {}",
+            summary.changed(),
+            summary.unchanged(),
+            summary.failed(),
+            summary.skipped(),
+            seconds(summary.elapsed_ms),
+        ));
+    }
+}
+
+/// A time for people: `0.4 s`, `75 s`.
+pub fn seconds(millis: u64) -> String {
+    match millis {
+        0..10_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        _ => format!("{} s", millis / 1000),
+    }
+}

@@ -1,0 +1,6 @@
+//! Words for people: plans, progress, tables, failures.
+
+pub mod events;
+pub mod failure;
+pub mod plan;
+pub mod table;

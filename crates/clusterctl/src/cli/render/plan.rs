@@ -1,0 +1,162 @@
+//! A plan for people: a tree of changes, counts, and what is at stake.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::engine::{Action, Impact, Plan, Step};
+
+/// The sign that stands before a step.
+fn sign(impact: Impact) -> char {
+    match impact {
+        Impact::None => '+',
+        Impact::Live | Impact::RestartService | Impact::Reboot => '~',
+        Impact::Replace => '!',
+        Impact::Destroy => '-',
+    }
+}
+
+/// What a plan is about besides its steps.
+#[derive(Debug, Clone, Default)]
+pub struct Stakes {
+    /// Clusters whose machines or configuration change.
+    pub clusters: Vec<String>,
+    /// Requests that carrying it out will make, about.
+    pub calls: u64,
+}
+
+/// The plan as text.
+pub fn text<A: Action>(plan: &Plan<A>, stakes: &Stakes) -> String {
+    let mut out = String::new();
+    if plan.is_empty() {
+        out.push_str("No changes. The site is as the tree says.\n");
+        notes(&mut out, &plan.notes, "");
+        return out;
+    }
+    for (stage, steps) in by_stage(plan) {
+        let _ = writeln!(out, "{stage}");
+        for step in steps {
+            let impact = match step.impact {
+                Impact::None => String::new(),
+                other => format!("  [{other}]"),
+            };
+            let _ = writeln!(out, "  {} {}{impact}", sign(step.impact), step.title);
+            for reason in &step.reasons {
+                for line in reason.lines() {
+                    let _ = writeln!(out, "      {line}");
+                }
+            }
+        }
+        out.push('\n');
+    }
+    notes(&mut out, &plan.notes, "\n");
+    out.push_str(&counts(plan, stakes));
+    out
+}
+
+fn notes(out: &mut String, notes: &[String], after: &str) {
+    for note in notes {
+        let _ = writeln!(out, "note: {note}");
+    }
+    if !notes.is_empty() {
+        out.push_str(after);
+    }
+}
+
+fn by_stage<A: Action>(plan: &Plan<A>) -> Vec<(String, Vec<&Step<A>>)> {
+    let sequence = plan.order().map(|order| order.sequence).unwrap_or_default();
+    let mut steps: BTreeMap<&str, Vec<&Step<A>>> = BTreeMap::new();
+    for step in sequence.iter().filter_map(|id| plan.steps.get(id)) {
+        steps.entry(step.stage.as_str()).or_default().push(step);
+    }
+    plan.stages()
+        .into_iter()
+        .filter_map(|(stage, _)| {
+            let steps = steps.remove(stage.as_str())?;
+            Some((stage, steps))
+        })
+        .collect()
+}
+
+fn counts<A: Action>(plan: &Plan<A>, stakes: &Stakes) -> String {
+    let count =
+        |wanted: fn(Impact) -> bool| plan.steps.values().filter(|step| wanted(step.impact)).count();
+    let mut out = format!(
+        "Plan: {} to add, {} to change, {} to replace, {} to destroy.\n",
+        count(|impact| impact == Impact::None),
+        count(|impact| {
+            matches!(impact, Impact::Live | Impact::RestartService | Impact::Reboot)
+        }),
+        count(|impact| impact == Impact::Replace),
+        count(|impact| impact == Impact::Destroy),
+    );
+    let reached = match stakes.clusters.as_slice() {
+        [] => "no cluster".to_owned(),
+        clusters => clusters.join(", "),
+    };
+    let _ = writeln!(
+        out,
+        "Blast radius: {reached}; worst impact {}; about {} requests.",
+        plan.worst_impact(),
+        stakes.calls
+    );
+    out
+}
+
+/// The plan as a document in Markdown.
+pub fn markdown<A: Action>(plan: &Plan<A>, stakes: &Stakes) -> String {
+    if plan.is_empty() {
+        return "No changes.\n".to_owned();
+    }
+    let mut out = String::from("# Plan\n\n");
+    for (stage, steps) in by_stage(plan) {
+        let _ = writeln!(out, "## {stage}\n\n| | step | impact | why |\n|---|---|---|---|");
+        for step in steps {
+            let why = step.reasons.join("; ").replace('\n', " ").replace('|', "\\|");
+            let title = step.title.replace('|', "\\|");
+            let _ = writeln!(out, "| {} | {title} | {} | {why} |", sign(step.impact), step.impact);
+        }
+        out.push('\n');
+    }
+    out.push_str(&counts(plan, stakes));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Base, StepId};
+
+    #[test]
+    fn a_plan_reads_as_a_tree_with_counts() {
+        let step = |id: &str, stage: &str, impact, reason: &str| Step {
+            id: StepId::new(id),
+            stage: stage.into(),
+            title: format!("create {id}"),
+            action: (),
+            impact,
+            reasons: vec![reason.into()],
+            after: [].into(),
+            tokens: [].into(),
+            estimate_ms: 1,
+            budget_ms: 1,
+        };
+        let base = Base { tree: String::new(), observation: String::new() };
+        let plan = Plan::new(
+            base,
+            vec![],
+            vec![
+                step("a", "one", Impact::None, "it is not there"),
+                step("b", "two", Impact::Reboot, "cores 4 -> 6"),
+            ],
+        )
+        .unwrap();
+        let stakes = Stakes { clusters: vec!["sol".into()], calls: 7 };
+        assert_eq!(
+            text(&plan, &stakes),
+            "one\n  + create a\n      it is not there\n\ntwo\n  ~ create b  [reboot]\n      cores 4 -> 6\n\n\
+             Plan: 1 to add, 1 to change, 0 to replace, 0 to destroy.\n\
+             Blast radius: sol; worst impact reboot; about 7 requests.\n"
+        );
+        assert!(markdown(&plan, &stakes).contains("| ~ | create b | reboot | cores 4 -> 6 |"));
+    }
+}

@@ -1,0 +1,3 @@
+//! From desired to done: steps between the domains.
+
+pub mod config;

@@ -1,0 +1,201 @@
+//! `clusterctl.lock`: digests, pins and the ledger. It speeds things up and proves what we made;
+//! it may be lost without harm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::file::{self, FileError, Mode};
+
+/// Format of the lock file.
+pub const LOCK_FORMAT: u32 = 1;
+
+/// What is known of an image, which Proxmox cannot tell: it gives no hash of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImagePin {
+    /// The schematic that the image was made from.
+    pub schematic: String,
+    /// The Talos version in it.
+    pub talos_version: String,
+    /// SHA-256 of the file, in hex.
+    pub sha256: String,
+    /// Length of the file in bytes.
+    pub size: u64,
+}
+
+/// What a running cluster was made with; moved by upgrades alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterPin {
+    /// The cluster's id.
+    pub cluster_id: u16,
+    /// The Talos version that its configuration was generated for.
+    pub talos_version: String,
+    /// The Kubernetes version of its configuration.
+    pub kubernetes_version: String,
+}
+
+/// Kinds of things that cannot carry a mark of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ThingKind {
+    /// An SDN zone.
+    SdnZone,
+    /// An SDN controller.
+    SdnController,
+    /// An SDN subnet.
+    SdnSubnet,
+    /// A file in a storage of a node.
+    StorageFile,
+}
+
+/// A thing that we created and that cannot say so itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerEntry {
+    /// What it is.
+    pub kind: ThingKind,
+    /// Its id, such as `evpn` or `pve01/local:iso/talos.iso`.
+    pub id: String,
+}
+
+/// The lock file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockFile {
+    /// [`LOCK_FORMAT`].
+    pub format: u32,
+    /// Images by file name or reference.
+    #[serde(default)]
+    pub images: BTreeMap<String, ImagePin>,
+    /// Digests of references that were given by tag.
+    #[serde(default)]
+    pub references: BTreeMap<String, String>,
+    /// Clusters by name.
+    #[serde(default)]
+    pub clusters: BTreeMap<String, ClusterPin>,
+    /// Things that we created.
+    #[serde(default)]
+    pub ledger: BTreeSet<LedgerEntry>,
+}
+
+impl Default for LockFile {
+    fn default() -> Self {
+        Self {
+            format: LOCK_FORMAT,
+            images: BTreeMap::new(),
+            references: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            ledger: BTreeSet::new(),
+        }
+    }
+}
+
+/// Why the lock file cannot be used.
+#[derive(Debug)]
+pub enum LockFileError {
+    /// It cannot be read or written.
+    File(FileError),
+    /// It is not a lock file.
+    Text {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// It was written by a newer program.
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        format: u64,
+    },
+}
+
+impl fmt::Display for LockFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Text { path, .. } => write!(
+                f,
+                "{} is not a lock file; it may be removed without harm (images are verified again)",
+                path.display()
+            ),
+            Self::Newer { path, format } => write!(
+                f,
+                "{} has format {format}, this program knows {LOCK_FORMAT}: use a newer clusterctl",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LockFileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(error) => error.source(),
+            Self::Text { source, .. } => Some(source),
+            Self::Newer { .. } => None,
+        }
+    }
+}
+
+impl LockFile {
+    /// Reads the lock file; an empty one when there is none.
+    ///
+    /// # Errors
+    /// It cannot be read, is no lock file, or is of a newer format.
+    pub fn read(path: &Path) -> Result<Self, LockFileError> {
+        let Some(text) = file::read_text_if_present(path).map_err(LockFileError::File)? else {
+            return Ok(Self::default());
+        };
+        let bad = |source| LockFileError::Text { path: path.to_path_buf(), source };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(bad)?;
+        match value.get("format").and_then(serde_json::Value::as_u64) {
+            Some(format) if format > u64::from(LOCK_FORMAT) => {
+                return Err(LockFileError::Newer { path: path.to_path_buf(), format });
+            }
+            _ => {}
+        }
+        serde_json::from_value(value).map_err(bad)
+    }
+
+    /// Writes the lock file, if it differs from what is there.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), LockFileError> {
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|source| LockFileError::Text { path: path.to_path_buf(), source })?;
+        text.push('\n');
+        let there = file::read_text_if_present(path).map_err(LockFileError::File)?;
+        if there.as_deref() == Some(text.as_str()) {
+            return Ok(());
+        }
+        file::write(path, text.as_bytes(), Mode::Shared).map_err(LockFileError::File)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back_and_a_newer_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("clusterctl.lock");
+        assert_eq!(LockFile::read(&path).unwrap(), LockFile::default());
+        let mut lock = LockFile::default();
+        lock.references.insert("a:1".into(), "sha256:00".into());
+        lock.ledger.insert(LedgerEntry { kind: ThingKind::SdnZone, id: "evpn".into() });
+        lock.write(&path).unwrap();
+        assert_eq!(LockFile::read(&path).unwrap(), lock);
+        fs_err::write(&path, r#"{"format": 2, "new": 1}"#).unwrap();
+        assert!(matches!(LockFile::read(&path), Err(LockFileError::Newer { format: 2, .. })));
+        fs_err::write(&path, r#"{"format": 1, "imagse": {}}"#).unwrap();
+        assert!(matches!(LockFile::read(&path), Err(LockFileError::Text { .. })));
+    }
+}

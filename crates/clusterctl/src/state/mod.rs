@@ -1,0 +1,11 @@
+//! What clusterctl keeps on the disk, and where.
+
+mod file;
+mod layout;
+mod lockfile;
+
+pub use file::{FileError, Mode, read_if_present, read_text_if_present, remove_if_present, write};
+pub use layout::Layout;
+pub use lockfile::{
+    ClusterPin, ImagePin, LOCK_FORMAT, LedgerEntry, LockFile, LockFileError, ThingKind,
+};
