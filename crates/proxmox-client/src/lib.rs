@@ -1,1 +1,4 @@
 //! proxmox-client.
+
+#[cfg(feature = "sim")]
+pub mod sim;

@@ -1,0 +1,388 @@
+//! Volumes of a storage: list, allocate, upload, download, delete.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::Row;
+use crate::sim::fail::Fail;
+use crate::sim::reply::Call;
+use crate::sim::server::Inner;
+use crate::sim::state::{State, Volume};
+use crate::sim::task::{Step, once};
+use crate::sim::upload::{self, Fetch, Stored};
+use crate::sim::{digest, drive};
+
+pub(super) const ROUTES: &[Row] = &[
+    ("GET", "/nodes/{node}/storage/{storage}/content", list),
+    ("POST", "/nodes/{node}/storage/{storage}/content", allocate),
+    ("GET", "/nodes/{node}/storage/{storage}/content/{volume}", read),
+    ("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}", delete),
+    ("POST", "/nodes/{node}/storage/{storage}/download-url", download),
+];
+
+/// Whether a node can use a storage.
+///
+/// # Errors
+/// When it does not exist, is disabled or not for this node.
+pub(crate) fn usable(state: &State, storage: &str, node: &str) -> Result<(), Fail> {
+    let Some(keys) = state.storages.get(storage) else {
+        return Err(Fail::die(format!("storage '{storage}' does not exist")));
+    };
+    if keys.get("disable").is_some_and(|flag| flag == "1") {
+        return Err(Fail::die(format!("storage '{storage}' is disabled")));
+    }
+    if keys.get("nodes").is_some_and(|nodes| !nodes.split(',').any(|one| one == node)) {
+        return Err(Fail::die(format!("storage '{storage}' is not available on node '{node}'")));
+    }
+    Ok(())
+}
+
+/// Whether a storage takes files of a kind.
+///
+/// # Errors
+/// When it keeps no files or the kind is not enabled.
+pub(crate) fn accepts(state: &State, storage: &str, kind: &str) -> Result<(), Fail> {
+    let keys = state.storages.get(storage);
+    let plugin = keys.and_then(|keys| keys.get("type")).cloned().unwrap_or_default();
+    if !state.is_file_storage(storage) {
+        return Err(Fail::die(format!("can't upload to storage type '{plugin}'")));
+    }
+    if !content_of(state, storage).split(',').any(|one| one == kind) {
+        return Err(Fail::die(format!("storage '{storage}' does not support '{kind}' content")));
+    }
+    Ok(())
+}
+
+pub(super) fn content_of(state: &State, storage: &str) -> String {
+    state.storages.get(storage).and_then(|keys| keys.get("content")).cloned().unwrap_or_default()
+}
+
+/// The last part of a file name, with odd characters replaced.
+pub(crate) fn file_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    last.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).collect()
+}
+
+/// Checks the extension of a file.
+///
+/// # Errors
+/// 400 on `filename`.
+pub(crate) fn check_name(kind: &str, name: &str) -> Result<(), Fail> {
+    let lower = name.to_ascii_lowercase();
+    let ends = |list: &[&str]| list.iter().any(|end| lower.ends_with(end) && lower.len() > end.len());
+    let (good, text) = match kind {
+        "iso" => (ends(&[".iso", ".img"]), "wrong file extension"),
+        "vztmpl" => (ends(&[".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2", ".tar"]), "wrong file extension"),
+        _ => (ends(&[".ova", ".ovf", ".qcow2", ".raw", ".vmdk"]), "invalid filename or wrong extension"),
+    };
+    if good { Ok(()) } else { Err(Fail::param("filename", text)) }
+}
+
+/// Looks into an image that is to be imported; answers its virtual size.
+///
+/// # Errors
+/// The text of the task.
+pub(crate) fn inspect(kind: &str, name: &str, stored: &Stored) -> Result<Option<u64>, String> {
+    if kind != "import" {
+        return Ok(None);
+    }
+    let path = format!("/var/tmp/pveupload-{}", stored.file);
+    if name.ends_with(".qcow2") {
+        if !stored.head.starts_with(b"QFI\xfb") {
+            return Err(format!("qemu-img: Could not open '{path}': Image is not in qcow2 format"));
+        }
+        let size = stored.head.get(24..32).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+        return Ok(Some(size));
+    }
+    if name.ends_with(".ova") && stored.head.iter().all(|byte| *byte != 0) {
+        return Err(format!("command 'tar -t -f {path}' failed: exit code 2"));
+    }
+    if name.ends_with(".vmdk") && !stored.head.starts_with(b"KDMV") {
+        return Err(format!("qemu-img: Could not open '{path}': Image is not in vmdk format"));
+    }
+    Ok(Some(stored.size))
+}
+
+/// The volume of a stored file with its name.
+pub(crate) fn file_volume(kind: &str, name: &str, stored: &Stored, virtual_size: Option<u64>, now: u64) -> (String, Volume) {
+    let extension = name.rsplit('.').next().unwrap_or_default();
+    let format = match kind {
+        "iso" => "iso",
+        "vztmpl" if name.ends_with(".gz") => "tgz",
+        "vztmpl" => "txz",
+        _ => extension,
+    };
+    let volume = Volume {
+        content: kind.to_owned(),
+        format: format.to_owned(),
+        size: stored.size,
+        ctime: now,
+        sha256: stored.sha256.clone(),
+        file: Some(stored.file.clone()),
+        virtual_size,
+        content_id: format!("sha256:{}", stored.sha256),
+        ..Volume::default()
+    };
+    (format!("{kind}/{name}"), volume)
+}
+
+/// Adds (or replaces) a volume.
+///
+/// # Errors
+/// When the storage is full.
+pub(crate) fn store(state: &mut State, inner: &Inner, node: &str, storage: &str, row: (String, Volume)) -> Result<(), String> {
+    let place = state.place(storage, node);
+    let (used, total) = (used(state, &place), total(inner, storage));
+    if used + row.1.size > total {
+        return Err(format!("write failed: No space left on device ({storage})"));
+    }
+    if let Some(old) = state.volumes.entry(place).or_default().insert(row.0, row.1) {
+        upload::forget(inner, &old);
+    }
+    Ok(())
+}
+
+pub(super) fn used(state: &State, place: &str) -> u64 {
+    state.volumes.get(place).map(|rows| rows.values().map(|volume| volume.size).sum()).unwrap_or(0)
+}
+
+pub(super) fn total(inner: &Inner, storage: &str) -> u64 {
+    let known = inner.config.storages.iter().find(|known| known.id == storage);
+    known.map_or(1 << 40, |known| known.total)
+}
+
+/// Where a file of a directory storage lies.
+pub(crate) fn path_of(state: &State, storage: &str, name: &str) -> String {
+    let base = state.storages.get(storage).and_then(|keys| keys.get("path")).cloned().unwrap_or_default();
+    let (kind, rest) = name.split_once('/').unwrap_or(("", name));
+    match kind {
+        "iso" => format!("{base}/template/iso/{rest}"),
+        "vztmpl" => format!("{base}/template/cache/{rest}"),
+        "import" | "snippets" => format!("{base}/{name}"),
+        "backup" => format!("{base}/dump/{rest}"),
+        "" => format!("/dev/{storage}/{name}"),
+        _ => format!("{base}/images/{name}"),
+    }
+}
+
+/// Checks the form of a volume's name and answers its kind of content.
+///
+/// # Errors
+/// When the storage cannot have such a name.
+pub(crate) fn parse_name(state: &State, storage: &str, name: &str) -> Result<String, Fail> {
+    let plugin = state.storages.get(storage).and_then(|keys| keys.get("type")).cloned().unwrap_or_default();
+    if !state.is_file_storage(storage) {
+        let good = !name.contains('/') && (name.starts_with("vm-") || name.starts_with("base-"));
+        return if good { Ok("images".to_owned()) } else { Err(Fail::die(format!("unable to parse {plugin} volume name '{name}'"))) };
+    }
+    let bad = || Err(Fail::die(format!("unable to parse directory volume name '{name}'")));
+    let Some((kind, rest)) = name.split_once('/') else { return bad() };
+    let plain = !rest.is_empty() && !rest.contains('/') && rest != "..";
+    match kind {
+        "iso" | "vztmpl" | "snippets" | "import" | "backup" if plain => Ok(kind.to_owned()),
+        _ if kind.parse::<u32>().is_ok() && plain && rest.contains('.') => Ok("images".to_owned()),
+        _ if kind.parse::<u32>().is_ok() && rest.split('/').count() == 3 => Ok("images".to_owned()),
+        _ => bad(),
+    }
+}
+
+fn row(storage: &str, name: &str, volume: &Volume) -> Value {
+    let mut map = Map::new();
+    map.insert("volid".to_owned(), json!(format!("{storage}:{name}")));
+    map.insert("content".to_owned(), json!(volume.content));
+    map.insert("format".to_owned(), json!(volume.format));
+    map.insert("size".to_owned(), json!(volume.size));
+    map.insert("ctime".to_owned(), json!(volume.ctime));
+    if let Some(vmid) = volume.vmid {
+        map.insert("vmid".to_owned(), json!(vmid));
+        map.insert("used".to_owned(), json!(volume.size));
+        map.insert("parent".to_owned(), Value::Null);
+    }
+    if let Some(notes) = &volume.notes {
+        map.insert("notes".to_owned(), json!(notes));
+    }
+    Value::Object(map)
+}
+
+fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let storage = call.text("storage");
+    usable(call.state, &storage, &call.node)?;
+    let (kind, vmid) = (call.get("content"), call.number("vmid"));
+    let place = call.state.place(&storage, &call.node);
+    let keep = |volume: &&Volume| {
+        kind.is_none_or(|kind| volume.content == kind) && vmid.is_none_or(|vmid| volume.vmid.map(u64::from) == Some(vmid))
+    };
+    let rows = call.state.volumes.get(&place).into_iter().flatten().filter(|(_, volume)| keep(volume));
+    Ok(rows.map(|(name, volume)| row(&storage, name, volume)).collect())
+}
+
+/// Splits the volume of a path, with or without its storage.
+fn volume_name(call: &Call<'_>) -> (String, String) {
+    let (storage, volume) = (call.text("storage"), call.text("volume"));
+    match volume.split_once(':') {
+        Some((own, name)) => (own.to_owned(), name.to_owned()),
+        None => (storage, volume),
+    }
+}
+
+fn read(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let (storage, name) = volume_name(call);
+    usable(call.state, &storage, &call.node)?;
+    parse_name(call.state, &storage, &name)?;
+    call.require_any(&format!("/storage/{storage}"), &["Datastore.Audit", "Datastore.AllocateSpace"])?;
+    let volid = format!("{storage}:{name}");
+    let Some(volume) = call.state.volume(&volid, &call.node) else {
+        return Err(Fail::die(format!("volume_size_info on '{volid}' failed - no format")));
+    };
+    let format = if matches!(volume.content.as_str(), "iso" | "vztmpl") { "raw" } else { &volume.format };
+    let size = volume.virtual_size.unwrap_or(volume.size);
+    let path = path_of(call.state, &storage, &name);
+    Ok(json!({"path": path, "format": format, "size": size, "used": volume.size}))
+}
+
+fn delete(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let (storage, name) = volume_name(call);
+    usable(call.state, &storage, &call.node)?;
+    parse_name(call.state, &storage, &name)?;
+    call.require(&format!("/storage/{storage}"), "Datastore.Allocate")?;
+    let (volid, node) = (format!("{storage}:{name}"), call.node.clone());
+    if call.get("delay").is_some() {
+        if let Some(volume) = call.state.volume_remove(&volid, &node) {
+            upload::forget(call.inner, &volume);
+        }
+        return Ok(Value::Null);
+    }
+    Ok(call.start("imgdel", &storage, None, once(move |state, inner, number| {
+        if let Some(volume) = state.volume_remove(&volid, &node) {
+            upload::forget(inner, &volume);
+            state.task_log(number, format!("Removed volume '{volid}'"));
+        }
+        Ok(())
+    })))
+}
+
+fn allocate(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let (storage, mut name) = (call.text("storage"), call.text("filename"));
+    usable(call.state, &storage, &call.node)?;
+    let vmid = call.vmid();
+    let size = call.get("size").and_then(|text| drive::parse_size(text).map(|bytes| if text.ends_with(|c: char| c.is_ascii_digit()) { bytes << 10 } else { bytes })).unwrap_or(0);
+    let format = call.get("format").map(str::to_owned).or_else(|| name.rsplit_once('.').map(|(_, end)| end.to_owned())).unwrap_or_else(|| "raw".to_owned());
+    if call.state.is_file_storage(&storage) {
+        if !name.contains('.') {
+            name = format!("{name}.{format}");
+        }
+        name = format!("{vmid}/{name}");
+    }
+    let volid = format!("{storage}:{name}");
+    if call.state.volume(&volid, &call.node).is_some() {
+        let path = path_of(call.state, &storage, &name);
+        return Err(Fail::die(format!("disk image '{path}' already exists")));
+    }
+    let id = call.state.next();
+    let volume = image(vmid, &format, size, call.now(), id);
+    let node = call.node.clone();
+    store(call.state, call.inner, &node, &storage, (name, volume)).map_err(Fail::die)?;
+    Ok(json!(volid))
+}
+
+/// A new disk of a machine.
+pub(crate) fn image(vmid: u32, format: &str, size: u64, now: u64, id: u64) -> Volume {
+    Volume {
+        content: "images".to_owned(),
+        format: format.to_owned(),
+        size,
+        ctime: now,
+        vmid: Some(vmid),
+        content_id: digest::sha1(format!("{vmid}/{id}/{now}").as_bytes()),
+        ..Volume::default()
+    }
+}
+
+fn download(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let (storage, kind) = (call.text("storage"), call.text("content"));
+    usable(call.state, &storage, &call.node)?;
+    accepts(call.state, &storage, &kind)?;
+    let name = file_name(&call.text("filename"));
+    check_name(&kind, &name)?;
+    let (url, node) = (call.text("url"), call.node.clone());
+    let (algorithm, wanted) = (call.get("checksum-algorithm").map(str::to_owned), call.get("checksum").map(str::to_lowercase));
+    let compression = call.get("compression").map(str::to_owned);
+    let volid = format!("{storage}:{kind}/{name}");
+    let task_id = name.clone();
+    let path = path_of(call.state, &storage, &format!("{kind}/{name}"));
+    let mut fetch: Option<Fetch> = None;
+    Ok(call.start("download", &task_id, None, Box::new(move |state, inner, number| {
+        if let Some(running) = &fetch {
+            let Some(result) = running.take() else { return Fetch::wait() };
+            let done = result.and_then(|stored| {
+                let keep = Download { inner, node: &node, storage: &storage, kind: &kind, name: &name, path: &path };
+                keep.finish(state, &stored, wanted.as_deref(), compression.as_deref(), number)
+            });
+            return Step::Done(done);
+        }
+        if compression.is_some() && kind == "import" {
+            return Step::Done(Err("decompression not supported for import".to_owned()));
+        }
+        if let Some(old) = state.volume(&volid, &node) {
+            return Step::Done(existing(inner, old, algorithm.as_deref(), wanted.as_deref(), &path));
+        }
+        if compression.as_deref().is_some_and(|name| !matches!(name, "gz" | "lzo" | "zst" | "bz2")) {
+            return Step::Done(Err("no decompression method found".to_owned()));
+        }
+        state.task_log(number, format!("downloading {url} to {path}"));
+        fetch = Some(Fetch::start(inner, url.clone(), algorithm.clone()));
+        Fetch::wait()
+    })))
+}
+
+fn existing(inner: &Inner, old: &Volume, algorithm: Option<&str>, wanted: Option<&str>, path: &str) -> Result<(), String> {
+    let Some(wanted) = wanted else { return Err(format!("refusing to override existing file '{path}'")) };
+    let bytes = old.file.as_ref().and_then(|file| std::fs::read(inner.files.join(file)).ok()).unwrap_or_default();
+    let got = algorithm.and_then(digest::Hasher::new).map(|mut hasher| {
+        hasher.update(&bytes);
+        hasher.finish()
+    });
+    match got {
+        Some(got) if got == wanted => Ok(()),
+        got => Err(format!("checksum mismatch: got '{}' != expect '{wanted}', aborting", got.unwrap_or_default())),
+    }
+}
+
+struct Download<'a> {
+    inner: &'a Arc<Inner>,
+    node: &'a str,
+    storage: &'a str,
+    kind: &'a str,
+    name: &'a str,
+    path: &'a str,
+}
+
+impl Download<'_> {
+    fn finish(&self, state: &mut State, stored: &Stored, wanted: Option<&str>, compression: Option<&str>, number: u64) -> Result<(), String> {
+        let drop_file = |text: String| {
+            drop(std::fs::remove_file(self.inner.files.join(&stored.file)));
+            text
+        };
+        if let (Some(want), Some(got)) = (wanted, stored.checksum.as_deref())
+            && want != got
+        {
+            return Err(drop_file(format!("checksum mismatch: got '{got}' != expect '{want}'")));
+        }
+        if let Some(method) = compression {
+            let program = match method {
+                "zst" => "zstd -q -d -c",
+                "gz" => "zcat",
+                "bz2" => "bzcat",
+                _ => "lzop -d -c",
+            };
+            let gzip = method == "gz" && stored.head.starts_with(&[0x1f, 0x8b]);
+            if !gzip {
+                return Err(drop_file(format!("command '{program} {}.tmp_dwnl.{number}' failed: exit code 1", self.path)));
+            }
+        }
+        let size = inspect(self.kind, self.name, stored).map_err(drop_file)?;
+        let row = file_volume(self.kind, self.name, stored, size, self.inner.clock.now());
+        store(state, self.inner, self.node, self.storage, row)
+    }
+}

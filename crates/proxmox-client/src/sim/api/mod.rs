@@ -1,0 +1,56 @@
+//! Handlers, one module for each part of the API.
+
+mod access;
+mod cluster;
+mod config;
+pub(crate) mod content;
+mod create;
+mod disk;
+mod indexes;
+mod mapping;
+mod node;
+mod pool;
+mod power;
+mod qemu;
+mod sdn;
+mod sdnview;
+mod storage;
+mod tasks;
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use super::fail::Fail;
+use super::reply::Call;
+
+/// A handler of an endpoint.
+pub(crate) type Handler = fn(&mut Call<'_>) -> Result<Value, Fail>;
+
+/// Handlers by method and path.
+pub(crate) type Routes = HashMap<(&'static str, &'static str), Handler>;
+
+/// A row of a module's table.
+pub(crate) type Row = (&'static str, &'static str, Handler);
+
+/// All handlers.
+pub(crate) fn routes() -> Routes {
+    let tables: [&[Row]; 15] = [
+        access::ROUTES,
+        cluster::ROUTES,
+        config::ROUTES,
+        content::ROUTES,
+        create::ROUTES,
+        disk::ROUTES,
+        indexes::ROUTES,
+        mapping::ROUTES,
+        node::ROUTES,
+        pool::ROUTES,
+        power::ROUTES,
+        qemu::ROUTES,
+        sdn::ROUTES,
+        storage::ROUTES,
+        tasks::ROUTES,
+    ];
+    tables.into_iter().flatten().map(|(method, path, handler)| ((*method, *path), *handler)).collect()
+}

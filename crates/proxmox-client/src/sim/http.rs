@@ -1,0 +1,457 @@
+//! From an HTTP request to a call and from its outcome to an answer.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use serde_json::{Map, Value, json};
+
+use super::auth::percent_encoding_lite::decode;
+use super::auth::{self, Identity};
+use super::fail::{Bare, Fail};
+use super::fault::{CallRecord, FaultAction};
+use super::reply::Call;
+use super::schema::{self, Endpoint, Input};
+use super::server::Inner;
+use super::{perm, task, upload};
+
+/// Body of an answer.
+pub(crate) type Body = BoxBody<Bytes, io::Error>;
+
+/// What one connection remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Connection {
+    requests: AtomicU32,
+}
+
+const PER_CONNECTION: u32 = 100;
+const BODY_LIMIT: u64 = 512 * 1024;
+
+/// Formats of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Json,
+    Extjs,
+}
+
+struct Target {
+    style: Style,
+    path: Vec<String>,
+}
+
+impl Target {
+    fn text(&self) -> String {
+        format!("/{}", self.path.join("/"))
+    }
+}
+
+fn target(path: &str) -> Result<Target, Fail> {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    if parts.next() != Some("api2") {
+        return Err(Fail::text(501, format!("no such uri {path}")));
+    }
+    let format = parts.next().unwrap_or_default();
+    let path: Vec<String> = parts.map(|part| decode(part, false)).collect();
+    let style = match format {
+        "json" => Style::Json,
+        "extjs" => Style::Extjs,
+        other => return Err(Fail::text(501, format!("no formatter for uri /{}, {other}", path.join("/")))),
+    };
+    Ok(Target { style, path })
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// When the connection is to be cut.
+pub(crate) async fn serve(
+    inner: Arc<Inner>,
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, io::Error> {
+    let count = connection.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    let (parts, body) = request.into_parts();
+    let method = parts.method.as_str().to_owned();
+    let target = match target(parts.uri.path()) {
+        Ok(target) => target,
+        Err(fail) => return Ok(answer(Style::Json, Err(fail), Vec::new(), true)),
+    };
+    let path = target.text();
+    let found = inner.schema.find(&method, &target.path);
+    let endpoint = found.as_ref().map(|(endpoint, _)| endpoint.path.clone()).unwrap_or_default();
+    let seq = inner.faults.begin(&method, &endpoint);
+    let fault = inner.faults.hit(&method, &path);
+    tokio::time::sleep(inner.latency(&method, &path)).await;
+    let mut user = String::new();
+    let result = match before(fault.as_ref()).await {
+        Some(cut) => cut,
+        None => {
+            let job_fault = fault.clone().filter(|fault| matches!(fault, FaultAction::TaskFails(_) | FaultAction::TaskWarns(_)));
+            let visit = Visit { inner: &inner, method: &method, target: &target, found, headers: &parts.headers, query: parts.uri.query(), fault: job_fault };
+            let outcome = visit.run(body, &mut user).await;
+            after(fault.as_ref(), outcome)
+        }
+    };
+    let response = result.map(|(outcome, envelope)| answer(target.style, outcome, envelope, count >= PER_CONNECTION));
+    let status = response.as_ref().map_or(0, |response| response.status().as_u16());
+    if status == 401 {
+        tokio::time::sleep(inner.clock.work(inner.config.auth_delay)).await;
+    }
+    inner.faults.end(CallRecord { seq, method, path, endpoint, user, status });
+    if fault == Some(FaultAction::CutInBody) {
+        return response.map(cut_body);
+    }
+    response
+}
+
+type Answered = (Result<Value, Fail>, Vec<(&'static str, Value)>);
+
+fn cut() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "cut on request")
+}
+
+/// Faults that keep the call from being executed.
+async fn before(fault: Option<&FaultAction>) -> Option<Result<Answered, io::Error>> {
+    let refuse = |fail: Fail| Some(Ok((Err(fail), Vec::new())));
+    match fault? {
+        FaultAction::Refuse { status, message } => refuse(Fail::status(*status, format!("{message}\n"))),
+        FaultAction::CutBeforeCall => Some(Err(cut())),
+        FaultAction::Delay(time) => {
+            tokio::time::sleep(*time).await;
+            None
+        }
+        FaultAction::ProxyUnreachable => refuse(Fail::empty(595, "No route to host")),
+        FaultAction::LockTimeout => refuse(Fail::die("cfs-lock 'domain-sim' error: got lock request timeout")),
+        FaultAction::Unauthorized => refuse(Fail::unauthorized("Authentication failed!")),
+        _ => None,
+    }
+}
+
+/// Faults that hide the answer of an executed call.
+fn after(fault: Option<&FaultAction>, outcome: Answered) -> Result<Answered, io::Error> {
+    match fault {
+        Some(FaultAction::CutBeforeReply) => Err(cut()),
+        Some(FaultAction::ProxyLost) => Ok((Err(Fail::empty(596, "Connection timed out")), Vec::new())),
+        Some(FaultAction::ProxyOther) => Ok((Err(Fail::empty(599, "Too many redirections")), Vec::new())),
+        _ => Ok(outcome),
+    }
+}
+
+fn cut_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, _) = response.into_parts();
+    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("4096"));
+    let frames = [Ok(Frame::data(Bytes::from_static(b"{\"data\":"))), Err(cut())];
+    Response::from_parts(parts, BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames))))
+}
+
+struct Visit<'a> {
+    inner: &'a Arc<Inner>,
+    method: &'a str,
+    target: &'a Target,
+    found: Option<(&'a Endpoint, Vec<(String, String)>)>,
+    headers: &'a HeaderMap,
+    query: Option<&'a str>,
+    fault: Option<FaultAction>,
+}
+
+impl Visit<'_> {
+    async fn run(self, body: Incoming, user: &mut String) -> Answered {
+        let mut envelope = Vec::new();
+        let result = self.steps(body, user, &mut envelope).await;
+        (result, envelope)
+    }
+
+    fn header(&self, name: &http::HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    async fn steps(self, body: Incoming, user: &mut String, envelope: &mut Vec<(&'static str, Value)>) -> Result<Value, Fail> {
+        let write = match self.method {
+            "GET" => false,
+            "POST" | "PUT" | "DELETE" => true,
+            other => return Err(Fail::empty(501, format!("method '{other}' not available"))),
+        };
+        let length = self.header(&CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        if self.header(&TRANSFER_ENCODING).is_some_and(|text| text.to_ascii_lowercase().contains("chunked")) {
+            return Err(Fail::text(501, "chunked transfer encoding not supported"));
+        }
+        let kind = self.header(&CONTENT_TYPE).unwrap_or_default().to_owned();
+        let endpoint = self.found.as_ref().map(|(endpoint, _)| endpoint.path.as_str());
+        let uploading = self.method == "POST" && endpoint == Some(upload::PATH);
+        let world = endpoint.is_some_and(|path| path.starts_with("/access/ticket") || path == "/access/domains" || path == "/access/vncticket")
+            && (self.method == "GET" || endpoint != Some("/access/domains"));
+        let who = if world {
+            Identity::default()
+        } else {
+            auth::identify(&self.inner.lock(), self.headers, write, uploading, self.inner.clock.now())?
+        };
+        *user = who.full();
+        if length > 0 && matches!(self.method, "GET" | "DELETE") {
+            return Err(Fail::text(501, format!("Unexpected content for method '{}'", self.method)));
+        }
+        let Some((endpoint, places)) = self.found else {
+            return Err(Fail::status(501, format!("Method '{} {}' not implemented", self.method, self.target.text())));
+        };
+        let mut fields = BTreeMap::new();
+        let mut file = None;
+        if uploading && kind.starts_with("multipart/form-data") {
+            let received = upload::receive(self.inner, &kind, body).await?;
+            fields.extend(received.fields.iter().map(|(key, value)| (key.clone(), Input::Text(value.clone()))));
+            file = Some(received);
+        } else {
+            if length > BODY_LIMIT {
+                return Err(Fail::text(501, "for data too large"));
+            }
+            let bytes = match Limited::new(body, usize::try_from(BODY_LIMIT).unwrap_or(usize::MAX)).collect().await {
+                Ok(bytes) => bytes.to_bytes(),
+                Err(_) => return Err(Fail::text(501, "for data too large")),
+            };
+            fields.extend(decode_body(&kind, &bytes, length)?);
+        }
+        merge(&mut fields, self.query, places)?;
+        let node = authorise(self.inner, endpoint, &who, &fields)?;
+        schema::check(endpoint, &mut fields).map_err(Fail::params)?;
+        let mut prepared = Prepared { inner: self.inner, endpoint, who: &who, fields, node, fault: self.fault };
+        if let Some(received) = file {
+            return upload::finish(&mut prepared, received);
+        }
+        if endpoint.path == "/nodes/{node}/query-url-metadata" {
+            let url = prepared.fields.get("url").and_then(Input::as_text).unwrap_or_default();
+            return upload::metadata(url).await;
+        }
+        prepared.call(self.method, envelope).await
+    }
+}
+
+/// A checked call before the state is taken.
+pub(crate) struct Prepared<'a> {
+    pub(crate) inner: &'a Arc<Inner>,
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) who: &'a Identity,
+    pub(crate) fields: BTreeMap<String, Input>,
+    pub(crate) node: String,
+    pub(crate) fault: Option<FaultAction>,
+}
+
+impl Prepared<'_> {
+    /// Runs a handler with the state and starts its tasks.
+    pub(crate) fn execute(
+        &mut self,
+        envelope: &mut Vec<(&'static str, Value)>,
+        handler: impl FnOnce(&mut Call<'_>) -> Result<Value, Fail>,
+    ) -> Result<Value, Fail> {
+        let (outcome, jobs) = {
+            let mut state = self.inner.lock();
+            let mut call = Call {
+                state: &mut state,
+                inner: self.inner,
+                params: self.fields.clone(),
+                user: self.who,
+                node: self.node.clone(),
+                jobs: Vec::new(),
+                envelope: Vec::new(),
+            };
+            let outcome = handler(&mut call);
+            *envelope = std::mem::take(&mut call.envelope);
+            (outcome, std::mem::take(&mut call.jobs))
+        };
+        for job in jobs {
+            tokio::spawn(task::run(Arc::clone(self.inner), job, self.fault.clone()));
+        }
+        outcome
+    }
+
+    async fn call(&mut self, method: &str, envelope: &mut Vec<(&'static str, Value)>) -> Result<Value, Fail> {
+        let Some(handler) = self.inner.routes.get(&(method, self.endpoint.path.as_str())).copied() else {
+            let text = format!("Method '{method} {}' is not simulated", self.endpoint.path);
+            return Err(Fail::status(501, text));
+        };
+        if method != "GET" && self.endpoint.path != "/access/ticket" && !self.inner.lock().quorum {
+            return Err(Fail::die("cluster not ready - no quorum?"));
+        }
+        let limit = tokio::time::Instant::now() + self.inner.clock.limit(self.inner.config.lock_timeout);
+        loop {
+            match self.execute(envelope, handler) {
+                Err(fail) if fail.wait_lock.is_some() && tokio::time::Instant::now() < limit => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                outcome => {
+                    if method != "GET" {
+                        self.inner.save_soon();
+                    }
+                    return outcome;
+                }
+            }
+        }
+    }
+}
+
+/// Permission, then the node that executes the call.
+fn authorise(inner: &Inner, endpoint: &Endpoint, who: &Identity, fields: &BTreeMap<String, Input>) -> Result<String, Fail> {
+    let state = inner.lock();
+    if who.token.is_some() && !endpoint.token_allowed {
+        let path = &endpoint.path;
+        return Err(Fail::denied_token(path));
+    }
+    let param = |name: &str| fields.get(name).and_then(Input::as_text).unwrap_or_default().to_owned();
+    perm::check(&state, who, &endpoint.permission, &param)?;
+    let first = inner.config.nodes.first().cloned().unwrap_or_default();
+    let name = endpoint.proxy.as_deref().or_else(|| endpoint.path.contains("{node}").then_some("node"));
+    let Some(name) = name else { return Ok(first) };
+    let Some(wanted) = fields.get(name).and_then(Input::as_text) else {
+        return Err(Fail::param(name, "proxyto parameter does not exist"));
+    };
+    if wanted == "localhost" {
+        return Ok(first);
+    }
+    match state.nodes.get(wanted) {
+        None => Err(Fail::die(format!(
+            "hostname lookup '{wanted}' failed - failed to get address info for: {wanted}: Name or service not known"
+        ))),
+        Some(node) if !node.online => Err(Fail::empty(595, "No route to host")),
+        Some(_) => Ok(wanted.to_owned()),
+    }
+}
+
+fn decode_body(kind: &str, bytes: &[u8], length: u64) -> Result<BTreeMap<String, Input>, Fail> {
+    let bare = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match bare.as_str() {
+        "" | "application/x-www-form-urlencoded" => Ok(decode_form(&String::from_utf8_lossy(bytes))),
+        "application/json" => decode_json(bytes),
+        _ if length == 0 && bytes.is_empty() => Ok(BTreeMap::new()),
+        _ => Err(Fail::text(506, format!("upload 'Content-Type '{kind}' not implemented"))),
+    }
+}
+
+fn decode_form(text: &str) -> BTreeMap<String, Input> {
+    let mut fields: BTreeMap<String, Input> = BTreeMap::new();
+    for pair in text.split(['&', ';']).filter(|pair| !pair.is_empty()) {
+        let mut parts = pair.split('=');
+        let key = decode(parts.next().unwrap_or_default(), true);
+        let value = decode(parts.next().unwrap_or_default(), true);
+        add(&mut fields, key, value);
+    }
+    fields
+}
+
+fn add(fields: &mut BTreeMap<String, Input>, key: String, value: String) {
+    match fields.get_mut(&key) {
+        None => {
+            fields.insert(key, Input::Text(value));
+        }
+        Some(Input::List(rows)) => rows.push(value),
+        Some(old) => {
+            let first = old.as_text().unwrap_or_default().to_owned();
+            *old = Input::List(vec![first, value]);
+        }
+    }
+}
+
+fn decode_json(bytes: &[u8]) -> Result<BTreeMap<String, Input>, Fail> {
+    if bytes.is_empty() {
+        return Err(Fail::text(
+            500,
+            "malformed JSON string, neither tag, array, object, number, string or atom, at character offset 0 (before \"(end of string)\")",
+        ));
+    }
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| Fail::text(500, format!("malformed JSON string: {error}")))?;
+    let Value::Object(map) = value else {
+        return Err(Fail::text(500, "Not a HASH reference at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 1."));
+    };
+    Ok(map.into_iter().map(|(key, value)| (key, json_input(value))).collect())
+}
+
+fn json_input(value: Value) -> Input {
+    let scalar = |value: &Value| match value {
+        Value::Bool(flag) => u8::from(*flag).to_string(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match value {
+        Value::Null => Input::Null,
+        Value::Array(rows) => Input::List(rows.iter().map(scalar).collect()),
+        Value::Object(_) => Input::Hash,
+        one => Input::Text(scalar(&one)),
+    }
+}
+
+fn merge(fields: &mut BTreeMap<String, Input>, query: Option<&str>, places: Vec<(String, String)>) -> Result<(), Fail> {
+    for (key, value) in decode_form(query.unwrap_or_default()) {
+        fields.insert(key, value);
+    }
+    fields.remove("_dc");
+    for (key, value) in places {
+        if fields.get(&key).is_some_and(|old| old.as_text() != Some(value.as_str())) {
+            return Err(Fail::param(key, "duplicate parameter (already defined in URI) with conflicting values!"));
+        }
+        fields.insert(key, Input::Text(value));
+    }
+    Ok(())
+}
+
+fn answer(style: Style, outcome: Result<Value, Fail>, envelope: Vec<(&'static str, Value)>, close: bool) -> Response<Body> {
+    let mut map = Map::new();
+    let (status, reason, kind, body) = match outcome {
+        Ok(data) => {
+            map.insert("data".to_owned(), data);
+            map.extend(envelope.into_iter().map(|(key, value)| (key.to_owned(), value)));
+            if style == Style::Extjs {
+                map.insert("success".to_owned(), json!(1));
+            }
+            (200, "OK".to_owned(), Some("application/json;charset=UTF-8"), Value::Object(map).to_string())
+        }
+        Err(fail) => failed(style, &fail, map),
+    };
+    let mut response = Response::new(BodyExt::boxed(Full::new(Bytes::from(body)).map_err(|never| match never {})));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Ok(reason) = hyper::ext::ReasonPhrase::try_from(reason.into_bytes()) {
+        response.extensions_mut().insert(reason);
+    }
+    let headers = response.headers_mut();
+    headers.insert(http::header::SERVER, HeaderValue::from_static("pve-api-daemon/3.0"));
+    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("max-age=0"));
+    if let Some(kind) = kind {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    if close || status >= 400 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn failed(style: Style, fail: &Fail, mut map: Map<String, Value>) -> (u16, String, Option<&'static str>, String) {
+    let reason = fail.reason().to_owned();
+    match fail.bare {
+        Bare::Empty => return (fail.status, reason, None, String::new()),
+        Bare::Text => return (fail.status, reason, None, fail.message.clone()),
+        Bare::No => {}
+    }
+    map.insert("data".to_owned(), Value::Null);
+    map.insert("message".to_owned(), json!(fail.message));
+    if !fail.errors.is_empty() {
+        map.insert("errors".to_owned(), json!(fail.errors));
+    }
+    if style == Style::Json {
+        return (fail.status, reason, Some("application/json;charset=UTF-8"), Value::Object(map).to_string());
+    }
+    map.insert("success".to_owned(), json!(0));
+    let status = if fail.errors.is_empty() { json!(fail.status) } else { json!(fail.status.to_string()) };
+    map.insert("status".to_owned(), status);
+    (200, "OK".to_owned(), Some("application/json;charset=UTF-8"), Value::Object(map).to_string())
+}
+
+impl Fail {
+    fn denied_token(path: &str) -> Self {
+        Self::status(403, format!("URI '{path}' not available with API token, need proper ticket.\n"))
+    }
+}
+
