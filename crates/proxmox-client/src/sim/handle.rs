@@ -182,7 +182,7 @@ impl SimHandle {
 
     /// Ends the server, after the state is saved.
     pub async fn shutdown(mut self) {
-        drop(self.stop.send(true));
+        self.stop.send_replace(true);
         if let Some(task) = self.task.take() {
             drop(task.await);
         }
@@ -198,6 +198,6 @@ impl SimHandle {
 
 impl Drop for SimHandle {
     fn drop(&mut self) {
-        drop(self.stop.send(true));
+        self.stop.send_replace(true);
     }
 }

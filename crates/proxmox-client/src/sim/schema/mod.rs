@@ -190,8 +190,43 @@ impl Loader<'_> {
     }
 }
 
-/// Index endpoints that a table without return types would not need, but that are answered.
-const INDEXES: [&str; 6] = ["/", "/access", "/cluster", "/nodes/{node}", "/cluster/config", "/nodes/{node}/sdn"];
+/// Endpoints that are answered although the reduced contracts leave them out.
+fn extras() -> Vec<Value> {
+    use serde_json::json;
+    let text = json!({"type": "string", "optional": 1});
+    let node = json!({"type": "string", "format": "pve-node"});
+    let indexes = ["/", "/access", "/cluster", "/nodes/{node}", "/cluster/config", "/nodes/{node}/sdn"];
+    let mut rows: Vec<Value> = indexes
+        .iter()
+        .map(|path| json!({"m": "GET", "p": path, "c": {"user": "all"}, "o": u8::from(path.contains('{')), "a": {}}))
+        .collect();
+    rows.push(json!({"m": "POST", "p": "/access/vncticket", "c": {"user": "world"}, "a": {
+        "authid": {"type": "string", "format": "pve-userid"}, "vncticket": {"type": "string"},
+        "path": {"type": "string"}, "privs": {"type": "string", "format": "pve-priv-list"},
+    }}));
+    let mut config = json!({
+        "node": node, "description": {"type": "string", "optional": 1, "maxLength": 65536}, "wakeonlan": text,
+        "startall-onboot-delay": {"type": "integer", "optional": 1, "minimum": 0, "maximum": 300}, "acme": text,
+        "ballooning-target": {"type": "integer", "optional": 1, "minimum": 0, "maximum": 100}, "location": text,
+    });
+    for number in 0..6 {
+        if let Some(map) = config.as_object_mut() {
+            map.insert(format!("acmedomain{number}"), text.clone());
+        }
+    }
+    let property = json!({"type": "string", "optional": 1, "enum": config.as_object().map(|map| {
+        map.keys().filter(|key| *key != "node").cloned().collect::<Vec<_>>()
+    })});
+    rows.push(json!({"m": "GET", "p": "/nodes/{node}/config", "n": "node", "a": {"node": node, "property": property},
+        "c": {"check": ["perm", "/", ["Sys.Audit"]]}}));
+    if let Some(map) = config.as_object_mut() {
+        map.insert("delete".to_owned(), json!({"type": "string", "format": "pve-configid-list", "optional": 1}));
+        map.insert("digest".to_owned(), json!({"type": "string", "maxLength": 64, "optional": 1}));
+    }
+    rows.push(json!({"m": "PUT", "p": "/nodes/{node}/config", "n": "node", "a": config,
+        "c": {"check": ["perm", "/nodes/{node}", ["Sys.Modify"]]}}));
+    rows
+}
 
 impl Schema {
     /// Loads the table of a version.
@@ -214,12 +249,18 @@ impl Schema {
         let props: Vec<Prop> = rows.iter().map(|row| loader.prop(row)).collect();
         let rows = doc.get("endpoints").and_then(Value::as_array).cloned().unwrap_or_default();
         let mut endpoints: Vec<_> = rows.iter().map(|row| endpoint(row, &props, &doc)).collect();
-        for path in INDEXES {
-            if !endpoints.iter().any(|one| one.path == path && one.method == "GET") {
-                let row = serde_json::json!({"m": "GET", "p": path, "c": {"user": "all"}, "a": {}});
-                let mut index = endpoint(&row, &props, &doc);
-                index.open = path.contains('{');
-                endpoints.push(index);
+        for row in extras() {
+            let known = |one: &Endpoint| row.get("p") == Some(&Value::from(one.path.as_str())) && row.get("m") == Some(&Value::from(one.method.as_str()));
+            if !endpoints.iter().any(known) {
+                let mut inline = Vec::new();
+                let mut made = row.clone();
+                if let Some(params) = made.get_mut("a").and_then(Value::as_object_mut) {
+                    for value in params.values_mut() {
+                        inline.push(loader.prop(value));
+                        *value = Value::from(inline.len() - 1);
+                    }
+                }
+                endpoints.push(endpoint(&made, &inline, &doc));
             }
         }
         let mut exact: HashMap<String, Vec<usize>> = HashMap::new();
