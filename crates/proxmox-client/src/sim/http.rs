@@ -331,7 +331,7 @@ fn decode_body(kind: &str, bytes: &[u8], length: u64) -> Result<BTreeMap<String,
     }
 }
 
-fn decode_form(text: &str) -> BTreeMap<String, Input> {
+pub(crate) fn decode_form(text: &str) -> BTreeMap<String, Input> {
     let mut fields: BTreeMap<String, Input> = BTreeMap::new();
     for pair in text.split(['&', ';']).filter(|pair| !pair.is_empty()) {
         let mut parts = pair.split('=');
@@ -355,7 +355,7 @@ fn add(fields: &mut BTreeMap<String, Input>, key: String, value: String) {
     }
 }
 
-fn decode_json(bytes: &[u8]) -> Result<BTreeMap<String, Input>, Fail> {
+pub(crate) fn decode_json(bytes: &[u8]) -> Result<BTreeMap<String, Input>, Fail> {
     if bytes.is_empty() {
         return Err(Fail::text(
             500,

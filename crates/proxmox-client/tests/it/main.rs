@@ -1,1 +1,4 @@
 //! Integration tests.
+
+#[cfg(feature = "sim")]
+mod sim;

@@ -90,7 +90,7 @@ fn instance<'a>(prop: &'a Prop, kinds: &BTreeMap<String, String>) -> Instance<'a
     let chosen = |one: &Prop| {
         let key = one.type_property.as_deref().or(prop.type_property.as_deref());
         let kind = key.and_then(|key| kinds.get(key));
-        kind.is_none_or(|kind| one.instances.contains(kind))
+        kind.is_some_and(|kind| one.instances.contains(kind))
     };
     if !prop.one_of.is_empty() {
         return prop.one_of.iter().find(|one| chosen(one)).map_or(Instance::Foreign, Instance::Plain);

@@ -2,6 +2,8 @@
 
 mod check;
 mod format;
+#[cfg(test)]
+mod golden;
 mod prop;
 
 use std::collections::{BTreeMap, HashMap};

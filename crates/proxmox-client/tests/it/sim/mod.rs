@@ -1,0 +1,6 @@
+//! The simulated Proxmox VE server.
+
+mod life;
+mod matcher;
+mod replay;
+mod wire;
