@@ -1,1 +1,4 @@
 //! talos-client.
+
+#[cfg(feature = "sim")]
+pub mod sim;

@@ -1,0 +1,173 @@
+//! Bootstrap and etcd.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::super::cluster::Cluster;
+use super::super::grpc::{Call, Reply, Status, code};
+use super::super::life;
+use super::super::net::NetInner;
+use super::super::node::{EtcdState, NodeInner};
+
+/// A call about etcd.
+pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
+    match call.method() {
+        "Bootstrap" => return bootstrap(node, call),
+        "EtcdRecover" => {
+            node.machine().snapshot_uploaded = true;
+            return Ok(Reply::One(json!({"messages": [{}]})));
+        }
+        _ => {}
+    }
+    let (net, cluster) = reach(node).await?;
+    match call.method() {
+        "EtcdMemberList" => Ok(list(&cluster)),
+        "EtcdStatus" => status(node, &cluster),
+        "EtcdSnapshot" => Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(snapshot(&cluster))})])),
+        "EtcdRemoveMemberByID" => remove(&net, &cluster, call),
+        "EtcdForfeitLeadership" => forfeit(node, &net, &cluster),
+        "EtcdLeaveCluster" => {
+            life::leave(node);
+            Ok(Reply::One(json!({"messages": [{}]})))
+        }
+        "EtcdDowngradeValidate" | "EtcdDowngradeEnable" => {
+            let version = call.text("version");
+            let right = version.split('.').count() == 2 && version.split('.').all(|p| p.parse::<u32>().is_ok());
+            if !right {
+                return Err(Status::new(code::INVALID_ARGUMENT, "version should be in MAJOR.MINOR format"));
+            }
+            Ok(downgrade())
+        }
+        "EtcdDowngradeCancel" => Ok(downgrade()),
+        _ => Ok(Reply::One(json!({"messages": [{}]}))),
+    }
+}
+
+fn downgrade() -> Reply {
+    Reply::One(json!({"messages": [{"clusterDowngrade": {"clusterVersion": "3.6"}}]}))
+}
+
+fn bootstrap(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    let content = node.content();
+    let mut machine = node.machine();
+    let not_yet = || Status::new(code::FAILED_PRECONDITION, "bootstrap is not available yet");
+    if !matches!(machine.stage.as_str(), "booting" | "running") || !machine.services.contains_key("etcd") {
+        return Err(not_yet());
+    }
+    if content.etcd.is_some() && machine.etcd != EtcdState::Starting || machine.etcd == EtcdState::Running {
+        return Err(Status::new(code::ALREADY_EXISTS, "etcd data directory is not empty"));
+    }
+    if machine.etcd == EtcdState::Starting {
+        return Ok(Reply::One(json!({"messages": [{}]})));
+    }
+    if call.flag("recoverEtcd") && !machine.snapshot_uploaded {
+        machine.etcd = EtcdState::Failed;
+        drop(machine);
+        let why = "Failed to run pre stage: error verifying snapshot: stat /var/lib/etcd.snapshot: no such file or directory";
+        node.service("etcd", "Failed", Some(false), why);
+    } else {
+        machine.etcd = EtcdState::Preparing;
+        machine.bootstrap_asked = true;
+        drop(machine);
+    }
+    node.wake.notify_one();
+    Ok(Reply::One(json!({"messages": [{}]})))
+}
+
+/// The cluster that this node talks to; waits for as long as the caller does when there is none.
+async fn reach(node: &Arc<NodeInner>) -> Result<(Arc<NetInner>, Cluster), Status> {
+    loop {
+        let net = node.net().ok_or_else(|| Status::new(code::UNAVAILABLE, "connection closed"))?;
+        let state = node.machine().etcd;
+        let own = node.content().etcd.and_then(|d| net.clusters.get(&d.cluster));
+        let found = match (state, own) {
+            (EtcdState::Running, Some(cluster)) => Some(cluster),
+            (EtcdState::Finished, _) => {
+                let id = node.machine().config.text("cluster.id").to_owned();
+                net.clusters.all().values().find(|c| c.cluster_id == id && !c.members.is_empty()).cloned()
+            }
+            _ => None,
+        };
+        if let Some(cluster) = found.filter(|c| life::has_quorum(&net, c)) {
+            return Ok((net, cluster));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+fn list(cluster: &Cluster) -> Reply {
+    let names: Vec<&str> = cluster.members.iter().map(|m| m.name.as_str()).collect();
+    let members: Vec<Value> = cluster
+        .members
+        .iter()
+        .map(|m| {
+            let host = if m.address.contains(':') { format!("[{}]", m.address) } else { m.address.clone() };
+            json!({
+                "id": m.id.to_string(), "hostname": m.name, "peerUrls": [format!("https://{host}:2380")],
+                "clientUrls": [format!("https://{host}:2379")], "isLearner": m.learner,
+            })
+        })
+        .collect();
+    Reply::One(json!({"messages": [{"legacyMembers": names, "members": members}]}))
+}
+
+fn status(node: &NodeInner, cluster: &Cluster) -> Result<Reply, Status> {
+    let own = node.content().etcd.map(|d| d.member).unwrap_or_default();
+    let Some(member) = cluster.member(own) else {
+        return Err(Status::new(code::UNAVAILABLE, "etcdserver: server stopped"));
+    };
+    let version = match node.minor() {
+        11 => "3.6.5",
+        12 => "3.6.11",
+        _ => "3.6.12",
+    };
+    let index = (cluster.revision + 10).to_string();
+    let size = (20480 + cluster.revision * 512).to_string();
+    let status = json!({
+        "protocolVersion": version, "storageVersion": "3.6.0", "dbSize": size, "dbSizeInUse": size,
+        "leader": cluster.leader.to_string(), "raftIndex": index, "raftTerm": cluster.term.to_string(),
+        "raftAppliedIndex": index, "isLearner": member.learner, "memberId": own.to_string(),
+    });
+    Ok(Reply::One(json!({"messages": [{"memberStatus": status}]})))
+}
+
+fn snapshot(cluster: &Cluster) -> Vec<u8> {
+    serde_json::to_vec(&json!({"lab": "simulated etcd snapshot", "cluster": cluster.id, "objects": cluster.objects}))
+        .unwrap_or_default()
+}
+
+fn remove(net: &NetInner, cluster: &Cluster, call: &Call) -> Result<Reply, Status> {
+    let id = call.text("memberId").parse::<u64>().unwrap_or_default();
+    if cluster.member(id).is_none() {
+        let message = format!("failed to remove member {id}: etcdserver: member not found");
+        return Err(Status::new(code::NOT_FOUND, message));
+    }
+    net.clusters.change(&cluster.id, |c| {
+        c.members.retain(|m| m.id != id);
+        c.elect(|_| true);
+    });
+    Ok(Reply::One(json!({"messages": [{}]})))
+}
+
+fn forfeit(node: &NodeInner, net: &NetInner, cluster: &Cluster) -> Result<Reply, Status> {
+    let own = node.content().etcd.map(|d| d.member).unwrap_or_default();
+    if cluster.members.len() == 1 {
+        let message = "failed to forfeit leadership: cannot forfeit leadership, only one member";
+        return Err(Status::new(code::UNKNOWN, message));
+    }
+    if cluster.leader != own {
+        return Ok(Reply::One(json!({"messages": [{}]})));
+    }
+    let next = cluster.members.iter().find(|m| m.id != own && !m.learner);
+    let Some(next) = next else {
+        return Err(Status::new(code::UNKNOWN, "failed to forfeit leadership: no voting member"));
+    };
+    net.clusters.change(&cluster.id, |c| {
+        c.leader = next.id;
+        c.term += 1;
+    });
+    Ok(Reply::One(json!({"messages": [{"member": next.name}]})))
+}

@@ -1,0 +1,351 @@
+//! The machine service but for configuration and etcd.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::super::grpc::{Call, Frames, Reply, Status, code};
+use super::super::node::{Api, NodeInner, Order};
+use super::super::pki::{Authority, PkiError, Request};
+use super::super::config::yaml;
+
+fn one(value: Value) -> Reply {
+    Reply::One(json!({"messages": [value]}))
+}
+
+fn broken(error: &PkiError) -> Status {
+    Status::new(code::INTERNAL, error.to_string())
+}
+
+/// A call to the machine service.
+pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
+    match call.method() {
+        "Version" => Ok(version(node)),
+        "Hostname" => {
+            let name = node.hostname();
+            Ok(one(json!({"hostname": if name.is_empty() { "(none)".to_owned() } else { name }})))
+        }
+        "ServiceList" => Ok(services(node)),
+        "ServiceStart" | "ServiceStop" | "ServiceRestart" => service(node, call),
+        "Kubeconfig" => kubeconfig(node).map_err(|e| broken(&e)),
+        "GenerateClientConfiguration" => client(node, call).map_err(|e| broken(&e)),
+        "Reboot" | "Shutdown" => {
+            let actor = uuid::Uuid::new_v4().to_string();
+            let reboot = call.method() == "Reboot";
+            node.order(if reboot { Order::Reboot(actor.clone()) } else { Order::Shutdown(actor.clone()) });
+            Ok(one(json!({"actorId": actor})))
+        }
+        "Reset" => reset(node, call),
+        "Upgrade" => upgrade(node, call),
+        "Rollback" => rollback(node),
+        "MetaWrite" | "MetaDelete" => meta(node, call),
+        "Events" => Ok(events(node, call)),
+        "Read" => read(node, call.text("path")),
+        "Logs" => logs(node, call),
+        "LogsContainers" => Ok(one(json!({"ids": [
+            "apid", "auditd", "containerd", "controller-runtime", "dns-resolve-cache", "early-startup", "kernel",
+            "machined", "syslogd", "udevd",
+        ]}))),
+        "Dmesg" | "DiskUsage" => Ok(Reply::list(Vec::new())),
+        "List" => Err(Status::new(
+            code::UNKNOWN,
+            format!("lstat {}: no such file or directory", call.text("root")),
+        )),
+        "ImageList" | "ImagePull" => images(node, call).await,
+        _ => facts(node, call),
+    }
+}
+
+fn version(node: &NodeInner) -> Reply {
+    let machine = node.machine();
+    let mode = if machine.is_metal() { "metal" } else { "cloud" };
+    let mut out = json!({
+        "version": {
+            "tag": machine.system.version, "sha": "5f1b7a2c", "goVersion": "go1.26.5", "os": "linux",
+            "arch": machine.system.architecture,
+        },
+        "platform": {"name": machine.system.platform, "mode": mode},
+    });
+    if let (Api::Secure(_), Some(map)) = (&machine.api, out.as_object_mut()) {
+        map.insert("features".into(), json!({"rbac": true}));
+    }
+    one(out)
+}
+
+fn services(node: &NodeInner) -> Reply {
+    let machine = node.machine();
+    let at = machine.booted_at.to_string();
+    let list: Vec<Value> = machine
+        .services
+        .iter()
+        .map(|(id, s)| {
+            let event = json!({"msg": "Health check successful", "state": s.state, "ts": at});
+            let message = if s.state == "Finished" || s.state == "Failed" { "Service finished" } else { "" };
+            json!({
+                "id": id, "state": s.state, "events": {"events": [event]},
+                "health": {
+                    "healthy": s.healthy == Some(true), "unknown": s.healthy.is_none(), "lastMessage": message,
+                    "lastChange": at,
+                },
+            })
+        })
+        .collect();
+    one(json!({"services": list}))
+}
+
+fn service(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    let id = call.text("id");
+    if !node.machine().services.contains_key(id) {
+        return Err(Status::new(code::UNKNOWN, format!("service {id:?} not defined")));
+    }
+    let (operation, past) = match call.method() {
+        "ServiceStart" => ("start", "started"),
+        "ServiceStop" => ("stop", "stopped"),
+        _ => ("restart", "restarted"),
+    };
+    let stoppable = id == "kubelet" || id.starts_with("ext-");
+    if operation != "start" && !stoppable {
+        let message = format!("service {id:?} doesn't support {operation} operation via API");
+        return Err(Status::new(code::UNKNOWN, message));
+    }
+    let running = operation != "stop";
+    node.service(id, if running { "Running" } else { "Finished" }, Some(running), "Health check successful");
+    node.sync();
+    Ok(one(json!({"resp": format!("Service {id:?} {past}")})))
+}
+
+fn kubeconfig(node: &NodeInner) -> Result<Reply, PkiError> {
+    let (config, endpoint) = {
+        let machine = node.machine();
+        (machine.config.clone(), machine.config.text("cluster.controlPlane.endpoint").to_owned())
+    };
+    let authority = Authority::new(config.text("cluster.ca.crt"), config.text("cluster.ca.key"))?;
+    let leaf = authority.sign(&Request {
+        name: "admin".into(),
+        organizations: vec!["system:masters".into()],
+        client: true,
+        lifetime: Duration::from_secs(365 * 24 * 3600),
+        ..Request::default()
+    })?;
+    let name = config.text("cluster.clusterName");
+    let user = format!("admin@{name}");
+    let text = yaml::write(&json!({
+        "apiVersion": "v1", "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": endpoint, "certificate-authority-data": STANDARD.encode(authority.pem())}}],
+        "users": [{"name": user, "user": {"client-certificate-data": STANDARD.encode(leaf.pem()), "client-key-data": STANDARD.encode(leaf.key_pem())}}],
+        "contexts": [{"name": user, "context": {"cluster": name, "namespace": "default", "user": user}}],
+        "current-context": user,
+    }));
+    Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(archive("kubeconfig", text.as_bytes()))})]))
+}
+
+/// gzip of a tar that ends with its only file, without padding.
+fn archive(name: &str, data: &[u8]) -> Vec<u8> {
+    let mut header = [0u8; 512];
+    let size = format!("{:011o}\0", data.len());
+    let fields: [(usize, &[u8]); 8] = [
+        (0, name.as_bytes()),
+        (100, b"0000600\0"),
+        (108, b"0000000\0"),
+        (116, b"0000000\0"),
+        (124, size.as_bytes()),
+        (136, b"00000000000\0"),
+        (156, b"0"),
+        (257, b"ustar\x0000"),
+    ];
+    for (at, bytes) in fields.into_iter().chain([(148usize, &b"        "[..])]) {
+        for (cell, byte) in header.iter_mut().skip(at).zip(bytes) {
+            *cell = *byte;
+        }
+    }
+    let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
+    for (cell, byte) in header.iter_mut().skip(148).zip(format!("{sum:06o}\0 ").as_bytes()) {
+        *cell = *byte;
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(&header).ok();
+    encoder.write_all(data).ok();
+    encoder.finish().unwrap_or_default()
+}
+
+fn client(node: &NodeInner, call: &Call) -> Result<Reply, PkiError> {
+    let config = node.machine().config.clone();
+    let authority = Authority::new(config.text("machine.ca.crt"), config.text("machine.ca.key"))?;
+    let roles = call.request().get("roles").and_then(Value::as_array).cloned().unwrap_or_default();
+    let seconds = call.text("crtTtl").trim_end_matches('s').parse::<f64>().unwrap_or(0.0);
+    let leaf = authority.sign(&Request {
+        organizations: roles.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        client: true,
+        lifetime: Duration::from_secs_f64(seconds.max(0.0)),
+        ..Request::default()
+    })?;
+    let [ca, crt, key] = [authority.pem(), leaf.pem(), leaf.key_pem()].map(|t| STANDARD.encode(t));
+    let context = format!("admin@{}", config.text("cluster.clusterName"));
+    let text = yaml::write(&json!({
+        "context": context, "contexts": {context.clone(): {"endpoints": [], "ca": ca, "crt": crt, "key": key}},
+    }));
+    Ok(one(json!({"ca": ca, "crt": crt, "key": key, "talosconfig": STANDARD.encode(text)})))
+}
+
+fn reset(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    let wipe = call.request().get("systemPartitionsToWipe").and_then(Value::as_array).cloned().unwrap_or_default();
+    let labels: Vec<&str> = wipe.iter().filter_map(|w| w.get("label").and_then(Value::as_str)).collect();
+    if let Some(bad) = labels.iter().find(|l| !matches!(**l, "STATE" | "EPHEMERAL" | "META")) {
+        let message = format!("failed to get volume status with label {bad:?}: resource VolumeStatuses.block.talos.dev(runtime/{bad}@undefined) doesn't exist");
+        return Err(Status::new(code::UNKNOWN, message));
+    }
+    let mode = call.text("mode");
+    let system = labels.is_empty() && mode != "USER_DISKS";
+    if call.flag("graceful") && system && node.content().etcd.is_some() {
+        super::super::life::leave(node);
+    }
+    let actor = uuid::Uuid::new_v4().to_string();
+    node.order(Order::Reset {
+        state: labels.contains(&"STATE"),
+        ephemeral: labels.contains(&"EPHEMERAL"),
+        system,
+        reboot: call.flag("reboot"),
+        actor: actor.clone(),
+    });
+    Ok(one(json!({"actorId": actor})))
+}
+
+fn upgrade(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    let content = node.content();
+    let cluster = content.etcd.and_then(|d| node.net()?.clusters.get(&d.cluster));
+    if let (Some(cluster), false) = (cluster, call.flag("force"))
+        && cluster.members.len() == 2
+    {
+        let message = "error validating etcd for upgrade: etcd member count(2) is insufficient to maintain quorum if upgrade commences";
+        return Err(Status::new(code::UNKNOWN, message));
+    }
+    super::image::upgrade(node, call.text("image"));
+    let actor = uuid::Uuid::new_v4().to_string();
+    node.order(Order::Reboot(actor.clone()));
+    Ok(one(json!({"ack": "Upgrade request received", "actorId": actor})))
+}
+
+fn rollback(node: &NodeInner) -> Result<Reply, Status> {
+    if node.content().previous.is_none() {
+        return Err(Status::new(code::UNKNOWN, "cannot rollback to \"\", label does not exist"));
+    }
+    node.write(|c| std::mem::swap(&mut c.installed, &mut c.previous));
+    node.order(Order::Reboot(uuid::Uuid::new_v4().to_string()));
+    Ok(one(json!({})))
+}
+
+fn meta(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    let key = call.request().get("key").and_then(Value::as_u64).unwrap_or(0);
+    let key = u8::try_from(key).map_err(|_| Status::new(code::INVALID_ARGUMENT, "key must be a uint8"))?;
+    if call.method() == "MetaWrite" {
+        let value = STANDARD.decode(call.text("value")).unwrap_or_default();
+        let value = String::from_utf8_lossy(&value).into_owned();
+        node.write(|c| drop(c.meta.insert(key, value)));
+    } else {
+        if !node.content().meta.contains_key(&key) {
+            return Err(Status::new(code::NOT_FOUND, "meta key not found"));
+        }
+        node.write(|c| drop(c.meta.remove(&key)));
+    }
+    node.sync();
+    Ok(one(json!({})))
+}
+
+fn events(node: &NodeInner, call: &Call) -> Reply {
+    let (past, receiver) = node.log.watch();
+    let tail = call.request().get("tailEvents").and_then(Value::as_i64).unwrap_or(0);
+    let actor = call.text("withActorId").to_owned();
+    let count = usize::try_from(tail).unwrap_or(if tail < 0 { usize::MAX } else { 0 });
+    let fits = move |e: &Value| actor.is_empty() || e.get("actorId").and_then(Value::as_str) == Some(&actor);
+    let chosen: Vec<Value> = past.into_iter().filter(|e| fits(e)).collect();
+    let skip = chosen.len().saturating_sub(count);
+    let hello = json!({"data": {}, "id": "0"});
+    let queue: std::collections::VecDeque<Value> =
+        std::iter::once(hello).chain(chosen.into_iter().skip(skip)).collect();
+    let stream = futures_util::stream::unfold((queue, receiver, fits), |(mut queue, mut receiver, fits)| async move {
+        loop {
+            if let Some(next) = queue.pop_front() {
+                return Some((Ok(next), (queue, receiver, fits)));
+            }
+            match receiver.recv().await {
+                Ok(event) if fits(&event) => queue.push_back(event),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    let frames: Frames = Box::pin(stream);
+    Reply::Many(frames)
+}
+
+fn read(node: &NodeInner, path: &str) -> Result<Reply, Status> {
+    let machine = node.machine();
+    let text = match path {
+        "/proc/sys/kernel/random/boot_id" => format!("{}\n", machine.boot_id),
+        "/proc/sys/kernel/hostname" | "/etc/hostname" => format!("{}\n", machine.hostname()),
+        "/etc/os-release" => format!("NAME=\"Talos\"\nID=talos\nVERSION_ID={0}\nPRETTY_NAME=\"Talos ({0})\"\n", machine.system.version),
+        "/proc/version" => "Linux version 6.18.0-talos\n".to_owned(),
+        _ => return Err(Status::new(code::NOT_FOUND, format!("stat {path}: no such file or directory"))),
+    };
+    Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(text)})]))
+}
+
+fn logs(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    let id = call.text("id");
+    let known = node.machine().services.get(id).is_some_and(|s| s.state == "Running");
+    if !known {
+        return Err(Status::new(code::UNKNOWN, format!("log {id:?} was not registered")));
+    }
+    let line = format!("{} {id} started\n", jiff::Timestamp::now());
+    Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(line)})]))
+}
+
+async fn images(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    if matches!(node.machine().api, Api::Maintenance(_)) {
+        return Err(super::image::no_runtime(node).await);
+    }
+    if call.method() == "ImageList" { Ok(Reply::list(Vec::new())) } else { Ok(one(json!({}))) }
+}
+
+/// Figures of the machine.
+fn facts(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    let machine = node.machine();
+    let kib = machine.spec.memory_mib * 1024;
+    let configured = machine.config.v1alpha1().is_some();
+    match call.method() {
+        "Memory" => {
+            let names = "active activeanon anonhugepages anonpages buffers cached commitlimit committedas directmap1g directmap2m directmap4k hugepagesize inactive inactivefile kernelstack mapped pagetables shmem slab sreclaimable sunreclaim vmalloctotal vmallocused";
+            let mut info: serde_json::Map<String, Value> =
+                names.split(' ').map(|n| (n.to_owned(), json!((kib / 64).max(1)))).collect();
+            info.insert("memtotal".into(), json!(kib));
+            info.insert("memfree".into(), json!(kib * 3 / 4));
+            info.insert("memavailable".into(), json!(kib * 4 / 5));
+            Ok(one(json!({"meminfo": info})))
+        }
+        "LoadAvg" => Ok(one(json!({"load1": 0.1, "load5": 0.1, "load15": 0.1}))),
+        "CPUInfo" => {
+            let list: Vec<Value> = (0..machine.spec.cpus).map(|p| json!({"processor": p, "modelName": "QEMU Virtual CPU"})).collect();
+            Ok(one(json!({"cpuInfo": list})))
+        }
+        "Containers" | "Stats" if call.text("driver") == "CRI" && !configured => Err(Status::new(
+            code::UNAVAILABLE,
+            "connection error: desc = \"transport: Error while dialing: dial unix:///run/containerd/containerd.sock: connect: no such file or directory\"",
+        )),
+        "Containers" => Ok(one(json!({"containers": [{
+            "id": "apid", "internalId": "apid", "name": "apid", "namespace": "system", "pid": 260, "podId": "apid",
+            "status": "RUNNING",
+        }]}))),
+        "Stats" => Ok(one(json!({"stats": [{
+            "id": "apid", "name": "apid", "namespace": "system", "podId": "apid", "cpuUsage": "1000000",
+            "memoryUsage": "30000000",
+        }]}))),
+        "Mounts" => Ok(one(json!({"stats": [{"filesystem": "rootfs", "mountedOn": "/", "size": "1"}]}))),
+        "Netstat" | "Processes" | "SystemStat" | "NetworkDeviceStats" | "DiskStats" => Ok(one(json!({}))),
+        other => Err(Status::new(code::UNIMPLEMENTED, format!("{other} is not simulated"))),
+    }
+}

@@ -1,0 +1,179 @@
+//! etcd on a control plane: waiting, Bootstrap, joining as a learner, leaving.
+
+use std::sync::Arc;
+
+use super::super::cluster::{Cluster, Member};
+use super::super::disk::EtcdData;
+use super::super::net::NetInner;
+use super::super::node::{EtcdState, NodeInner};
+use super::pause;
+
+/// At boot: with data etcd comes up, without it waits.
+pub(super) fn prepare(node: &NodeInner) {
+    let has_data = node.content().etcd.is_some();
+    set(node, if has_data { EtcdState::Starting } else { EtcdState::Preparing });
+    let message = if has_data { "Started task etcd" } else { "Running pre state" };
+    node.service("etcd", if has_data { "Running" } else { "Preparing" }, None, message);
+}
+
+fn set(node: &NodeInner, state: EtcdState) {
+    node.machine().etcd = state;
+}
+
+/// One step forward.
+pub(super) async fn step(node: &Arc<NodeInner>) {
+    let Some(net) = node.net() else { return };
+    let state = node.machine().etcd;
+    match state {
+        EtcdState::Preparing => {
+            if node.machine().bootstrap_asked {
+                node.machine().bootstrap_asked = false;
+                found(node, &net);
+                up(node, &net).await;
+            } else if join(node, &net).await {
+                up(node, &net).await;
+            }
+        }
+        EtcdState::Starting => up(node, &net).await,
+        EtcdState::Running => elect(node, &net),
+        _ => {}
+    }
+}
+
+/// The address that etcd advertises.
+pub(crate) fn advertised(node: &NodeInner) -> String {
+    let machine = node.machine();
+    let subnets: Vec<ipnet::IpNet> =
+        machine.config.texts("cluster.etcd.advertisedSubnets").iter().filter_map(|s| s.parse().ok()).collect();
+    let all = machine.addresses();
+    let wanted = all.iter().find(|a| subnets.iter().any(|s| s.contains(&a.addr())));
+    wanted.or(all.first()).map(|a| a.addr().to_string()).unwrap_or_default()
+}
+
+fn found(node: &NodeInner, net: &NetInner) {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    let member = member(node, false);
+    let config = node.machine().config.clone();
+    let cluster = Cluster {
+        id: id.clone(),
+        cluster_id: config.text("cluster.id").to_owned(),
+        name: config.text("cluster.clusterName").to_owned(),
+        ca: config.text("cluster.etcd.ca.crt").to_owned(),
+        leader: member.id,
+        term: 2,
+        members: vec![member.clone()],
+        ..Cluster::default()
+    };
+    net.clusters.add(cluster);
+    node.machine().counters.bootstraps += 1;
+    node.write(|c| c.etcd = Some(EtcdData { cluster: id, member: member.id }));
+    set(node, EtcdState::Starting);
+}
+
+fn member(node: &NodeInner, learner: bool) -> Member {
+    let address = advertised(node);
+    Member { id: rand::random::<u64>() | 1 << 63, name: node.hostname(), address, learner, uuid: node.uuid.clone() }
+}
+
+/// Whether so many members run that the cluster can decide.
+pub(crate) fn has_quorum(net: &NetInner, cluster: &Cluster) -> bool {
+    let running = |m: &&Member| {
+        net.all().iter().any(|n| {
+            let machine = n.machine();
+            n.uuid == m.uuid && machine.powered && matches!(machine.etcd, EtcdState::Running | EtcdState::Starting)
+        })
+    };
+    let voters: Vec<&Member> = cluster.members.iter().filter(|m| !m.learner).collect();
+    let alive = voters.iter().copied().filter(|m| running(&m)).count();
+    alive * 2 > voters.len()
+}
+
+async fn join(node: &Arc<NodeInner>, net: &NetInner) -> bool {
+    let (cluster_id, ca) = {
+        let machine = node.machine();
+        (machine.config.text("cluster.id").to_owned(), machine.config.text("cluster.etcd.ca.crt").to_owned())
+    };
+    let all: Vec<Cluster> = net.clusters.all().values().cloned().collect();
+    let running = |c: &Cluster| {
+        net.all().iter().any(|n| {
+            let is_member = c.members.iter().any(|m| m.uuid == n.uuid);
+            is_member && n.machine().etcd == EtcdState::Running
+        })
+    };
+    let Some(target) =
+        all.into_iter().find(|c| c.cluster_id == cluster_id && c.ca == ca && running(c) && has_quorum(net, c))
+    else {
+        return false;
+    };
+    if target.members.iter().any(|m| m.learner && m.uuid != node.uuid) {
+        return false;
+    }
+    let new = member(node, true);
+    let (id, name) = (new.id, new.name.clone());
+    net.clusters.change(&target.id, |c| {
+        c.members.retain(|m| m.name != name);
+        c.members.push(new);
+        c.members.sort_by_key(|m| m.id);
+    });
+    node.write(|c| c.etcd = Some(EtcdData { cluster: target.id.clone(), member: id }));
+    set(node, EtcdState::Starting);
+    node.service("etcd", "Running", None, "Started task etcd");
+    net.refresh();
+    pause(node, 10.0).await;
+    true
+}
+
+async fn up(node: &Arc<NodeInner>, net: &NetInner) {
+    node.service("etcd", "Running", None, "Started task etcd");
+    if node.machine().stage == "booting" {
+        node.stage("running");
+    }
+    pause(node, 6.0).await;
+    let Some(data) = node.content().etcd else { return };
+    let name = node.hostname();
+    let known = net.clusters.change(&data.cluster, |c| {
+        let member = c.members.iter_mut().find(|m| m.id == data.member)?;
+        (member.learner, member.name) = (false, name);
+        Some(())
+    });
+    let cluster = net.clusters.get(&data.cluster);
+    let healthy = cluster.is_some_and(|c| has_quorum(net, &c));
+    if known.flatten().is_none() || !healthy {
+        return;
+    }
+    set(node, EtcdState::Running);
+    node.service("etcd", "Running", Some(true), "Health check successful");
+    elect(node, net);
+    net.refresh();
+}
+
+fn elect(node: &NodeInner, net: &NetInner) {
+    let Some(data) = node.content().etcd else { return };
+    let alive: Vec<String> = net
+        .all()
+        .iter()
+        .filter(|n| n.machine().etcd == EtcdState::Running)
+        .map(|n| n.uuid.clone())
+        .collect();
+    let stale = net.clusters.get(&data.cluster).is_some_and(|c| {
+        c.member(c.leader).is_none_or(|m| !alive.contains(&m.uuid))
+    });
+    if stale {
+        net.clusters.change(&data.cluster, |c| c.elect(|m| alive.contains(&m.uuid)));
+    }
+}
+
+/// Leave the cluster and delete the data.
+pub(crate) fn leave(node: &NodeInner) {
+    let Some(net) = node.net() else { return };
+    if let Some(data) = node.content().etcd {
+        net.clusters.change(&data.cluster, |c| {
+            c.members.retain(|m| m.id != data.member);
+            c.elect(|m| m.uuid != node.uuid);
+        });
+    }
+    node.write(|c| c.etcd = None);
+    set(node, EtcdState::Finished);
+    node.service("etcd", "Finished", Some(false), "Service finished successfully");
+    net.refresh();
+}

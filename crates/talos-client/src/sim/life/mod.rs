@@ -1,0 +1,376 @@
+//! The life of a machine: boot, maintenance, installation, running, and back.
+
+mod etcd;
+mod install;
+
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::config::{Config, load, net};
+use super::disk::{Content, Installed};
+use super::node::{Api, EtcdState, Machine, NodeInner, Order, content_id};
+use super::pki::{self, Authority, Clients, Request};
+use super::spec::{BootDevice, NodeEventKind};
+
+pub(crate) use etcd::{advertised, has_quorum, leave};
+pub(crate) use install::wwid;
+
+/// How a boot ended.
+pub(crate) enum End {
+    /// Boot again.
+    Reboot,
+    /// Stay off.
+    Off,
+}
+
+const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// Live until the plug is pulled.
+pub(crate) async fn run(node: Arc<NodeInner>, token: CancellationToken) {
+    tokio::select! {
+        () = token.cancelled() => {}
+        () = lives(&node) => {}
+    }
+}
+
+async fn lives(node: &Arc<NodeInner>) {
+    loop {
+        match boot(node).await {
+            End::Reboot => {
+                close(node);
+                notify(node, NodeEventKind::GuestReboot);
+            }
+            End::Off => break,
+        }
+    }
+    close(node);
+    let mut machine = node.machine();
+    machine.powered = false;
+    "off".clone_into(&mut machine.stage);
+    drop(machine);
+    if let Some(net) = node.net() {
+        net.refresh();
+    }
+}
+
+fn notify(node: &NodeInner, kind: NodeEventKind) {
+    if let Some(net) = node.net() {
+        net.event(&node.uuid, kind);
+    }
+}
+
+fn close(node: &NodeInner) {
+    node.serve(Api::Closed);
+    let mut machine = node.machine();
+    machine.kube = None;
+    machine.etcd = EtcdState::Absent;
+    machine.node_ready = false;
+}
+
+/// Wait for a time of a real machine.
+pub(crate) async fn pause(node: &NodeInner, seconds: f64) {
+    let pace = node.net().map(|n| n.config.pace).unwrap_or_default();
+    tokio::time::sleep(pace.of(seconds)).await;
+}
+
+async fn boot(node: &Arc<NodeInner>) -> End {
+    node.store.clear();
+    node.log.clear();
+    if let Err(why) = start(node) {
+        notify(node, NodeEventKind::BootFailed(why));
+        return End::Off;
+    }
+    boot_events(node);
+    pause(node, 25.0).await;
+    if let Err(why) = read_seed(node) {
+        notify(node, NodeEventKind::BootFailed(why.clone()));
+        node.log.add("ConfigLoadErrorEvent", json!({"error": why}), None);
+        pause(node, 300.0).await;
+        return End::Reboot;
+    }
+    let content = node.content();
+    let minor = node.minor();
+    let stored = content.staged.clone().or(content.config.clone());
+    if let Some(Ok(config)) = stored.map(|text| load(&text, minor)) {
+        node.write(|c| {
+            if let Some(staged) = c.staged.take() {
+                c.config = Some(staged);
+            }
+        });
+        node.machine().config = config;
+        return configured(node).await;
+    }
+    let user_data = node.machine().seed.user_data.clone();
+    match user_data.map(|text| load(&text, minor)) {
+        Some(Ok(config)) => node.machine().config = config,
+        Some(Err(why)) => {
+            node.log.add("ConfigLoadErrorEvent", json!({"error": why}), None);
+            notify(node, NodeEventKind::BootFailed(why));
+            pause(node, 60.0).await;
+            return End::Reboot;
+        }
+        None => {
+            if let Some(end) = maintenance(node).await {
+                return end;
+            }
+        }
+    }
+    if content.installed.is_none() {
+        return install::install(node).await;
+    }
+    keep(node);
+    configured(node).await
+}
+
+/// Write the active configuration to STATE.
+fn keep(node: &NodeInner) {
+    let text = node.machine().config.encode();
+    node.write(|c| {
+        c.config = Some(text);
+        if c.node_id.is_empty() {
+            c.node_id = uuid::Uuid::new_v4().simple().to_string();
+        }
+    });
+}
+
+/// Power-on: find something to boot.
+fn start(node: &NodeInner) -> Result<(), String> {
+    let net = node.net().ok_or("the fabric is gone")?;
+    let swap = net.faults.take(&node.names(), "@boot").is_some();
+    let mut machine = node.machine();
+    let Machine { spec, counters, connections, life, powered, .. } = std::mem::take(&mut *machine);
+    *machine = Machine { counters, connections, powered, ..Machine::default() };
+    machine.restore_life(life);
+    machine.spec = spec;
+    if swap {
+        swap_names(&mut machine);
+    }
+    let found = machine.spec.boot.iter().find_map(|device| match device {
+        BootDevice::Disk(key) => {
+            let disk = machine.spec.disks.iter().find(|d| d.key == *key)?;
+            let system = net.disks.get(&content_id(&node.uuid, disk)).installed?;
+            Some((system, Some(key.clone())))
+        }
+        BootDevice::Cdrom => {
+            let mark = machine.spec.media.as_ref()?;
+            let system = Installed {
+                version: mark.talos.clone(),
+                schematic: mark.schematic.clone(),
+                platform: mark.platform.clone(),
+                architecture: mark.architecture.clone(),
+            };
+            Some((system, None))
+        }
+    });
+    let (system, disk) = found.ok_or("no bootable device")?;
+    let installed = |d: &&super::spec::DiskSpec| net.disks.get(&content_id(&node.uuid, d)).installed.is_some();
+    machine.system_disk = disk.or_else(|| machine.spec.disks.iter().find(installed).map(|d| d.key.clone()));
+    machine.system = system;
+    machine.counters.boots += 1;
+    machine.boot_id = uuid::Uuid::new_v4().to_string();
+    machine.booted_at = jiff::Timestamp::now();
+    "booting".clone_into(&mut machine.stage);
+    for id in ["auditd", "containerd", "machined", "syslogd", "udevd"] {
+        let service = super::node::Service { state: "Running".into(), healthy: Some(true), message: String::new() };
+        machine.services.insert(id.into(), service);
+    }
+    Ok(())
+}
+
+fn swap_names(machine: &mut Machine) {
+    if let [first, second, ..] = machine.spec.disks.as_mut_slice() {
+        std::mem::swap(&mut first.dev, &mut second.dev);
+    }
+}
+
+fn boot_events(node: &NodeInner) {
+    node.log.sequence("initialize", "START", None);
+    node.log.phase("systemRequirements", &["enforceKSPPRequirements"]);
+    node.log.add("PhaseEvent", json!({"phase": "earlyServices"}), None);
+    for id in ["containerd", "machined", "auditd", "syslogd", "udevd"] {
+        node.log.service(id, "Starting", "Starting service", json!({"unknown": true}));
+        node.log.service(id, "Preparing", "Creating service runner", json!({"unknown": true}));
+        node.log.service(id, "Running", "Health check successful", json!({"healthy": true}));
+    }
+    node.log.add("PhaseEvent", json!({"phase": "earlyServices", "action": "STOP"}), None);
+    node.log.phase("usb", &["waitForUSB"]);
+    node.log.phase("meta", &["reloadMeta"]);
+    node.stage("booting");
+}
+
+fn read_seed(node: &NodeInner) -> Result<(), String> {
+    let mut machine = node.machine();
+    if machine.is_metal() {
+        machine.seed.instance_id = Some(machine.spec.uuid.clone());
+        return Ok(());
+    }
+    let Some(drive) = machine.spec.cloud_init.clone() else { return Ok(()) };
+    machine.seed = net::seed(&drive.user, &drive.meta, &drive.network)?;
+    Ok(())
+}
+
+/// Wait for a complete configuration; `None` when it came.
+async fn maintenance(node: &Arc<NodeInner>) -> Option<End> {
+    node.log.add("TaskEvent", json!({"task": "runningMaintenance"}), None);
+    let sans: Vec<String> = node.machine().addresses().iter().map(|a| a.addr().to_string()).collect();
+    let tls = pki::maintenance(&sans).and_then(|leaf| pki::server(&leaf, &Clients::Any, &["h2"]));
+    node.service("apid", "Running", Some(true), "Health check successful");
+    node.stage("maintenance");
+    let Ok(tls) = tls else { return Some(End::Off) };
+    node.serve(Api::Maintenance(Arc::clone(&tls)));
+    loop {
+        let woken = node.wake.notified();
+        if let Some(order) = next_order(node) {
+            return Some(obey(node, order).await);
+        }
+        if node.machine().config.v1alpha1().is_some() {
+            break;
+        }
+        woken.await;
+    }
+    node.machine().api = Api::Denied(tls);
+    pause(node, 0.5).await;
+    node.serve(Api::Closed);
+    pause(node, 1.0).await;
+    None
+}
+
+fn next_order(node: &NodeInner) -> Option<Order> {
+    let mut machine = node.machine();
+    (!machine.orders.is_empty()).then(|| machine.orders.remove(0))
+}
+
+/// Boot with a configuration, and run.
+async fn configured(node: &Arc<NodeInner>) -> End {
+    node.stage("booting");
+    node.log.sequence("boot", "START", None);
+    open_secure(node);
+    pause(node, 3.0).await;
+    for id in ["cri", "trustd"] {
+        if id == "cri" || node.machine().config.is_control_plane() {
+            node.service(id, "Running", Some(true), "Health check successful");
+        }
+    }
+    if node.machine().config.is_control_plane() {
+        etcd::prepare(node);
+    }
+    pause(node, 2.0).await;
+    node.service("kubelet", "Running", Some(true), "Health check successful");
+    node.sync();
+    loop {
+        let woken = node.wake.notified();
+        if let Some(order) = next_order(node) {
+            return obey(node, order).await;
+        }
+        open_secure(node);
+        etcd::step(node).await;
+        settle(node);
+        tokio::select! {
+            () = woken => {}
+            () = pause(node, 5.0) => {}
+        }
+    }
+}
+
+/// Go from booting to running, and see to Kubernetes.
+fn settle(node: &Arc<NodeInner>) {
+    let booting = node.machine().stage == "booting";
+    let waits = node.machine().etcd == EtcdState::Preparing;
+    if booting && !waits {
+        node.log.sequence("boot", "STOP", None);
+        node.stage("running");
+    }
+    super::kube::tend(node);
+    node.sync();
+}
+
+/// Serve the machine API with certificates of the configuration, as soon as there can be one.
+fn open_secure(node: &Arc<NodeInner>) {
+    if matches!(node.machine().api, Api::Secure(_)) {
+        return;
+    }
+    let Some(net) = node.net() else { return };
+    let config = node.machine().config.clone();
+    let issuer = if config.text("machine.ca.key").is_empty() {
+        net.all().iter().find_map(|other| trustd(other, &config))
+    } else {
+        Some(config.text("machine.ca.key").to_owned())
+    };
+    let Some(key) = issuer else { return };
+    match secure(node, &config, &key) {
+        Ok((tls, authorities)) => {
+            node.machine().authorities = authorities;
+            node.service("apid", "Running", Some(true), "Health check successful");
+            node.serve(Api::Secure(tls));
+        }
+        Err(error) => tracing::warn!(%error, node = node.uuid, "make the machine API's certificate"),
+    }
+}
+
+/// The key of a control plane that signs for workers of the same cluster.
+fn trustd(other: &NodeInner, config: &Config) -> Option<String> {
+    let machine = other.machine();
+    let same = |path: &str| machine.config.text(path) == config.text(path);
+    let serves = machine.powered && machine.services.contains_key("trustd");
+    let key = machine.config.text("machine.ca.key");
+    (serves && same("machine.ca.crt") && same("machine.token") && !key.is_empty()).then(|| key.to_owned())
+}
+
+type Secured = (Arc<rustls::ServerConfig>, Vec<CertificateDer<'static>>);
+
+fn secure(node: &NodeInner, config: &Config, key: &str) -> Result<Secured, pki::PkiError> {
+    let ca = config.text("machine.ca.crt");
+    let mut authorities = vec![pki::certificate(ca)?];
+    for accepted in config.at("machine.acceptedCAs").and_then(|v| v.as_array()).into_iter().flatten() {
+        let text = accepted.get("crt").and_then(|c| c.as_str()).unwrap_or_default();
+        authorities.push(pki::certificate(text)?);
+    }
+    let machine = node.machine();
+    let name = machine.hostname();
+    let mut sans = vec![name.clone()];
+    sans.extend(machine.addresses().iter().map(|a| a.addr().to_string()));
+    sans.push("127.0.0.1".into());
+    drop(machine);
+    sans.extend(config.texts("machine.certSANs"));
+    sans.dedup();
+    let request = Request { name, sans, lifetime: DAY, ..Request::default() };
+    let leaf = Authority::new(ca, key)?.sign(&request)?;
+    let tls = pki::server(&leaf, &Clients::Required(&authorities), &["h2"])?;
+    Ok((tls, authorities))
+}
+
+/// Do what was asked, and leave.
+async fn obey(node: &Arc<NodeInner>, order: Order) -> End {
+    let (sequence, stage, actor, off) = match &order {
+        Order::Reboot(actor) => ("reboot", "rebooting", actor.clone(), false),
+        Order::Shutdown(actor) => ("shutdown", "shutting down", actor.clone(), true),
+        Order::Reset { reboot, actor, .. } => ("reset", "resetting", actor.clone(), !reboot),
+    };
+    node.log.sequence(sequence, "START", Some(&actor));
+    node.stage(stage);
+    pause(node, 8.0).await;
+    if let Order::Reset { state, ephemeral, system, .. } = order {
+        node.write(|c: &mut Content| {
+            if system {
+                *c = Content { id: c.id.clone(), installs: c.installs, ..Content::default() };
+            }
+            if state {
+                (c.config, c.staged, c.node_id) = (None, None, String::new());
+            }
+            if ephemeral {
+                c.etcd = None;
+            }
+        });
+    }
+    node.log.sequence(sequence, "STOP", Some(&actor));
+    close(node);
+    pause(node, 5.0).await;
+    if off {
+        notify(node, NodeEventKind::GuestPowerOff);
+        return End::Off;
+    }
+    End::Reboot
+}

@@ -1,0 +1,526 @@
+//! One simulated machine.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::config::Config;
+use super::config::net::Seed;
+use super::cosi::Store;
+use super::disk::{Content, Installed};
+use super::event::Log;
+use super::fact;
+use super::grpc::{self, Peer};
+use super::net::{NetInner, SimError, reset};
+use super::pki;
+use super::spec::{NodeEventKind, NodeSpec};
+use super::{kube, life};
+
+/// How the machine API is served at the moment.
+#[derive(Clone, Default)]
+pub(crate) enum Api {
+    /// Not at all.
+    #[default]
+    Closed,
+    /// To anyone, little.
+    Maintenance(Arc<rustls::ServerConfig>),
+    /// To anyone, nothing: the configuration was just taken.
+    Denied(Arc<rustls::ServerConfig>),
+    /// To holders of certificates.
+    Secure(Arc<rustls::ServerConfig>),
+}
+
+/// What etcd does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum EtcdState {
+    /// Not on this node.
+    #[default]
+    Absent,
+    /// Waits for Bootstrap or a cluster to join.
+    Preparing,
+    /// A recovery without a snapshot.
+    Failed,
+    /// Comes up.
+    Starting,
+    /// Healthy.
+    Running,
+    /// Left its cluster.
+    Finished,
+}
+
+/// What someone asked the machine to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Reboot, as stage and actor.
+    Reboot(String),
+    /// Power off.
+    Shutdown(String),
+    /// Wipe these and then reboot or halt.
+    Reset { state: bool, ephemeral: bool, system: bool, reboot: bool, actor: String },
+}
+
+/// A service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Service {
+    /// State.
+    pub(crate) state: String,
+    /// Whether it is healthy; unknown when unset.
+    pub(crate) healthy: Option<bool>,
+    /// Last message of its health check.
+    pub(crate) message: String,
+}
+
+/// Counters that outlive reboots but not the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) boots: u64,
+    pub(crate) applied: u64,
+    pub(crate) bootstraps: u64,
+}
+
+/// The changing part of a machine.
+#[derive(Default)]
+pub(crate) struct Machine {
+    pub(crate) spec: NodeSpec,
+    pub(crate) powered: bool,
+    pub(crate) stage: String,
+    pub(crate) api: Api,
+    pub(crate) authorities: Vec<CertificateDer<'static>>,
+    pub(crate) seed: Seed,
+    pub(crate) system: Installed,
+    pub(crate) system_disk: Option<String>,
+    pub(crate) config: Config,
+    pub(crate) persistent: bool,
+    pub(crate) boot_id: String,
+    pub(crate) booted_at: jiff::Timestamp,
+    pub(crate) services: BTreeMap<String, Service>,
+    pub(crate) etcd: EtcdState,
+    pub(crate) bootstrap_asked: bool,
+    pub(crate) snapshot_uploaded: bool,
+    pub(crate) kube: Option<Arc<rustls::ServerConfig>>,
+    pub(crate) node_ready: bool,
+    pub(crate) orders: Vec<Order>,
+    pub(crate) trial: Option<(Config, CancellationToken)>,
+    pub(crate) counters: Counters,
+    pub(crate) connections: CancellationToken,
+    pub(crate) life: CancellationToken,
+}
+
+/// One machine, shared.
+pub(crate) struct NodeInner {
+    net: Weak<NetInner>,
+    pub(crate) uuid: String,
+    machine: Mutex<Machine>,
+    pub(crate) store: Store,
+    pub(crate) log: Log,
+    pub(crate) wake: Notify,
+    stop: CancellationToken,
+}
+
+impl NodeInner {
+    pub(crate) fn new(net: &Arc<NetInner>, spec: &NodeSpec) -> Arc<Self> {
+        Arc::new(Self {
+            net: Arc::downgrade(net),
+            uuid: spec.uuid.clone(),
+            machine: Mutex::default(),
+            store: Store::default(),
+            log: Log::default(),
+            wake: Notify::new(),
+            stop: net.stopped(),
+        })
+    }
+
+    /// The fabric, while it lives.
+    pub(crate) fn net(&self) -> Option<Arc<NetInner>> {
+        self.net.upgrade()
+    }
+
+    /// The changing part.
+    pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names under which faults and tests know it.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let machine = self.machine();
+        let mut out = vec![self.uuid.clone(), machine.spec.name.clone()];
+        out.push(machine.hostname());
+        out
+    }
+
+    /// Minor version of the Talos that runs.
+    pub(crate) fn minor(&self) -> u64 {
+        self.machine().minor()
+    }
+
+    /// Host name.
+    pub(crate) fn hostname(&self) -> String {
+        self.machine().hostname()
+    }
+
+    /// Whether an address is its own and its card is on the right network.
+    pub(crate) fn has_address(&self, address: IpAddr) -> bool {
+        let Some(net) = self.net() else { return false };
+        let machine = self.machine();
+        machine.powered
+            && machine.links().iter().any(|l| {
+                l.addresses.iter().any(|a| a.addr() == address) && net.reaches(address, &l.bridge, l.tag)
+            })
+    }
+
+    /// Whether it is a healthy control plane that may hold a shared address.
+    pub(crate) fn may_hold(&self, address: IpAddr) -> bool {
+        let Some(net) = self.net() else { return false };
+        let machine = self.machine();
+        machine.powered
+            && machine.etcd == EtcdState::Running
+            && machine.links().iter().any(|l| l.vips.contains(&address) && net.reaches(address, &l.bridge, l.tag))
+    }
+
+    /// Content of its system disk.
+    pub(crate) fn content(&self) -> Content {
+        let id = self.machine().content_id();
+        match (self.net(), id) {
+            (Some(net), Some(id)) => net.disks.get(&id),
+            _ => Content::default(),
+        }
+    }
+
+    /// Change the content of its system disk.
+    pub(crate) fn write(&self, edit: impl FnOnce(&mut Content)) {
+        let id = self.machine().content_id();
+        if let (Some(net), Some(id)) = (self.net(), id) {
+            net.disks.change(&id, edit);
+        }
+    }
+
+    /// Enter a stage.
+    pub(crate) fn stage(&self, stage: &str) {
+        stage.clone_into(&mut self.machine().stage);
+        self.sync();
+        let (ready, conditions) = fact::conditions(&self.machine());
+        let data = json!({
+            "stage": stage.to_uppercase().replace(' ', "_"),
+            "status": {"ready": ready, "unmetConditions": conditions},
+        });
+        self.log.add("MachineStatusEvent", data, None);
+        if let Some(net) = self.net() {
+            net.event(&self.uuid, NodeEventKind::Stage(stage.to_owned()));
+        }
+    }
+
+    /// Bring the resources up to date.
+    pub(crate) fn sync(&self) {
+        let content = self.content();
+        let facts = fact::all(self, &content);
+        self.store.sync(facts);
+    }
+
+    /// Set a service's state.
+    pub(crate) fn service(&self, id: &str, state: &str, healthy: Option<bool>, message: &str) {
+        let health = match healthy {
+            Some(true) => json!({"healthy": true}),
+            Some(false) => json!({}),
+            None => json!({"unknown": true}),
+        };
+        self.log.service(id, state, message, health);
+        let service = Service { state: state.to_owned(), healthy, message: String::new() };
+        self.machine().services.insert(id.to_owned(), service);
+    }
+
+    /// Serve the machine API in another way; open connections are cut.
+    pub(crate) fn serve(&self, api: Api) {
+        let mut machine = self.machine();
+        machine.api = api;
+        machine.connections.cancel();
+        machine.connections = CancellationToken::new();
+    }
+
+    /// Take a connection.
+    pub(crate) fn accept(self: &Arc<Self>, port: u16, stream: TcpStream) {
+        let names = self.names();
+        let machine = self.machine();
+        let tls = match (port, &machine.api) {
+            (6443, _) => machine.kube.clone(),
+            (50000, Api::Maintenance(tls) | Api::Denied(tls) | Api::Secure(tls)) => Some(Arc::clone(tls)),
+            _ => None,
+        };
+        let cut = machine.connections.child_token();
+        drop(machine);
+        let refused = self.net().is_none_or(|net| net.refuses(&names));
+        let (Some(tls), false) = (tls, refused) else {
+            reset(&stream);
+            return;
+        };
+        stream.set_nodelay(true).ok();
+        let node = Arc::clone(self);
+        tokio::spawn(async move {
+            let handshake = TlsAcceptor::from(tls).accept(stream);
+            let stream = tokio::select! {
+                () = cut.cancelled() => return,
+                stream = handshake => stream,
+            };
+            let Ok(stream) = stream else { return };
+            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            if port == 6443 {
+                let user = certificate.and_then(|c| pki::identity(c, false));
+                kube::serve(node, stream, user, cut).await;
+            } else {
+                let roles = certificate.and_then(|c| pki::identity(c, true)).map(|(_, roles)| roles);
+                grpc::serve(node, stream, Peer { roles: roles.unwrap_or_default() }, cut).await;
+            }
+        });
+    }
+
+    /// Ask the machine to do something.
+    pub(crate) fn order(&self, order: Order) {
+        self.machine().orders.push(order);
+        self.wake.notify_one();
+    }
+
+    fn power_off(&self) {
+        {
+            let mut machine = self.machine();
+            machine.life.cancel();
+            machine.powered = false;
+            machine.api = Api::Closed;
+            machine.kube = None;
+            machine.etcd = EtcdState::Absent;
+            machine.connections.cancel();
+            "off".clone_into(&mut machine.stage);
+        }
+        if let Some(net) = self.net() {
+            net.refresh();
+        }
+    }
+}
+
+/// A link as it is at the moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LiveLink {
+    pub(crate) name: String,
+    pub(crate) mac: String,
+    pub(crate) bridge: String,
+    pub(crate) tag: Option<u16>,
+    pub(crate) addresses: Vec<IpNet>,
+    pub(crate) gateways: Vec<IpAddr>,
+    pub(crate) vips: Vec<IpAddr>,
+    pub(crate) mtu: u32,
+}
+
+impl Machine {
+    /// Keep the power cord of the boot before.
+    pub(crate) fn restore_life(&mut self, life: CancellationToken) {
+        self.life = life;
+    }
+
+    /// Minor version of the Talos that runs.
+    pub(crate) fn minor(&self) -> u64 {
+        let version = self.system.version.trim_start_matches('v');
+        version.split('.').nth(1).and_then(|m| m.parse().ok()).unwrap_or(13)
+    }
+
+    /// Whether the platform is bare metal.
+    pub(crate) fn is_metal(&self) -> bool {
+        self.system.platform != "nocloud"
+    }
+
+    /// Host name: documents, then the old field, then the platform's.
+    pub(crate) fn hostname(&self) -> String {
+        let document = self.config.documents("HostnameConfig").next();
+        let named = document.and_then(|d| d.get("hostname")).and_then(Value::as_str).unwrap_or_default();
+        let legacy = self.config.text("machine.network.hostname");
+        let given = [named, legacy, self.seed.hostname.as_deref().unwrap_or_default()];
+        if let Some(name) = given.into_iter().find(|n| !n.is_empty()) {
+            return name.split('.').next().unwrap_or_default().to_owned();
+        }
+        if self.config.v1alpha1().is_some() {
+            let digest = Sha256::digest(self.spec.uuid.as_bytes());
+            let letters: String =
+                digest.iter().take(6).map(|b| char::from(b'a' + b % 26)).collect();
+            let (a, b) = letters.split_at_checked(3).unwrap_or_default();
+            return format!("talos-{a}-{b}");
+        }
+        String::new()
+    }
+
+    /// Links with what configures them: the configuration, else the platform, else DHCP.
+    pub(crate) fn links(&self) -> Vec<LiveLink> {
+        let configured = super::config::net::of_config(&self.config);
+        let fits = |link: &super::config::net::Link, nic: &super::spec::NicSpec| match &link.mac {
+            Some(mac) => mac.eq_ignore_ascii_case(&nic.mac),
+            None => link.name == nic.name,
+        };
+        let mut out = Vec::new();
+        for nic in &self.spec.nics {
+            let own: Vec<_> = configured.links.iter().filter(|l| fits(l, nic)).collect();
+            let platform: Vec<_> = self.seed.network.links.iter().filter(|l| fits(l, nic)).collect();
+            let addressed = own.iter().any(|l| !l.addresses.is_empty() || l.dhcp);
+            let mut live = vec![LiveLink {
+                name: nic.name.clone(),
+                mac: nic.mac.to_ascii_lowercase(),
+                bridge: nic.bridge.clone(),
+                tag: nic.tag,
+                mtu: nic.mtu.unwrap_or(1500),
+                ..LiveLink::default()
+            }];
+            let lower = if addressed { Vec::new() } else { platform.clone() };
+            let unconfigured = own.is_empty() && platform.is_empty();
+            for link in own.iter().chain(&lower) {
+                let at = match link.vlan {
+                    None => 0,
+                    Some(id) => {
+                        let name = format!("{}.{id}", nic.name);
+                        let base = LiveLink { name, tag: Some(id), ..live.first().cloned().unwrap_or_default() };
+                        live.push(LiveLink { addresses: vec![], gateways: vec![], vips: vec![], ..base });
+                        live.len() - 1
+                    }
+                };
+                if let Some(target) = live.get_mut(at) {
+                    target.addresses.extend(&link.addresses);
+                    target.gateways.extend(&link.gateways);
+                    target.vips.extend(&link.vips);
+                    target.mtu = link.mtu.unwrap_or(target.mtu);
+                }
+            }
+            let dhcp = unconfigured || own.iter().chain(&lower).any(|l| l.dhcp && l.vlan.is_none());
+            if let (true, Some(first)) = (dhcp, live.first_mut()) {
+                first.addresses.extend(&nic.dhcp);
+                first.gateways.extend(nic.dhcp_gateway);
+            }
+            out.append(&mut live);
+        }
+        out
+    }
+
+    /// All addresses, in the order in which the node lists them.
+    pub(crate) fn addresses(&self) -> Vec<IpNet> {
+        let mut out: Vec<IpNet> = self.links().into_iter().flat_map(|l| l.addresses).collect();
+        out.sort_by_key(|a| a.addr());
+        out.dedup();
+        out
+    }
+
+    /// What identifies the content of the system disk.
+    pub(crate) fn content_id(&self) -> Option<String> {
+        let key = self.system_disk.as_ref()?;
+        self.spec.disks.iter().find(|d| d.key == *key).map(|d| content_id(&self.spec.uuid, d))
+    }
+}
+
+/// What identifies the content of a disk.
+pub(crate) fn content_id(uuid: &str, disk: &super::spec::DiskSpec) -> String {
+    if disk.content_id.is_empty() { format!("{uuid}/{}", disk.key) } else { disk.content_id.clone() }
+}
+
+/// A simulated machine.
+#[derive(Clone)]
+pub struct SimNode(pub(crate) Arc<NodeInner>);
+
+impl std::fmt::Debug for SimNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SimNode").field(&self.0.uuid).finish()
+    }
+}
+
+impl SimNode {
+    pub(crate) fn start(&self, spec: NodeSpec) {
+        let mut machine = self.0.machine();
+        machine.spec = spec;
+        if machine.powered {
+            return;
+        }
+        machine.powered = true;
+        let token = self.0.stop.child_token();
+        machine.life = token.clone();
+        drop(machine);
+        tokio::spawn(life::run(Arc::clone(&self.0), token));
+    }
+
+    /// SMBIOS UUID.
+    pub fn uuid(&self) -> &str {
+        &self.0.uuid
+    }
+
+    /// Pull the plug.
+    pub fn power_off(&self) {
+        self.0.power_off();
+    }
+
+    /// Press the reset button: the machine starts again at once.
+    pub fn reset(&self) {
+        let spec = self.0.machine().spec.clone();
+        self.0.power_off();
+        self.start(spec);
+    }
+
+    /// Press the power button: the guest shuts itself down.
+    pub fn shutdown_acpi(&self) {
+        self.0.order(Order::Shutdown(uuid::Uuid::new_v4().to_string()));
+    }
+
+    /// Whether it runs.
+    pub fn is_on(&self) -> bool {
+        self.0.machine().powered
+    }
+
+    /// Stage, as the node names it; `off` without power.
+    pub fn stage(&self) -> String {
+        self.0.machine().stage.clone()
+    }
+
+    /// Loopback port that reaches the machine API of this machine whatever its addresses are.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn listen(&self) -> Result<std::net::SocketAddr, SimError> {
+        let failed = |error| SimError::new("listen for a simulated node", error);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        let node = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = node.stop.cancelled() => return,
+                    accepted = listener.accept() => {
+                        if let Ok((stream, _)) = accepted {
+                            node.accept(50000, stream);
+                        }
+                    }
+                }
+            }
+        });
+        Ok(local)
+    }
+
+    /// The truth about it.
+    pub fn snapshot(&self) -> Value {
+        let content = self.0.content();
+        let machine = self.0.machine();
+        let hash = content.config.as_ref().map(|text| {
+            Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect::<String>()
+        });
+        let addresses: Vec<_> = machine.addresses().iter().map(|a| a.addr().to_string()).collect();
+        let installed = content.installed.as_ref().map(|i| {
+            json!({"disk": machine.system_disk, "version": i.version, "schematic": i.schematic, "platform": i.platform})
+        });
+        json!({
+            "name": machine.spec.name, "power": machine.powered, "stage": machine.stage,
+            "hostname": machine.hostname(), "addresses": addresses, "config_sha256": hash,
+            "config_applied": machine.counters.applied, "installs": content.installs,
+            "boots": machine.counters.boots, "bootstraps": machine.counters.bootstraps, "installed": installed,
+            "machine_type": machine.config.text("machine.type"),
+            "etcd": content.etcd.as_ref().map(|e| json!({"cluster": e.cluster, "member": e.member.to_string()})),
+            "node_ready": machine.node_ready,
+        })
+    }
+}
