@@ -3,6 +3,7 @@
 //! `--for-replay` serves one node `pve1` with the storage `local` and prints one JSON line with
 //! address and credentials; otherwise `--nodes`, `--listen`, `--state`, `--dialect` choose.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -43,7 +44,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let line = serde_json::json!({
         "base": sim.base_url(), "token": sim.token(), "user": "root@pam", "password": sim.password(),
     });
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     out.flush()?;

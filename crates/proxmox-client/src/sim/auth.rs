@@ -59,7 +59,8 @@ const LIFE: u64 = 2 * 3600;
 const AHEAD: u64 = 300;
 
 fn sign(state: &State, kind: &str, text: &str) -> String {
-    STANDARD_NO_PAD.encode(digest::sha256(format!("{}\n{kind}\n{text}", state.ticket_key).as_bytes()))
+    STANDARD_NO_PAD
+        .encode(digest::sha256(format!("{}\n{kind}\n{text}", state.ticket_key).as_bytes()))
 }
 
 /// Makes a ticket and its CSRF token.
@@ -71,15 +72,20 @@ pub(crate) fn ticket(state: &State, user: &str, now: u64) -> (String, String) {
 }
 
 fn fresh(stamp: &str, now: u64) -> bool {
-    u64::from_str_radix(stamp, 16).is_ok_and(|time| time <= now + AHEAD && now.saturating_sub(time) < LIFE)
+    u64::from_str_radix(stamp, 16)
+        .is_ok_and(|time| time <= now + AHEAD && now.saturating_sub(time) < LIFE)
 }
 
 /// The user of a valid ticket.
 pub(crate) fn verify_ticket(state: &State, ticket: &str, now: u64) -> Option<String> {
     let (plain, signature) = ticket.split_once("::")?;
     let (user, stamp) = plain.strip_prefix("PVE:")?.rsplit_once(':')?;
-    let known = state.users.get(user).is_some_and(|user| user.enable && (user.expire == 0 || user.expire > now));
-    (known && fresh(stamp, now) && signature == sign(state, "ticket", plain)).then(|| user.to_owned())
+    let known = state
+        .users
+        .get(user)
+        .is_some_and(|user| user.enable && (user.expire == 0 || user.expire > now));
+    (known && fresh(stamp, now) && signature == sign(state, "ticket", plain))
+        .then(|| user.to_owned())
 }
 
 fn verify_csrf(state: &State, token: &str, user: &str, now: u64) -> bool {
@@ -94,7 +100,8 @@ pub(crate) fn verify_password(state: &State, user: &str, password: &str, now: u6
         return false;
     }
     if password.starts_with("PVE:") {
-        return verify_ticket(state, password, now).is_some_and(|owner| owner == user || owner == "root@pam");
+        return verify_ticket(state, password, now)
+            .is_some_and(|owner| owner == user || owner == "root@pam");
     }
     found.password_sha256.as_deref() == Some(digest::sha256(password.as_bytes()).as_str())
 }
@@ -132,7 +139,9 @@ pub(crate) fn identify(
     let cookie = cookies.split(';').find_map(|part| part.trim().strip_prefix("PVEAuthCookie="));
     let ticket = match cookie {
         Some(cookie) => decode(cookie, false),
-        None if authorization.starts_with("PVE:") || authorization.starts_with("PVE%3A") => decode(authorization, false),
+        None if authorization.starts_with("PVE:") || authorization.starts_with("PVE%3A") => {
+            decode(authorization, false)
+        }
         None => return Err(Fail::unauthorized("No ticket")),
     };
     let user = verify_ticket(state, &ticket, now).ok_or_else(failed)?;

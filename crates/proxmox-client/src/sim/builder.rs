@@ -83,19 +83,40 @@ impl SimStorage {
     pub fn cephfs(id: impl Into<String>, content: impl Into<String>) -> Self {
         let id = id.into();
         let extra = vec![("path".to_owned(), format!("/mnt/pve/{id}"))];
-        Self { id, kind: "cephfs".to_owned(), content: content.into(), shared: true, total: 8 << 40, extra }
+        Self {
+            id,
+            kind: "cephfs".to_owned(),
+            content: content.into(),
+            shared: true,
+            total: 8 << 40,
+            extra,
+        }
     }
 
     /// A Ceph pool that all nodes share: block devices.
     pub fn rbd(id: impl Into<String>, content: impl Into<String>) -> Self {
         let extra = vec![("pool".to_owned(), "vm".to_owned())];
-        Self { id: id.into(), kind: "rbd".to_owned(), content: content.into(), shared: true, total: 8 << 40, extra }
+        Self {
+            id: id.into(),
+            kind: "rbd".to_owned(),
+            content: content.into(),
+            shared: true,
+            total: 8 << 40,
+            extra,
+        }
     }
 
     /// A ZFS pool on every node: block devices.
     pub fn zfspool(id: impl Into<String>, content: impl Into<String>) -> Self {
         let extra = vec![("pool".to_owned(), "rpool/data".to_owned())];
-        Self { id: id.into(), kind: "zfspool".to_owned(), content: content.into(), shared: false, total: 2 << 40, extra }
+        Self {
+            id: id.into(),
+            kind: "zfspool".to_owned(),
+            content: content.into(),
+            shared: false,
+            total: 2 << 40,
+            extra,
+        }
     }
 
     /// Size in bytes; uploads and allocations beyond it fail.
@@ -171,7 +192,10 @@ impl Default for SimBuilder {
     fn default() -> Self {
         Self {
             nodes: vec!["pve1".to_owned()],
-            storages: vec![SimStorage::dir("local", "backup,images,import,iso,rootdir,snippets,vztmpl")],
+            storages: vec![SimStorage::dir(
+                "local",
+                "backup,images,import,iso,rootdir,snippets,vztmpl",
+            )],
             bridges: vec![("vmbr0".to_owned(), 1500)],
             dialect: Dialect::V9_2,
             time: TimeMode::Real,
@@ -251,7 +275,12 @@ impl SimBuilder {
 
     /// Latency of calls of `method` (`*` for any) to paths that match the glob.
     #[must_use]
-    pub fn latency_of(mut self, method: impl Into<String>, path: impl Into<String>, latency: Duration) -> Self {
+    pub fn latency_of(
+        mut self,
+        method: impl Into<String>,
+        path: impl Into<String>,
+        latency: Duration,
+    ) -> Self {
         self.latencies.push((method.into(), path.into(), latency));
         self
     }
@@ -334,7 +363,12 @@ impl SimBuilder {
 
     /// Grants a role on a path to a user or a token (`user@realm!token`).
     #[must_use]
-    pub fn grant(mut self, who: impl Into<String>, path: impl Into<String>, role: impl Into<String>) -> Self {
+    pub fn grant(
+        mut self,
+        who: impl Into<String>,
+        path: impl Into<String>,
+        role: impl Into<String>,
+    ) -> Self {
         self.acl.push((who.into(), path.into(), role.into()));
         self
     }

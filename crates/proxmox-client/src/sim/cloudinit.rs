@@ -11,7 +11,14 @@ use super::event::CloudInit;
 pub(crate) fn is_key(key: &str) -> bool {
     matches!(
         key,
-        "citype" | "ciuser" | "cipassword" | "cicustom" | "ciupgrade" | "searchdomain" | "nameserver" | "sshkeys"
+        "citype"
+            | "ciuser"
+            | "cipassword"
+            | "cicustom"
+            | "ciupgrade"
+            | "searchdomain"
+            | "nameserver"
+            | "sshkeys"
     ) || key.strip_prefix("ipconfig").is_some_and(|rest| rest.parse::<u8>().is_ok())
 }
 
@@ -19,9 +26,15 @@ type Conf = BTreeMap<String, String>;
 
 fn host_and_fqdn(conf: &Conf, vmid: u32) -> (String, String) {
     let name = conf.get("name").cloned().unwrap_or_else(|| format!("VM{vmid}"));
-    match (name.split_once('.'), conf.get("searchdomain").filter(|domain| !domain.trim().is_empty())) {
+    match (
+        name.split_once('.'),
+        conf.get("searchdomain").filter(|domain| !domain.trim().is_empty()),
+    ) {
         (Some((host, _)), _) => (host.to_owned(), name.clone()),
-        (None, Some(domain)) => (name.clone(), format!("{name}.{}", domain.split_whitespace().next().unwrap_or_default())),
+        (None, Some(domain)) => (
+            name.clone(),
+            format!("{name}.{}", domain.split_whitespace().next().unwrap_or_default()),
+        ),
         (None, None) => (name, String::new()),
     }
 }
@@ -76,7 +89,11 @@ fn interface(out: &mut String, number: u8, mac: &str, config: &str) {
         Some("dhcp") => out.push_str("      - type: dhcp4\n"),
         Some(cidr) => {
             let (address, length) = cidr.split_once('/').unwrap_or((cidr, "32"));
-            let _ = write!(out, "      - type: static\n        address: '{address}'\n        netmask: '{}'\n", mask(length));
+            let _ = write!(
+                out,
+                "      - type: static\n        address: '{address}'\n        netmask: '{}'\n",
+                mask(length)
+            );
             if let Some(gateway) = options.get("gw") {
                 let _ = writeln!(out, "        gateway: '{gateway}'");
             }
@@ -100,10 +117,17 @@ fn interface(out: &mut String, number: u8, mac: &str, config: &str) {
 pub(crate) fn network(conf: &Conf) -> String {
     let mut out = "version: 1\nconfig:\n".to_owned();
     for number in 0..32u8 {
-        let (Some(config), Some(net)) = (conf.get(&format!("ipconfig{number}")), conf.get(&format!("net{number}"))) else {
+        let (Some(config), Some(net)) =
+            (conf.get(&format!("ipconfig{number}")), conf.get(&format!("net{number}")))
+        else {
             continue;
         };
-        let mac = net.split(',').next().and_then(|first| first.split_once('=')).map(|(_, mac)| mac).unwrap_or_default();
+        let mac = net
+            .split(',')
+            .next()
+            .and_then(|first| first.split_once('='))
+            .map(|(_, mac)| mac)
+            .unwrap_or_default();
         interface(&mut out, number, mac, config);
     }
     let words = |key: &str| -> Vec<String> {
@@ -127,7 +151,10 @@ pub(crate) fn network(conf: &Conf) -> String {
 
 /// `meta-data`: an instance id that changes with the other texts.
 pub(crate) fn meta(conf: &Conf, vmid: u32) -> String {
-    format!("instance-id: {}\n", digest::sha1(format!("{}{}", user(conf, vmid), network(conf)).as_bytes()))
+    format!(
+        "instance-id: {}\n",
+        digest::sha1(format!("{}{}", user(conf, vmid), network(conf)).as_bytes())
+    )
 }
 
 /// All texts; `custom` answers the text of a snippet.
@@ -135,7 +162,10 @@ pub(crate) fn texts(conf: &Conf, vmid: u32, custom: impl Fn(&str) -> Option<Stri
     let own = conf.get("cicustom").map(|text| options(text)).unwrap_or_default();
     let pick = |key: &str| own.get(key).and_then(|volid| custom(volid));
     let linux = conf.get("ostype").is_none_or(|kind| !kind.starts_with('w'));
-    let kind = conf.get("citype").cloned().unwrap_or_else(|| if linux { "nocloud" } else { "configdrive2" }.to_owned());
+    let kind = conf
+        .get("citype")
+        .cloned()
+        .unwrap_or_else(|| if linux { "nocloud" } else { "configdrive2" }.to_owned());
     CloudInit {
         user: pick("user").unwrap_or_else(|| user(conf, vmid)),
         network: pick("network").unwrap_or_else(|| network(conf)),

@@ -10,12 +10,14 @@ pub(crate) type Drive = BTreeMap<String, String>;
 /// Whether a key names a drive.
 pub(crate) fn is_drive(key: &str) -> bool {
     let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
-    stem.len() < key.len() && matches!(stem, "ide" | "sata" | "scsi" | "virtio" | "efidisk" | "tpmstate")
+    stem.len() < key.len()
+        && matches!(stem, "ide" | "sata" | "scsi" | "virtio" | "efidisk" | "tpmstate")
 }
 
 /// Whether a key is a card, `net0`.
 pub(crate) fn is_net(key: &str) -> bool {
-    key.strip_prefix("net").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+    key.strip_prefix("net")
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Bytes of a size text (`60G`).
@@ -47,7 +49,7 @@ pub(crate) fn parse_size(text: &str) -> Option<u64> {
 /// A size in the largest unit without a fraction.
 pub(crate) fn print_size(bytes: u64) -> String {
     for (shift, unit) in [(40, "T"), (30, "G"), (20, "M"), (10, "K")] {
-        if bytes >= 1 << shift && bytes % (1 << shift) == 0 {
+        if bytes >= 1 << shift && bytes.is_multiple_of(1 << shift) {
             return format!("{}{unit}", bytes >> shift);
         }
     }
@@ -113,7 +115,8 @@ pub(crate) fn is_cloud_init(volid: &str) -> bool {
 /// The first machine's disk that it would boot from, for `maxdisk`.
 pub(crate) fn boot_disk(conf: &BTreeMap<String, String>) -> Option<&str> {
     let order = conf.get("boot").and_then(|boot| boot.strip_prefix("order="));
-    let ordered = order.into_iter().flat_map(|order| order.split(';')).filter_map(|key| conf.get(key));
+    let ordered =
+        order.into_iter().flat_map(|order| order.split(';')).filter_map(|key| conf.get(key));
     ordered.filter(|text| !is_cdrom(text)).map(String::as_str).find(|text| size_of(text) > 0)
 }
 

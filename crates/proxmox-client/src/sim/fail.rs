@@ -38,7 +38,10 @@ impl Fail {
 
     /// 500 with a text and the place in the code, as an error without a newline prints.
     pub(crate) fn perl(message: impl AsRef<str>, module: &str) -> Self {
-        Self::new(500, format!("{} at /usr/share/perl5/PVE/{module}.pm line 1.\n", message.as_ref()))
+        Self::new(
+            500,
+            format!("{} at /usr/share/perl5/PVE/{module}.pm line 1.\n", message.as_ref()),
+        )
     }
 
     /// 400 about one parameter.
@@ -101,7 +104,9 @@ impl Fail {
         if self.errors.is_empty() {
             return Self::new(500, format!("{prefix}: {}", self.message));
         }
-        let lines: String = self.errors.iter().map(|(key, text)| format!("{key}: {text}\n")).collect();
+        let lines: Vec<String> =
+            self.errors.iter().map(|(key, text)| format!("{key}: {text}\n")).collect();
+        let lines = lines.concat();
         Self::new(500, format!("{prefix}: {} {}{lines}", self.status, self.message))
     }
 }

@@ -147,7 +147,11 @@ impl Faults {
     /// How often each rule has hit, in the order of adding.
     pub fn hits(&self) -> Vec<u64> {
         self.table(|table| {
-            table.rules.iter().map(|(rule, seen)| seen.saturating_sub(rule.skip).min(rule.times)).collect()
+            table
+                .rules
+                .iter()
+                .map(|(rule, seen)| seen.saturating_sub(rule.skip).min(rule.times))
+                .collect()
         })
     }
 
@@ -171,7 +175,11 @@ impl Faults {
         self.table(|table| {
             table.log.clear();
             for row in table.calls.values_mut().chain(std::iter::once(&mut table.all)) {
-                *row = EndpointCalls { active: row.active, max_active: row.active, ..EndpointCalls::default() };
+                *row = EndpointCalls {
+                    active: row.active,
+                    max_active: row.active,
+                    ..EndpointCalls::default()
+                };
             }
         });
     }
@@ -209,7 +217,8 @@ impl Faults {
     pub(crate) fn end(&self, record: CallRecord) {
         self.table(|table| {
             let failed = u64::from(record.status == 0 || record.status >= 400);
-            let row = table.calls.entry(format!("{} {}", record.method, record.endpoint)).or_default();
+            let row =
+                table.calls.entry(format!("{} {}", record.method, record.endpoint)).or_default();
             for row in [row, &mut table.all] {
                 row.active = row.active.saturating_sub(1);
                 row.failed += failed;

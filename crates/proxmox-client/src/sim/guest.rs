@@ -50,7 +50,9 @@ fn check_pci(state: &State, inner: &Inner, vmid: u32, vm: &Vm) -> Result<(), Str
             let Some(mapping) = state.mappings.get(name) else {
                 return Err(format!("PCI device mapping not found for '{name}'"));
             };
-            let parsed = mapping.map.iter().map(|entry| entry.split(',').filter_map(|part| part.split_once('=')).collect::<BTreeMap<_, _>>());
+            let parsed = mapping.map.iter().map(|entry| {
+                entry.split(',').filter_map(|part| part.split_once('=')).collect::<BTreeMap<_, _>>()
+            });
             let here: Vec<String> = parsed
                 .filter(|entry| entry.get("node").copied() == Some(vm.node.as_str()))
                 .filter_map(|entry| entry.get("path").map(|path| (*path).to_owned()))
@@ -63,12 +65,19 @@ fn check_pci(state: &State, inner: &Inner, vmid: u32, vm: &Vm) -> Result<(), Str
                 None => return Err(format!("couldn't find a free device in mapping '{name}'")),
             }
         } else {
-            device.get("host").map(|host| host.split(';').map(str::to_owned).collect()).unwrap_or_default()
+            device
+                .get("host")
+                .map(|host| host.split(';').map(str::to_owned).collect())
+                .unwrap_or_default()
         };
         let present = state.nodes.get(&vm.node).map(|node| node.pci.as_slice()).unwrap_or_default();
         for address in addresses {
-            let full = if address.matches(':').count() == 1 { format!("0000:{address}") } else { address };
-            if !present.iter().any(|device| device.id == full || device.id.starts_with(&format!("{full}."))) {
+            let full =
+                if address.matches(':').count() == 1 { format!("0000:{address}") } else { address };
+            if !present
+                .iter()
+                .any(|device| device.id == full || device.id.starts_with(&format!("{full}.")))
+            {
                 return Err(format!("no PCI device found for '{full}'"));
             }
             if in_use(state, vmid, &vm.node, &full) {
@@ -103,7 +112,9 @@ fn check_media(state: &State, vm: &Vm) -> Result<(), String> {
     if let Some(custom) = vm.conf.get("cicustom")
         && vm.conf.values().any(|text| drive::is_cloud_init(drive::file_of(text)))
     {
-        for volid in custom.split(',').filter_map(|part| part.split_once('=')).map(|(_, volid)| volid) {
+        for volid in
+            custom.split(',').filter_map(|part| part.split_once('=')).map(|(_, volid)| volid)
+        {
             if state.volume(volid, &vm.node).is_none() {
                 return Err(format!("volume '{volid}' does not exist"));
             }
@@ -117,7 +128,9 @@ fn check_media(state: &State, vm: &Vm) -> Result<(), String> {
 /// # Errors
 /// The text of the task.
 pub(crate) fn start(state: &mut State, inner: &Arc<Inner>, vmid: u32) -> Result<(), String> {
-    let Some(vm) = state.vms.get_mut(&vmid) else { return Err(format!("unable to find VM {vmid}")) };
+    let Some(vm) = state.vms.get_mut(&vmid) else {
+        return Err(format!("unable to find VM {vmid}"));
+    };
     if vm.conf.get("template").is_some_and(|flag| flag == "1") {
         return Err("you can't start a vm if it's a template".to_owned());
     }
@@ -153,8 +166,11 @@ pub(crate) fn stop(state: &mut State, inner: &Inner, vmid: u32) -> bool {
 }
 
 /// What a starting guest finds.
+#[expect(clippy::disallowed_methods, reason = "a snippet that may be gone")]
 pub(crate) fn describe(state: &State, inner: &Inner, vmid: u32) -> GuestStart {
-    let Some(vm) = state.vms.get(&vmid) else { return GuestStart { vmid, ..GuestStart::default() } };
+    let Some(vm) = state.vms.get(&vmid) else {
+        return GuestStart { vmid, ..GuestStart::default() };
+    };
     let conf = &vm.conf;
     let mut start = GuestStart {
         node: vm.node.clone(),
@@ -224,7 +240,8 @@ fn boot_order(conf: &BTreeMap<String, String>) -> Vec<String> {
 /// Start events of everything that runs.
 pub(crate) fn running(inner: &Arc<Inner>) -> Vec<GuestEvent> {
     let state = inner.lock();
-    let ids: Vec<u32> = state.vms.iter().filter(|(_, vm)| vm.running.is_some()).map(|(id, _)| *id).collect();
+    let ids: Vec<u32> =
+        state.vms.iter().filter(|(_, vm)| vm.running.is_some()).map(|(id, _)| *id).collect();
     ids.into_iter().map(|id| GuestEvent::Start(Box::new(describe(&state, inner, id)))).collect()
 }
 
@@ -280,7 +297,8 @@ pub(crate) fn node_online(inner: &Arc<Inner>, name: &str, online: bool) -> bool 
     let Some(node) = state.nodes.get_mut(name) else { return false };
     node.online = online;
     if !online {
-        let ids: Vec<u32> = state.vms.iter().filter(|(_, vm)| vm.node == name).map(|(id, _)| *id).collect();
+        let ids: Vec<u32> =
+            state.vms.iter().filter(|(_, vm)| vm.node == name).map(|(id, _)| *id).collect();
         for id in ids {
             stop(&mut state, inner, id);
         }

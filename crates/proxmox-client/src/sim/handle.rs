@@ -133,7 +133,8 @@ impl SimHandle {
 
     /// Adds a PCI device to a node. False when there is no such node.
     pub fn add_pci(&self, node: &str, device: PciDevice) -> bool {
-        let done = self.inner.lock().nodes.get_mut(node).map(|node| node.pci.push(device)).is_some();
+        let done =
+            self.inner.lock().nodes.get_mut(node).map(|node| node.pci.push(device)).is_some();
         self.inner.save_soon();
         done
     }

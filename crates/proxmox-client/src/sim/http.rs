@@ -63,7 +63,12 @@ fn target(path: &str) -> Result<Target, Fail> {
     let style = match format {
         "json" => Style::Json,
         "extjs" => Style::Extjs,
-        other => return Err(Fail::text(501, format!("no formatter for uri /{}, {other}", path.join("/")))),
+        other => {
+            return Err(Fail::text(
+                501,
+                format!("no formatter for uri /{}, {other}", path.join("/")),
+            ));
+        }
     };
     Ok(Target { style, path })
 }
@@ -91,16 +96,27 @@ pub(crate) async fn serve(
     let fault = inner.faults.hit(&method, &path);
     tokio::time::sleep(inner.latency(&method, &path)).await;
     let mut user = String::new();
-    let result = match before(fault.as_ref()).await {
-        Some(cut) => cut,
-        None => {
-            let job_fault = fault.clone().filter(|fault| matches!(fault, FaultAction::TaskFails(_) | FaultAction::TaskWarns(_)));
-            let visit = Visit { inner: &inner, method: &method, target: &target, found, headers: &parts.headers, query: parts.uri.query(), fault: job_fault };
-            let outcome = visit.run(body, &mut user).await;
-            after(fault.as_ref(), outcome)
-        }
+    let result = if let Some(cut) = before(fault.as_ref()).await {
+        cut
+    } else {
+        let job_fault = fault
+            .clone()
+            .filter(|fault| matches!(fault, FaultAction::TaskFails(_) | FaultAction::TaskWarns(_)));
+        let visit = Visit {
+            inner: &inner,
+            method: &method,
+            target: &target,
+            found,
+            headers: &parts.headers,
+            query: parts.uri.query(),
+            fault: job_fault,
+        };
+        let outcome = visit.run(body, &mut user).await;
+        after(fault.as_ref(), outcome)
     };
-    let response = result.map(|(outcome, envelope)| answer(target.style, outcome, envelope, count >= PER_CONNECTION));
+    let response = result.map(|(outcome, envelope)| {
+        answer(target.style, outcome, envelope, count >= PER_CONNECTION)
+    });
     let status = response.as_ref().map_or(0, |response| response.status().as_u16());
     if status == 401 {
         tokio::time::sleep(inner.clock.work(inner.config.auth_delay)).await;
@@ -122,14 +138,18 @@ fn cut() -> io::Error {
 async fn before(fault: Option<&FaultAction>) -> Option<Result<Answered, io::Error>> {
     let refuse = |fail: Fail| Some(Ok((Err(fail), Vec::new())));
     match fault? {
-        FaultAction::Refuse { status, message } => refuse(Fail::status(*status, format!("{message}\n"))),
+        FaultAction::Refuse { status, message } => {
+            refuse(Fail::status(*status, format!("{message}\n")))
+        }
         FaultAction::CutBeforeCall => Some(Err(cut())),
         FaultAction::Delay(time) => {
             tokio::time::sleep(*time).await;
             None
         }
         FaultAction::ProxyUnreachable => refuse(Fail::empty(595, "No route to host")),
-        FaultAction::LockTimeout => refuse(Fail::die("cfs-lock 'domain-sim' error: got lock request timeout")),
+        FaultAction::LockTimeout => {
+            refuse(Fail::die("cfs-lock 'domain-sim' error: got lock request timeout"))
+        }
         FaultAction::Unauthorized => refuse(Fail::unauthorized("Authentication failed!")),
         _ => None,
     }
@@ -139,8 +159,12 @@ async fn before(fault: Option<&FaultAction>) -> Option<Result<Answered, io::Erro
 fn after(fault: Option<&FaultAction>, outcome: Answered) -> Result<Answered, io::Error> {
     match fault {
         Some(FaultAction::CutBeforeReply) => Err(cut()),
-        Some(FaultAction::ProxyLost) => Ok((Err(Fail::empty(596, "Connection timed out")), Vec::new())),
-        Some(FaultAction::ProxyOther) => Ok((Err(Fail::empty(599, "Too many redirections")), Vec::new())),
+        Some(FaultAction::ProxyLost) => {
+            Ok((Err(Fail::empty(596, "Connection timed out")), Vec::new()))
+        }
+        Some(FaultAction::ProxyOther) => {
+            Ok((Err(Fail::empty(599, "Too many redirections")), Vec::new()))
+        }
         _ => Ok(outcome),
     }
 }
@@ -173,53 +197,63 @@ impl Visit<'_> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    async fn steps(self, body: Incoming, user: &mut String, envelope: &mut Vec<(&'static str, Value)>) -> Result<Value, Fail> {
+    async fn steps(
+        self,
+        body: Incoming,
+        user: &mut String,
+        envelope: &mut Vec<(&'static str, Value)>,
+    ) -> Result<Value, Fail> {
         let write = match self.method {
             "GET" => false,
             "POST" | "PUT" | "DELETE" => true,
             other => return Err(Fail::empty(501, format!("method '{other}' not available"))),
         };
-        let length = self.header(&CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        if self.header(&TRANSFER_ENCODING).is_some_and(|text| text.to_ascii_lowercase().contains("chunked")) {
+        let length =
+            self.header(&CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        if self
+            .header(&TRANSFER_ENCODING)
+            .is_some_and(|text| text.to_ascii_lowercase().contains("chunked"))
+        {
             return Err(Fail::text(501, "chunked transfer encoding not supported"));
         }
         let kind = self.header(&CONTENT_TYPE).unwrap_or_default().to_owned();
         let endpoint = self.found.as_ref().map(|(endpoint, _)| endpoint.path.as_str());
         let uploading = self.method == "POST" && endpoint == Some(upload::PATH);
-        let world = endpoint.is_some_and(|path| path.starts_with("/access/ticket") || path == "/access/domains" || path == "/access/vncticket")
-            && (self.method == "GET" || endpoint != Some("/access/domains"));
+        let world = endpoint.is_some_and(|path| {
+            path.starts_with("/access/ticket")
+                || path == "/access/domains"
+                || path == "/access/vncticket"
+        }) && (self.method == "GET" || endpoint != Some("/access/domains"));
         let who = if world {
             Identity::default()
         } else {
-            auth::identify(&self.inner.lock(), self.headers, write, uploading, self.inner.clock.now())?
+            auth::identify(
+                &self.inner.lock(),
+                self.headers,
+                write,
+                uploading,
+                self.inner.clock.now(),
+            )?
         };
         *user = who.full();
         if length > 0 && matches!(self.method, "GET" | "DELETE") {
-            return Err(Fail::text(501, format!("Unexpected content for method '{}'", self.method)));
+            return Err(Fail::text(
+                501,
+                format!("Unexpected content for method '{}'", self.method),
+            ));
         }
         let Some((endpoint, places)) = self.found else {
-            return Err(Fail::status(501, format!("Method '{} {}' not implemented", self.method, self.target.text())));
+            return Err(Fail::status(
+                501,
+                format!("Method '{} {}' not implemented", self.method, self.target.text()),
+            ));
         };
-        let mut fields = BTreeMap::new();
-        let mut file = None;
-        if uploading && kind.starts_with("multipart/form-data") {
-            let received = upload::receive(self.inner, &kind, body).await?;
-            fields.extend(received.fields.iter().map(|(key, value)| (key.clone(), Input::Text(value.clone()))));
-            file = Some(received);
-        } else {
-            if length > BODY_LIMIT {
-                return Err(Fail::text(501, "for data too large"));
-            }
-            let bytes = match Limited::new(body, usize::try_from(BODY_LIMIT).unwrap_or(usize::MAX)).collect().await {
-                Ok(bytes) => bytes.to_bytes(),
-                Err(_) => return Err(Fail::text(501, "for data too large")),
-            };
-            fields.extend(decode_body(&kind, &bytes, length)?);
-        }
+        let (mut fields, file) = read_fields(self.inner, &kind, body, length, uploading).await?;
         merge(&mut fields, self.query, places)?;
         let node = authorise(self.inner, endpoint, &who, &fields)?;
         schema::check(endpoint, &mut fields).map_err(Fail::params)?;
-        let mut prepared = Prepared { inner: self.inner, endpoint, who: &who, fields, node, fault: self.fault };
+        let mut prepared =
+            Prepared { inner: self.inner, endpoint, who: &who, fields, node, fault: self.fault };
         if let Some(received) = file {
             return upload::finish(&mut prepared, received);
         }
@@ -229,6 +263,38 @@ impl Visit<'_> {
         }
         prepared.call(self.method, envelope).await
     }
+}
+
+/// Reads the body: fields, and the file of an upload.
+async fn read_fields(
+    inner: &Inner,
+    kind: &str,
+    body: Incoming,
+    length: u64,
+    uploading: bool,
+) -> Result<(BTreeMap<String, Input>, Option<upload::Received>), Fail> {
+    let mut fields = BTreeMap::new();
+    let mut file = None;
+    if uploading && kind.starts_with("multipart/form-data") {
+        let received = upload::receive(inner, kind, body).await?;
+        fields.extend(
+            received.fields.iter().map(|(key, value)| (key.clone(), Input::Text(value.clone()))),
+        );
+        file = Some(received);
+    } else {
+        if length > BODY_LIMIT {
+            return Err(Fail::text(501, "for data too large"));
+        }
+        let bytes = match Limited::new(body, usize::try_from(BODY_LIMIT).unwrap_or(usize::MAX))
+            .collect()
+            .await
+        {
+            Ok(bytes) => bytes.to_bytes(),
+            Err(_) => return Err(Fail::text(501, "for data too large")),
+        };
+        fields.extend(decode_body(kind, &bytes, length)?);
+    }
+    Ok((fields, file))
 }
 
 /// A checked call before the state is taken.
@@ -269,15 +335,21 @@ impl Prepared<'_> {
         outcome
     }
 
-    async fn call(&mut self, method: &str, envelope: &mut Vec<(&'static str, Value)>) -> Result<Value, Fail> {
-        let Some(handler) = self.inner.routes.get(&(method, self.endpoint.path.as_str())).copied() else {
+    async fn call(
+        &mut self,
+        method: &str,
+        envelope: &mut Vec<(&'static str, Value)>,
+    ) -> Result<Value, Fail> {
+        let Some(handler) = self.inner.routes.get(&(method, self.endpoint.path.as_str())).copied()
+        else {
             let text = format!("Method '{method} {}' is not simulated", self.endpoint.path);
             return Err(Fail::status(501, text));
         };
         if method != "GET" && self.endpoint.path != "/access/ticket" && !self.inner.lock().quorum {
             return Err(Fail::die("cluster not ready - no quorum?"));
         }
-        let limit = tokio::time::Instant::now() + self.inner.clock.limit(self.inner.config.lock_timeout);
+        let limit =
+            tokio::time::Instant::now() + self.inner.clock.limit(self.inner.config.lock_timeout);
         loop {
             match self.execute(envelope, handler) {
                 Err(fail) if fail.wait_lock.is_some() && tokio::time::Instant::now() < limit => {
@@ -295,16 +367,23 @@ impl Prepared<'_> {
 }
 
 /// Permission, then the node that executes the call.
-fn authorise(inner: &Inner, endpoint: &Endpoint, who: &Identity, fields: &BTreeMap<String, Input>) -> Result<String, Fail> {
+fn authorise(
+    inner: &Inner,
+    endpoint: &Endpoint,
+    who: &Identity,
+    fields: &BTreeMap<String, Input>,
+) -> Result<String, Fail> {
     let state = inner.lock();
     if who.token.is_some() && !endpoint.token_allowed {
         let path = &endpoint.path;
         return Err(Fail::denied_token(path));
     }
-    let param = |name: &str| fields.get(name).and_then(Input::as_text).unwrap_or_default().to_owned();
+    let param =
+        |name: &str| fields.get(name).and_then(Input::as_text).unwrap_or_default().to_owned();
     perm::check(&state, who, &endpoint.permission, &param)?;
     let first = inner.config.nodes.first().cloned().unwrap_or_default();
-    let name = endpoint.proxy.as_deref().or_else(|| endpoint.path.contains("{node}").then_some("node"));
+    let name =
+        endpoint.proxy.as_deref().or_else(|| endpoint.path.contains("{node}").then_some("node"));
     let Some(name) = name else { return Ok(first) };
     let Some(wanted) = fields.get(name).and_then(Input::as_text) else {
         return Err(Fail::param(name, "proxyto parameter does not exist"));
@@ -324,7 +403,9 @@ fn authorise(inner: &Inner, endpoint: &Endpoint, who: &Identity, fields: &BTreeM
 fn decode_body(kind: &str, bytes: &[u8], length: u64) -> Result<BTreeMap<String, Input>, Fail> {
     let bare = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match bare.as_str() {
-        "" | "application/x-www-form-urlencoded" => Ok(decode_form(&String::from_utf8_lossy(bytes))),
+        "" | "application/x-www-form-urlencoded" => {
+            Ok(decode_form(&String::from_utf8_lossy(bytes)))
+        }
         "application/json" => decode_json(bytes),
         _ if length == 0 && bytes.is_empty() => Ok(BTreeMap::new()),
         _ => Err(Fail::text(506, format!("upload 'Content-Type '{kind}' not implemented"))),
@@ -365,7 +446,10 @@ pub(crate) fn decode_json(bytes: &[u8]) -> Result<BTreeMap<String, Input>, Fail>
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|error| Fail::text(500, format!("malformed JSON string: {error}")))?;
     let Value::Object(map) = value else {
-        return Err(Fail::text(500, "Not a HASH reference at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 1."));
+        return Err(Fail::text(
+            500,
+            "Not a HASH reference at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 1.",
+        ));
     };
     Ok(map.into_iter().map(|(key, value)| (key, json_input(value))).collect())
 }
@@ -384,21 +468,33 @@ fn json_input(value: Value) -> Input {
     }
 }
 
-fn merge(fields: &mut BTreeMap<String, Input>, query: Option<&str>, places: Vec<(String, String)>) -> Result<(), Fail> {
+fn merge(
+    fields: &mut BTreeMap<String, Input>,
+    query: Option<&str>,
+    places: Vec<(String, String)>,
+) -> Result<(), Fail> {
     for (key, value) in decode_form(query.unwrap_or_default()) {
         fields.insert(key, value);
     }
     fields.remove("_dc");
     for (key, value) in places {
         if fields.get(&key).is_some_and(|old| old.as_text() != Some(value.as_str())) {
-            return Err(Fail::param(key, "duplicate parameter (already defined in URI) with conflicting values!"));
+            return Err(Fail::param(
+                key,
+                "duplicate parameter (already defined in URI) with conflicting values!",
+            ));
         }
         fields.insert(key, Input::Text(value));
     }
     Ok(())
 }
 
-fn answer(style: Style, outcome: Result<Value, Fail>, envelope: Vec<(&'static str, Value)>, close: bool) -> Response<Body> {
+fn answer(
+    style: Style,
+    outcome: Result<Value, Fail>,
+    envelope: Vec<(&'static str, Value)>,
+    close: bool,
+) -> Response<Body> {
     let mut map = Map::new();
     let (status, reason, kind, body) = match outcome {
         Ok(data) => {
@@ -407,12 +503,19 @@ fn answer(style: Style, outcome: Result<Value, Fail>, envelope: Vec<(&'static st
             if style == Style::Extjs {
                 map.insert("success".to_owned(), json!(1));
             }
-            (200, "OK".to_owned(), Some("application/json;charset=UTF-8"), Value::Object(map).to_string())
+            (
+                200,
+                "OK".to_owned(),
+                Some("application/json;charset=UTF-8"),
+                Value::Object(map).to_string(),
+            )
         }
         Err(fail) => failed(style, &fail, map),
     };
-    let mut response = Response::new(BodyExt::boxed(Full::new(Bytes::from(body)).map_err(|never| match never {})));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response =
+        Response::new(BodyExt::boxed(Full::new(Bytes::from(body)).map_err(|never| match never {})));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if let Ok(reason) = hyper::ext::ReasonPhrase::try_from(reason.into_bytes()) {
         response.extensions_mut().insert(reason);
     }
@@ -428,7 +531,11 @@ fn answer(style: Style, outcome: Result<Value, Fail>, envelope: Vec<(&'static st
     response
 }
 
-fn failed(style: Style, fail: &Fail, mut map: Map<String, Value>) -> (u16, String, Option<&'static str>, String) {
+fn failed(
+    style: Style,
+    fail: &Fail,
+    mut map: Map<String, Value>,
+) -> (u16, String, Option<&'static str>, String) {
     let reason = fail.reason().to_owned();
     match fail.bare {
         Bare::Empty => return (fail.status, reason, None, String::new()),
@@ -441,17 +548,25 @@ fn failed(style: Style, fail: &Fail, mut map: Map<String, Value>) -> (u16, Strin
         map.insert("errors".to_owned(), json!(fail.errors));
     }
     if style == Style::Json {
-        return (fail.status, reason, Some("application/json;charset=UTF-8"), Value::Object(map).to_string());
+        return (
+            fail.status,
+            reason,
+            Some("application/json;charset=UTF-8"),
+            Value::Object(map).to_string(),
+        );
     }
     map.insert("success".to_owned(), json!(0));
-    let status = if fail.errors.is_empty() { json!(fail.status) } else { json!(fail.status.to_string()) };
+    let status =
+        if fail.errors.is_empty() { json!(fail.status) } else { json!(fail.status.to_string()) };
     map.insert("status".to_owned(), status);
     (200, "OK".to_owned(), Some("application/json;charset=UTF-8"), Value::Object(map).to_string())
 }
 
 impl Fail {
     fn denied_token(path: &str) -> Self {
-        Self::status(403, format!("URI '{path}' not available with API token, need proper ticket.\n"))
+        Self::status(
+            403,
+            format!("URI '{path}' not available with API token, need proper ticket.\n"),
+        )
     }
 }
-

@@ -37,7 +37,8 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 impl Reader {
     /// A reader of a body with the boundary of its content type.
     pub(crate) fn new(content_type: &str, body: Incoming) -> Option<Self> {
-        let boundary = content_type.split(';').find_map(|part| part.trim().strip_prefix("boundary="))?;
+        let boundary =
+            content_type.split(';').find_map(|part| part.trim().strip_prefix("boundary="))?;
         let mark = format!("\r\n--{}", boundary.trim_matches('"')).into_bytes();
         Some(Self { body, buffer: BytesMut::from(&b"\r\n"[..]), mark, ended: false })
     }
@@ -65,13 +66,15 @@ impl Reader {
             if let Some(end) = find(&self.buffer, b"\r\n\r\n") {
                 let head = self.buffer.split_to(end + 4);
                 let start = self.mark.len();
-                let text = String::from_utf8_lossy(head.get(start..).unwrap_or_default()).into_owned();
+                let text =
+                    String::from_utf8_lossy(head.get(start..).unwrap_or_default()).into_owned();
                 if text.starts_with("--") {
                     return None;
                 }
                 return Some(part(&text));
             }
-            let closing = self.buffer.get(self.mark.len()..).is_some_and(|rest| rest.starts_with(b"--"));
+            let closing =
+                self.buffer.get(self.mark.len()..).is_some_and(|rest| rest.starts_with(b"--"));
             if closing || !self.more().await {
                 return None;
             }
@@ -136,7 +139,10 @@ mod tests {
     #[test]
     fn the_header_of_a_part_is_read() {
         let head = "\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"a.iso\"\r\nContent-Type: x/y\r\n\r\n";
-        assert_eq!(part(head), Part { name: "filename".to_owned(), filename: Some("a.iso".to_owned()) });
+        assert_eq!(
+            part(head),
+            Part { name: "filename".to_owned(), filename: Some("a.iso".to_owned()) }
+        );
         assert_eq!(find(b"aab", b"ab"), Some(1));
         assert_eq!(find(b"aa", b"ab"), None);
     }

@@ -9,15 +9,51 @@ use super::fail::Fail;
 use super::state::State;
 
 const PRIVILEGES: [&str; 45] = [
-    "Datastore.Allocate", "Datastore.AllocateSpace", "Datastore.AllocateTemplate", "Datastore.Audit",
-    "Group.Allocate", "Mapping.Audit", "Mapping.Modify", "Mapping.Use", "Permissions.Modify", "Pool.Allocate",
-    "Pool.Audit", "Realm.Allocate", "Realm.AllocateUser", "SDN.Allocate", "SDN.Audit", "SDN.Use",
-    "Sys.AccessNetwork", "Sys.Audit", "Sys.Console", "Sys.Incoming", "Sys.Modify", "Sys.PowerMgmt", "Sys.Syslog",
-    "User.Modify", "VM.Allocate", "VM.Audit", "VM.Backup", "VM.Clone", "VM.Config.CDROM", "VM.Config.CPU",
-    "VM.Config.Cloudinit", "VM.Config.Disk", "VM.Config.HWType", "VM.Config.Memory", "VM.Config.Network",
-    "VM.Config.Options", "VM.Console", "VM.GuestAgent.Audit", "VM.GuestAgent.FileRead",
-    "VM.GuestAgent.FileSystemMgmt", "VM.GuestAgent.FileWrite", "VM.GuestAgent.Unrestricted", "VM.Migrate",
-    "VM.PowerMgmt", "VM.Replicate",
+    "Datastore.Allocate",
+    "Datastore.AllocateSpace",
+    "Datastore.AllocateTemplate",
+    "Datastore.Audit",
+    "Group.Allocate",
+    "Mapping.Audit",
+    "Mapping.Modify",
+    "Mapping.Use",
+    "Permissions.Modify",
+    "Pool.Allocate",
+    "Pool.Audit",
+    "Realm.Allocate",
+    "Realm.AllocateUser",
+    "SDN.Allocate",
+    "SDN.Audit",
+    "SDN.Use",
+    "Sys.AccessNetwork",
+    "Sys.Audit",
+    "Sys.Console",
+    "Sys.Incoming",
+    "Sys.Modify",
+    "Sys.PowerMgmt",
+    "Sys.Syslog",
+    "User.Modify",
+    "VM.Allocate",
+    "VM.Audit",
+    "VM.Backup",
+    "VM.Clone",
+    "VM.Config.CDROM",
+    "VM.Config.CPU",
+    "VM.Config.Cloudinit",
+    "VM.Config.Disk",
+    "VM.Config.HWType",
+    "VM.Config.Memory",
+    "VM.Config.Network",
+    "VM.Config.Options",
+    "VM.Console",
+    "VM.GuestAgent.Audit",
+    "VM.GuestAgent.FileRead",
+    "VM.GuestAgent.FileSystemMgmt",
+    "VM.GuestAgent.FileWrite",
+    "VM.GuestAgent.Unrestricted",
+    "VM.Migrate",
+    "VM.PowerMgmt",
+    "VM.Replicate",
 ];
 const MORE: [&str; 2] = ["VM.Snapshot", "VM.Snapshot.Rollback"];
 
@@ -32,9 +68,24 @@ pub(crate) fn is_privilege(name: &str) -> bool {
 
 /// Names of the roles that exist without being made.
 pub(crate) const BUILT_IN: [&str; 18] = [
-    "Administrator", "NoAccess", "PVEAdmin", "PVEAuditor", "PVEDatastoreAdmin", "PVEDatastoreUser",
-    "PVEMappingAdmin", "PVEMappingAuditor", "PVEMappingUser", "PVEPoolAdmin", "PVEPoolUser", "PVESDNAdmin",
-    "PVESDNUser", "PVESysAdmin", "PVETemplateUser", "PVEUserAdmin", "PVEVMAdmin", "PVEVMUser",
+    "Administrator",
+    "NoAccess",
+    "PVEAdmin",
+    "PVEAuditor",
+    "PVEDatastoreAdmin",
+    "PVEDatastoreUser",
+    "PVEMappingAdmin",
+    "PVEMappingAuditor",
+    "PVEMappingUser",
+    "PVEPoolAdmin",
+    "PVEPoolUser",
+    "PVESDNAdmin",
+    "PVESDNUser",
+    "PVESysAdmin",
+    "PVETemplateUser",
+    "PVEUserAdmin",
+    "PVEVMAdmin",
+    "PVEVMUser",
 ];
 
 /// Privileges of a role; `None` when there is no such role.
@@ -42,17 +93,32 @@ pub(crate) fn role(state: &State, name: &str) -> Option<BTreeSet<String>> {
     if let Some(own) = state.roles.get(name) {
         return Some(own.clone());
     }
-    let pick = |test: &dyn Fn(&str) -> bool| Some(all().filter(|name| test(name)).map(str::to_owned).collect());
+    let pick = |test: &dyn Fn(&str) -> bool| {
+        Some(all().filter(|name| test(name)).map(str::to_owned).collect())
+    };
     let admin = |name: &str| {
-        !matches!(name, "Permissions.Modify" | "Sys.Modify" | "Sys.PowerMgmt" | "Sys.Incoming" | "Sys.AccessNetwork")
-            && !matches!(name, "Realm.Allocate" | "VM.GuestAgent.Unrestricted")
+        !matches!(
+            name,
+            "Permissions.Modify"
+                | "Sys.Modify"
+                | "Sys.PowerMgmt"
+                | "Sys.Incoming"
+                | "Sys.AccessNetwork"
+        ) && !matches!(name, "Realm.Allocate" | "VM.GuestAgent.Unrestricted")
             || name == "VM.GuestAgent.Unrestricted"
     };
     let vm_user = |name: &str| {
         matches!(
             name,
-            "VM.Audit" | "VM.Backup" | "VM.Config.CDROM" | "VM.Config.Cloudinit" | "VM.Console" | "VM.PowerMgmt"
-                | "VM.GuestAgent.Audit" | "VM.GuestAgent.FileRead" | "VM.GuestAgent.FileSystemMgmt"
+            "VM.Audit"
+                | "VM.Backup"
+                | "VM.Config.CDROM"
+                | "VM.Config.Cloudinit"
+                | "VM.Console"
+                | "VM.PowerMgmt"
+                | "VM.GuestAgent.Audit"
+                | "VM.GuestAgent.FileRead"
+                | "VM.GuestAgent.FileSystemMgmt"
                 | "VM.GuestAgent.FileWrite"
         )
     };
@@ -62,7 +128,9 @@ pub(crate) fn role(state: &State, name: &str) -> Option<BTreeSet<String>> {
         "PVEAdmin" => pick(&admin),
         "PVEAuditor" => pick(&|name| name.ends_with(".Audit")),
         "PVEDatastoreAdmin" => pick(&|name| name.starts_with("Datastore.")),
-        "PVEDatastoreUser" => pick(&|name| matches!(name, "Datastore.AllocateSpace" | "Datastore.Audit")),
+        "PVEDatastoreUser" => {
+            pick(&|name| matches!(name, "Datastore.AllocateSpace" | "Datastore.Audit"))
+        }
         "PVEMappingAdmin" => pick(&|name| name.starts_with("Mapping.")),
         "PVEMappingAuditor" => pick(&|name| name == "Mapping.Audit"),
         "PVEMappingUser" => pick(&|name| matches!(name, "Mapping.Audit" | "Mapping.Use")),
@@ -72,7 +140,9 @@ pub(crate) fn role(state: &State, name: &str) -> Option<BTreeSet<String>> {
         "PVESDNUser" => pick(&|name| matches!(name, "SDN.Audit" | "SDN.Use")),
         "PVESysAdmin" => pick(&|name| matches!(name, "Sys.Audit" | "Sys.Console" | "Sys.Syslog")),
         "PVETemplateUser" => pick(&|name| matches!(name, "VM.Audit" | "VM.Clone")),
-        "PVEUserAdmin" => pick(&|name| matches!(name, "Group.Allocate" | "Realm.AllocateUser" | "User.Modify")),
+        "PVEUserAdmin" => {
+            pick(&|name| matches!(name, "Group.Allocate" | "Realm.AllocateUser" | "User.Modify"))
+        }
         "PVEVMAdmin" => pick(&|name| name.starts_with("VM.")),
         "PVEVMUser" => pick(&vm_user),
         _ => None,
@@ -91,17 +161,25 @@ fn ancestors(path: &str) -> Vec<String> {
 }
 
 /// Privileges of an entry of the access list on a path, with whether they go further down.
-fn granted(state: &State, path: &str, users: &[(&str, &str)], groups: &BTreeSet<String>) -> BTreeMap<String, bool> {
+fn granted(
+    state: &State,
+    path: &str,
+    users: &[(&str, &str)],
+    groups: &BTreeSet<String>,
+) -> BTreeMap<String, bool> {
     let mut roles: BTreeMap<String, bool> = BTreeMap::new();
     for step in ancestors(path) {
-        let here = |row: &&super::state::AclRow| row.path == step && (row.propagate || step == path);
+        let here =
+            |row: &&super::state::AclRow| row.path == step && (row.propagate || step == path);
         let mut found: BTreeMap<String, bool> = BTreeMap::new();
-        let direct = |row: &&super::state::AclRow| users.contains(&(row.kind.as_str(), row.id.as_str()));
+        let direct =
+            |row: &&super::state::AclRow| users.contains(&(row.kind.as_str(), row.id.as_str()));
         for row in state.acl.iter().filter(here).filter(direct) {
             found.insert(row.role.clone(), row.propagate);
         }
         if found.is_empty() {
-            let grouped = |row: &&super::state::AclRow| row.kind == "group" && groups.contains(&row.id);
+            let grouped =
+                |row: &&super::state::AclRow| row.kind == "group" && groups.contains(&row.id);
             for row in state.acl.iter().filter(here).filter(grouped) {
                 found.insert(row.role.clone(), row.propagate);
             }
@@ -130,7 +208,9 @@ fn user_privileges(state: &State, userid: &str, path: &str) -> BTreeMap<String, 
     let groups = state.users.get(userid).map(|user| user.groups.clone()).unwrap_or_default();
     let mut rights = granted(state, path, &[("user", userid)], &groups);
     if let Some(pool) = pool_of(state, path) {
-        for (name, propagate) in granted(state, &format!("/pool/{pool}"), &[("user", userid)], &groups) {
+        for (name, propagate) in
+            granted(state, &format!("/pool/{pool}"), &[("user", userid)], &groups)
+        {
             rights.entry(name).or_insert(propagate);
         }
     }
@@ -142,7 +222,8 @@ fn pool_of<'a>(state: &'a State, path: &str) -> Option<&'a str> {
     let vmid = path.strip_prefix("/vms/").and_then(|id| id.parse::<u32>().ok());
     let storage = path.strip_prefix("/storage/");
     let member = |pool: &super::state::Pool| {
-        vmid.is_some_and(|id| pool.vms.contains(&id)) || storage.is_some_and(|id| pool.storages.contains(id))
+        vmid.is_some_and(|id| pool.vms.contains(&id))
+            || storage.is_some_and(|id| pool.storages.contains(id))
     };
     state.pools.iter().find(|(_, pool)| member(pool)).map(|(name, _)| name.as_str())
 }
@@ -151,7 +232,11 @@ fn pool_of<'a>(state: &'a State, path: &str) -> Option<&'a str> {
 pub(crate) fn privileges(state: &State, who: &Identity, path: &str) -> BTreeMap<String, bool> {
     let user = user_privileges(state, &who.user, path);
     let Some(token) = who.token.as_ref() else { return user };
-    let separated = state.users.get(&who.user).and_then(|user| user.tokens.get(token)).is_some_and(|one| one.privsep);
+    let separated = state
+        .users
+        .get(&who.user)
+        .and_then(|user| user.tokens.get(token))
+        .is_some_and(|one| one.privsep);
     if !separated {
         return user;
     }
@@ -162,7 +247,13 @@ pub(crate) fn privileges(state: &State, who: &Identity, path: &str) -> BTreeMap<
 }
 
 /// Whether all (or any) of the privileges are there.
-pub(crate) fn allows(state: &State, who: &Identity, path: &str, wanted: &[&str], every: bool) -> bool {
+pub(crate) fn allows(
+    state: &State,
+    who: &Identity,
+    path: &str,
+    wanted: &[&str],
+    every: bool,
+) -> bool {
     if is_root(state, who) {
         return true;
     }
@@ -177,7 +268,11 @@ pub(crate) fn allows(state: &State, who: &Identity, path: &str, wanted: &[&str],
 /// Whether the caller has all of root's rights (the ticket, or a token without separation).
 pub(crate) fn is_root(state: &State, who: &Identity) -> bool {
     let separated = |token: &String| {
-        state.users.get(&who.user).and_then(|user| user.tokens.get(token)).is_none_or(|one| one.privsep)
+        state
+            .users
+            .get(&who.user)
+            .and_then(|user| user.tokens.get(token))
+            .is_none_or(|one| one.privsep)
     };
     who.user == "root@pam" && !who.token.as_ref().is_some_and(separated)
 }
@@ -186,7 +281,12 @@ pub(crate) fn is_root(state: &State, who: &Identity) -> bool {
 ///
 /// # Errors
 /// 403 with the path and the privileges of the first check that failed.
-pub(crate) fn check(state: &State, who: &Identity, rule: &Value, param: &dyn Fn(&str) -> String) -> Result<(), Fail> {
+pub(crate) fn check(
+    state: &State,
+    who: &Identity,
+    rule: &Value,
+    param: &dyn Fn(&str) -> String,
+) -> Result<(), Fail> {
     match rule.get("check") {
         Some(check) => eval(state, who, check, param),
         None if rule.get("user").is_some() || is_root(state, who) => Ok(()),
@@ -194,7 +294,12 @@ pub(crate) fn check(state: &State, who: &Identity, rule: &Value, param: &dyn Fn(
     }
 }
 
-fn eval(state: &State, who: &Identity, check: &Value, param: &dyn Fn(&str) -> String) -> Result<(), Fail> {
+fn eval(
+    state: &State,
+    who: &Identity,
+    check: &Value,
+    param: &dyn Fn(&str) -> String,
+) -> Result<(), Fail> {
     let Some(parts) = check.as_array() else { return Ok(()) };
     let word = |index: usize| parts.get(index).and_then(Value::as_str).unwrap_or_default();
     match word(0) {
@@ -207,34 +312,56 @@ fn eval(state: &State, who: &Identity, check: &Value, param: &dyn Fn(&str) -> St
                     break;
                 }
             }
-            last.map_err(|fail| if parts.iter().any(|part| part.get(0) == Some(&Value::from("userid-param"))) {
-                Fail::denied("")
-            } else {
-                fail
+            last.map_err(|fail| {
+                if parts.iter().any(|part| part.get(0) == Some(&Value::from("userid-param"))) {
+                    Fail::denied("")
+                } else {
+                    fail
+                }
             })
         }
         "perm" => {
             let path = expand(word(1), param);
-            let wanted: Vec<&str> = parts.get(2).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter().filter_map(Value::as_str).collect();
+            let wanted: Vec<&str> = parts
+                .get(2)
+                .and_then(Value::as_array)
+                .map(Vec::as_slice)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
             let any = word(3) == "any";
             if allows(state, who, &path, &wanted, !any) {
                 return Ok(());
             }
-            let missing = if any { wanted.join("|") } else { first_missing(state, who, &path, &wanted) };
+            let missing =
+                if any { wanted.join("|") } else { first_missing(state, who, &path, &wanted) };
             Err(Fail::denied(&format!("{path}, {missing}")))
         }
         "perm-modify" => {
             let path = expand(word(1), param);
             let key = modify_privilege(&path);
-            if allows(state, who, &path, &["Permissions.Modify"], true) || key.is_some_and(|key| allows(state, who, &path, &[key], true)) {
+            if allows(state, who, &path, &["Permissions.Modify"], true)
+                || key.is_some_and(|key| allows(state, who, &path, &[key], true))
+            {
                 return Ok(());
             }
             Err(Fail::denied(&format!("{path}, {}", key.unwrap_or("Permissions.Modify"))))
         }
         "userid-param" => userid_param(state, who, word(1), param),
         "userid-group" => {
-            let wanted: Vec<&str> = parts.get(1).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter().filter_map(Value::as_str).collect();
-            if state.users.contains_key(&param("userid")) || word(3) == "create" || is_root(state, who) && word(2) != "" {
+            let wanted: Vec<&str> = parts
+                .get(1)
+                .and_then(Value::as_array)
+                .map(Vec::as_slice)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
+            if state.users.contains_key(&param("userid"))
+                || word(3) == "create"
+                || is_root(state, who) && !word(2).is_empty()
+            {
                 if allows(state, who, "/access/groups", &wanted, false) {
                     return Ok(());
                 }
@@ -246,19 +373,31 @@ fn eval(state: &State, who: &Identity, check: &Value, param: &dyn Fn(&str) -> St
     }
 }
 
-fn userid_param(state: &State, who: &Identity, what: &str, param: &dyn Fn(&str) -> String) -> Result<(), Fail> {
+fn userid_param(
+    state: &State,
+    who: &Identity,
+    what: &str,
+    param: &dyn Fn(&str) -> String,
+) -> Result<(), Fail> {
     let userid = param("userid");
     if what == "self" {
         return if who.user == userid { Ok(()) } else { Err(Fail::denied("")) };
     }
     let realm = userid.rsplit('@').next().unwrap_or_default();
     let path = format!("/access/realm/{realm}");
-    if allows(state, who, &path, &[what], true) { Ok(()) } else { Err(Fail::denied(&format!("{path}, {what}"))) }
+    if allows(state, who, &path, &[what], true) {
+        Ok(())
+    } else {
+        Err(Fail::denied(&format!("{path}, {what}")))
+    }
 }
 
 fn first_missing(state: &State, who: &Identity, path: &str, wanted: &[&str]) -> String {
     let have = privileges(state, who, path);
-    wanted.iter().find(|name| !have.contains_key(**name)).map_or_else(String::new, |name| (*name).to_owned())
+    wanted
+        .iter()
+        .find(|name| !have.contains_key(**name))
+        .map_or_else(String::new, |name| (*name).to_owned())
 }
 
 fn modify_privilege(path: &str) -> Option<&'static str> {

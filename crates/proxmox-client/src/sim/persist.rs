@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use rand::Rng as _;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,11 @@ pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
     pub(crate) fn new() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("pve-sim-{}-{:08x}", std::process::id(), rand::rng().random::<u32>()));
+        let path = std::env::temp_dir().join(format!(
+            "pve-sim-{}-{:08x}",
+            std::process::id(),
+            rand::rng().random::<u32>()
+        ));
         std::fs::create_dir_all(&path)?;
         Ok(Self(path))
     }
@@ -47,9 +53,15 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     pub(crate) fn fingerprint(&self) -> String {
-        let der = CertificateDer::from_pem_slice(self.cert_pem.as_bytes()).map(|der| der.to_vec()).unwrap_or_default();
+        let der = CertificateDer::from_pem_slice(self.cert_pem.as_bytes())
+            .map(|der| der.to_vec())
+            .unwrap_or_default();
         let hex = digest::sha256(&der).to_uppercase();
-        let pairs: Vec<String> = hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).into_owned()).collect();
+        let pairs: Vec<String> = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| String::from_utf8_lossy(pair).into_owned())
+            .collect();
         pairs.join(":")
     }
 }
@@ -67,6 +79,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::rename(&temporary, path)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the error is given its path here")]
 fn read(path: &Path) -> Result<Option<Vec<u8>>, SimError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -81,8 +94,10 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, SimError> {
 /// When it cannot be read.
 pub(crate) fn load(base: &Path) -> Result<Option<State>, SimError> {
     let Some(bytes) = read(&base.join("state.json"))? else { return Ok(None) };
-    let mut state: State = serde_json::from_slice(&bytes)
-        .map_err(|error| SimError::Data { what: "saved state".to_owned(), reason: error.to_string() })?;
+    let mut state: State = serde_json::from_slice(&bytes).map_err(|error| SimError::Data {
+        what: "saved state".to_owned(),
+        reason: error.to_string(),
+    })?;
     let mut broken = Vec::new();
     for (number, task) in &mut state.tasks {
         if task.end.is_none() {
@@ -108,12 +123,15 @@ pub(crate) fn load(base: &Path) -> Result<Option<State>, SimError> {
 pub(crate) fn credentials(base: &Path) -> Result<Credentials, SimError> {
     let path = base.join("credentials.json");
     if let Some(bytes) = read(&path)? {
-        return serde_json::from_slice(&bytes)
-            .map_err(|error| SimError::Data { what: "saved credentials".to_owned(), reason: error.to_string() });
+        return serde_json::from_slice(&bytes).map_err(|error| SimError::Data {
+            what: "saved credentials".to_owned(),
+            reason: error.to_string(),
+        });
     }
     let made = make().map_err(|error| SimError::Tls(error.to_string()))?;
     let text = serde_json::to_vec(&made).map_err(|error| SimError::Tls(error.to_string()))?;
-    write_atomic(&path, &text).map_err(|source| SimError::Io { what: path.display().to_string(), source })?;
+    write_atomic(&path, &text)
+        .map_err(|source| SimError::Io { what: path.display().to_string(), source })?;
     Ok(made)
 }
 
@@ -146,15 +164,23 @@ pub(crate) fn initialise(state: &mut State, config: &SimBuilder, secrets: &Crede
         state.ticket_key = uuid::Uuid::new_v4().to_string();
         state.quorum = true;
     }
-    state.cluster_name = config.cluster_name.clone().or_else(|| (config.nodes.len() > 1).then(|| "lab".to_owned()));
+    state.cluster_name =
+        config.cluster_name.clone().or_else(|| (config.nodes.len() > 1).then(|| "lab".to_owned()));
     for (index, name) in config.nodes.iter().enumerate() {
         let number = u32::try_from(index).unwrap_or(0) + 1;
         let node = state.nodes.entry(name.clone()).or_insert_with(|| Node {
             number,
             online: true,
             reload_works: config.network_reload,
-            hosts: format!("127.0.0.1 localhost\n10.99.0.{number} {name}.{} {name}\n", config.dns.0),
-            dns: [("search".to_owned(), config.dns.0.clone()), ("dns1".to_owned(), config.dns.1.clone())].into(),
+            hosts: format!(
+                "127.0.0.1 localhost\n10.99.0.{number} {name}.{} {name}\n",
+                config.dns.0
+            ),
+            dns: [
+                ("search".to_owned(), config.dns.0.clone()),
+                ("dns1".to_owned(), config.dns.1.clone()),
+            ]
+            .into(),
             ..Node::default()
         });
         node.started = now;
@@ -168,22 +194,40 @@ pub(crate) fn initialise(state: &mut State, config: &SimBuilder, secrets: &Crede
         keys.insert("content".to_owned(), storage.content.clone());
         state.storages.entry(storage.id.clone()).or_insert(keys);
     }
-    let root = state.users.entry("root@pam".to_owned()).or_insert_with(|| User { enable: true, ..User::default() });
+    let root = state
+        .users
+        .entry("root@pam".to_owned())
+        .or_insert_with(|| User { enable: true, ..User::default() });
     root.password_sha256 = Some(digest::sha256(secrets.password.as_bytes()));
     let secret_sha256 = digest::sha256(secrets.token_secret.as_bytes());
-    root.tokens.entry("lab".to_owned()).or_insert_with(|| Token { secret_sha256, ..Token::default() });
+    root.tokens
+        .entry("lab".to_owned())
+        .or_insert_with(|| Token { secret_sha256, ..Token::default() });
     for (userid, password) in &config.users {
-        let user = state.users.entry(userid.clone()).or_insert_with(|| User { enable: true, ..User::default() });
+        let user = state
+            .users
+            .entry(userid.clone())
+            .or_insert_with(|| User { enable: true, ..User::default() });
         user.password_sha256 = Some(digest::sha256(password.as_bytes()));
     }
     for (userid, id, secret, privsep) in &config.tokens {
-        let user = state.users.entry(userid.clone()).or_insert_with(|| User { enable: true, ..User::default() });
+        let user = state
+            .users
+            .entry(userid.clone())
+            .or_insert_with(|| User { enable: true, ..User::default() });
         let secret_sha256 = digest::sha256(secret.as_bytes());
-        user.tokens.insert(id.clone(), Token { privsep: *privsep, secret_sha256, ..Token::default() });
+        user.tokens
+            .insert(id.clone(), Token { privsep: *privsep, secret_sha256, ..Token::default() });
     }
     for (who, path, role) in &config.acl {
         let kind = if who.contains('!') { "token" } else { "user" };
-        let row = AclRow { path: path.clone(), kind: kind.to_owned(), id: who.clone(), role: role.clone(), propagate: true };
+        let row = AclRow {
+            path: path.clone(),
+            kind: kind.to_owned(),
+            id: who.clone(),
+            role: role.clone(),
+            propagate: true,
+        };
         if !state.acl.contains(&row) {
             state.acl.push(row);
         }

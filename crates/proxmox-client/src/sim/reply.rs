@@ -52,7 +52,9 @@ impl Call<'_> {
 
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         match self.params.get(name) {
-            Some(Input::Text(text)) => super::schema::split_list(text).into_iter().map(str::to_owned).collect(),
+            Some(Input::Text(text)) => {
+                super::schema::split_list(text).into_iter().map(str::to_owned).collect()
+            }
             Some(Input::List(rows)) => rows.clone(),
             _ => Vec::new(),
         }
@@ -60,7 +62,11 @@ impl Call<'_> {
 
     /// Requires a privilege on a path.
     pub(crate) fn require(&self, path: &str, privilege: &str) -> Result<(), Fail> {
-        if self.may(path, privilege) { Ok(()) } else { Err(Fail::denied(&format!("{path}, {privilege}"))) }
+        if self.may(path, privilege) {
+            Ok(())
+        } else {
+            Err(Fail::denied(&format!("{path}, {privilege}")))
+        }
     }
 
     pub(crate) fn may(&self, path: &str, privilege: &str) -> bool {

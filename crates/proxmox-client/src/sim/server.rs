@@ -53,7 +53,8 @@ impl Inner {
     }
 
     pub(crate) fn set_latency(&self, latency: Duration) {
-        self.latency_us.store(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.latency_us
+            .store(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Latency of a call.
@@ -90,13 +91,12 @@ pub(crate) async fn start(config: SimBuilder) -> Result<SimHandle, SimError> {
         let what = what.to_owned();
         move |source| SimError::Io { what, source }
     };
-    let (temporary, base) = match &config.state_dir {
-        Some(dir) => (None, dir.clone()),
-        None => {
-            let dir = persist::TempDir::new().map_err(fail("temporary folder"))?;
-            let path = dir.path().to_owned();
-            (Some(dir), path)
-        }
+    let (temporary, base) = if let Some(dir) = &config.state_dir {
+        (None, dir.clone())
+    } else {
+        let dir = persist::TempDir::new().map_err(fail("temporary folder"))?;
+        let path = dir.path().to_owned();
+        (Some(dir), path)
     };
     let files = base.join("files");
     std::fs::create_dir_all(&files).map_err(fail("state folder"))?;
@@ -141,8 +141,12 @@ pub(crate) async fn start(config: SimBuilder) -> Result<SimHandle, SimError> {
 fn acceptor(secrets: &persist::Credentials) -> Result<TlsAcceptor, SimError> {
     let tls = |error: &dyn std::fmt::Display| SimError::Tls(error.to_string());
     let chain = [&secrets.cert_pem, &secrets.ca_pem];
-    let certs: Vec<_> = chain.into_iter().filter_map(|pem| rustls_pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).ok()).collect();
-    let key = PrivateKeyDer::from_pem_slice(secrets.key_pem.as_bytes()).map_err(|error| tls(&error))?;
+    let certs: Vec<_> = chain
+        .into_iter()
+        .filter_map(|pem| rustls_pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).ok())
+        .collect();
+    let key =
+        PrivateKeyDer::from_pem_slice(secrets.key_pem.as_bytes()).map_err(|error| tls(&error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -171,7 +175,9 @@ async fn save_loop(inner: Arc<Inner>, base: PathBuf, mut stopped: watch::Receive
         if inner.dirty.swap(false, Ordering::AcqRel) {
             let text = serde_json::to_vec(&*inner.lock());
             let base = base.clone();
-            let written = tokio::task::spawn_blocking(move || text.map(|text| persist::write_atomic(&base.join("state.json"), &text)));
+            let written = tokio::task::spawn_blocking(move || {
+                text.map(|text| persist::write_atomic(&base.join("state.json"), &text))
+            });
             if let Ok(Ok(Err(error))) = written.await {
                 tracing::warn!(%error, "simulated state was not saved");
             }
@@ -183,7 +189,12 @@ async fn save_loop(inner: Arc<Inner>, base: PathBuf, mut stopped: watch::Receive
     }
 }
 
-async fn accept(inner: Arc<Inner>, listener: TcpListener, acceptor: TlsAcceptor, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    inner: Arc<Inner>,
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    mut stopped: watch::Receiver<bool>,
+) {
     loop {
         let socket = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -194,7 +205,8 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener, acceptor: TlsAcceptor,
             continue;
         };
         drop(socket.set_nodelay(true));
-        let (inner, acceptor, mut stopped) = (Arc::clone(&inner), acceptor.clone(), stopped.clone());
+        let (inner, acceptor, mut stopped) =
+            (Arc::clone(&inner), acceptor.clone(), stopped.clone());
         tokio::spawn(async move {
             let tls = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(socket)).await;
             let Ok(Ok(tls)) = tls else { return };
@@ -204,7 +216,10 @@ async fn accept(inner: Arc<Inner>, listener: TcpListener, acceptor: TlsAcceptor,
                 async move { Box::pin(http::serve(inner, state, request)).await }
             });
             let mut server = hyper::server::conn::http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(5)).half_close(false);
+            server
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(5))
+                .half_close(false);
             let connection = server.serve_connection(TokioIo::new(tls), service);
             tokio::pin!(connection);
             let ended = tokio::select! {

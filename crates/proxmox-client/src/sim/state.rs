@@ -269,7 +269,9 @@ impl State {
             for user in users.values_mut().filter_map(Value::as_object_mut) {
                 user.remove("password_sha256");
                 let tokens = user.get_mut("tokens").and_then(Value::as_object_mut);
-                for token in tokens.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+                for token in
+                    tokens.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut)
+                {
                     token.remove("secret_sha256");
                 }
             }

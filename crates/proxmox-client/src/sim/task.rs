@@ -31,7 +31,9 @@ pub(crate) struct Job {
 }
 
 /// Wraps work that is done in one step.
-pub(crate) fn once(work: impl FnOnce(&mut State, &Arc<Inner>, u64) -> Result<(), String> + Send + 'static) -> Work {
+pub(crate) fn once(
+    work: impl FnOnce(&mut State, &Arc<Inner>, u64) -> Result<(), String> + Send + 'static,
+) -> Work {
     let mut work = Some(work);
     Box::new(move |state, inner, number| match work.take() {
         Some(work) => Step::Done(work(state, inner, number)),
@@ -43,11 +45,20 @@ const KEEP: usize = 20_000;
 
 impl State {
     /// Records a new task on a node.
-    pub(crate) fn task_new(&mut self, node: &str, kind: &str, id: &str, user: &Identity, now: u64) -> (u64, String) {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a task id")]
+    pub(crate) fn task_new(
+        &mut self,
+        node: &str,
+        kind: &str,
+        id: &str,
+        user: &Identity,
+        now: u64,
+    ) -> (u64, String) {
         let number = self.next();
         let pid = 0x1000 + number % 0x3F_0000;
         let pstart = (number * 7 + now) % 0xFFFF_FFFF;
-        let upid = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{now:08X}:{kind}:{id}:{}:", user.full());
+        let upid =
+            format!("UPID:{node}:{pid:08X}:{pstart:08X}:{now:08X}:{kind}:{id}:{}:", user.full());
         let task = Task {
             upid: upid.clone(),
             node: node.to_owned(),
@@ -64,7 +75,8 @@ impl State {
         self.upids.insert(upid.clone(), number);
         self.tasks.insert(number, task);
         if self.tasks.len() > KEEP {
-            let old = self.tasks.iter().find(|(_, task)| task.end.is_some()).map(|(number, _)| *number);
+            let old =
+                self.tasks.iter().find(|(_, task)| task.end.is_some()).map(|(number, _)| *number);
             if let Some(task) = old.and_then(|number| self.tasks.remove(&number)) {
                 self.upids.remove(&task.upid);
             }
@@ -100,14 +112,25 @@ impl State {
 
 impl Call<'_> {
     /// Starts a task on the node of the call and answers its UPID.
-    pub(crate) fn start(&mut self, kind: &str, id: &str, lock: Option<u32>, work: Work) -> serde_json::Value {
-        let node = self.node.clone();
-        self.start_on(&node, kind, id, lock, work)
+    pub(crate) fn start(
+        &mut self,
+        kind: &str,
+        id: &str,
+        lock: Option<u32>,
+        work: Work,
+    ) -> serde_json::Value {
+        self.start_on_node(kind, id, lock, work)
     }
 
-    pub(crate) fn start_on(&mut self, node: &str, kind: &str, id: &str, lock: Option<u32>, work: Work) -> serde_json::Value {
-        let now = self.now();
-        let (number, upid) = self.state.task_new(node, kind, id, self.user, now);
+    fn start_on_node(
+        &mut self,
+        kind: &str,
+        id: &str,
+        lock: Option<u32>,
+        work: Work,
+    ) -> serde_json::Value {
+        let (now, node) = (self.now(), self.node.clone());
+        let (number, upid) = self.state.task_new(&node, kind, id, self.user, now);
         self.jobs.push(Job { number, kind: kind.to_owned(), lock, work });
         serde_json::Value::String(upid)
     }
@@ -160,7 +183,12 @@ fn undo(inner: &Inner, job: &Job) {
     }
 }
 
-fn finish(inner: &Arc<Inner>, number: u64, result: Result<(), String>, fault: Option<&FaultAction>) {
+fn finish(
+    inner: &Arc<Inner>,
+    number: u64,
+    result: Result<(), String>,
+    fault: Option<&FaultAction>,
+) {
     let exit = match (result, fault) {
         (Err(text), _) => text.lines().next().unwrap_or("unknown error").to_owned(),
         (Ok(()), Some(FaultAction::TaskWarns(count))) => format!("WARNINGS: {count}"),

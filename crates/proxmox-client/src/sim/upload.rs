@@ -58,7 +58,9 @@ impl Sink {
     async fn new(inner: &Inner, algorithm: Option<&str>) -> Result<Self, Fail> {
         let name = uuid::Uuid::new_v4().simple().to_string();
         let path = inner.files.join(&name);
-        let file = tokio::fs::File::create(&path).await.map_err(|error| Fail::text(500, format!("upload failed: {error}")))?;
+        let file = tokio::fs::File::create(&path)
+            .await
+            .map_err(|error| Fail::text(500, format!("upload failed: {error}")))?;
         let extra = algorithm.and_then(Hasher::new);
         let sha256 = Hasher::new("sha256").ok_or_else(|| Fail::text(500, "upload failed"))?;
         Ok(Self { file, path, name, size: 0, sha256, extra, head: Vec::new() })
@@ -92,7 +94,11 @@ impl Sink {
 ///
 /// # Errors
 /// When the parts are not those of an upload.
-pub(crate) async fn receive(inner: &Inner, kind: &str, body: hyper::body::Incoming) -> Result<Received, Fail> {
+pub(crate) async fn receive(
+    inner: &Inner,
+    kind: &str,
+    body: hyper::body::Incoming,
+) -> Result<Received, Fail> {
     let failed = || Fail::text(500, "upload failed");
     let mut reader = Reader::new(kind, body).ok_or_else(failed)?;
     let mut fields = Vec::new();
@@ -103,22 +109,34 @@ pub(crate) async fn receive(inner: &Inner, kind: &str, body: hyper::body::Incomi
             if received.is_some() {
                 continue;
             }
-            if !matches!(part.name.as_str(), "content" | "checksum" | "checksum-algorithm" | "tmpfilename") {
+            if !matches!(
+                part.name.as_str(),
+                "content" | "checksum" | "checksum-algorithm" | "tmpfilename"
+            ) {
                 return Err(Fail::empty(400, "Bad Request"));
             }
             fields.push((part.name, text));
             continue;
         };
         if part.name != "filename" {
-            let text = format!("wrong field name '{}' for file upload, expected 'filename'", part.name);
+            let text =
+                format!("wrong field name '{}' for file upload, expected 'filename'", part.name);
             return Err(Fail::text(500, text));
         }
-        let algorithm = fields.iter().find(|(key, _)| key == "checksum-algorithm").map(|(_, value)| value.clone());
+        let algorithm = fields
+            .iter()
+            .find(|(key, _)| key == "checksum-algorithm")
+            .map(|(_, value)| value.clone());
         let mut sink = Sink::new(inner, algorithm.as_deref()).await?;
         while let Some(chunk) = reader.chunk().await {
-            sink.write(&chunk).await.map_err(|error| Fail::text(500, format!("upload failed: {error}")))?;
+            sink.write(&chunk)
+                .await
+                .map_err(|error| Fail::text(500, format!("upload failed: {error}")))?;
         }
-        let stored = sink.done().await.map_err(|error| Fail::text(500, format!("upload failed: {error}")))?;
+        let stored = sink
+            .done()
+            .await
+            .map_err(|error| Fail::text(500, format!("upload failed: {error}")))?;
         received = Some((stored, filename));
     }
     let (stored, name) = received.ok_or_else(failed)?;
@@ -145,23 +163,34 @@ pub(crate) fn finish(prepared: &mut Prepared<'_>, received: Received) -> Result<
         content::check_name(&kind, &name)?;
         let (wanted, node) = (call.get("checksum").map(str::to_lowercase), call.node.clone());
         let stored = received.stored;
-        Ok(call.start("imgcopy", "", None, once(move |state, inner, number| {
-            let result = (|| {
-                if let (Some(want), Some(got)) = (&wanted, &stored.checksum)
-                    && want != got
-                {
-                    return Err(format!("checksum mismatch: got '{got}' != expect '{want}'"));
+        Ok(call.start(
+            "imgcopy",
+            "",
+            None,
+            once(move |state, inner, number| {
+                let result = (|| {
+                    if let (Some(want), Some(got)) = (&wanted, &stored.checksum)
+                        && want != got
+                    {
+                        return Err(format!("checksum mismatch: got '{got}' != expect '{want}'"));
+                    }
+                    let virtual_size = content::inspect(&kind, &name, &stored)?;
+                    let now = inner.clock.now();
+                    state.task_log(number, format!("starting file import from: {name}"));
+                    content::store(
+                        state,
+                        inner,
+                        &node,
+                        &storage,
+                        content::file_volume(&kind, &name, &stored, virtual_size, now),
+                    )
+                })();
+                if result.is_err() {
+                    discard(inner, &stored.file);
                 }
-                let virtual_size = content::inspect(&kind, &name, &stored)?;
-                let now = inner.clock.now();
-                state.task_log(number, format!("starting file import from: {}", name));
-                content::store(state, inner, &node, &storage, content::file_volume(&kind, &name, &stored, virtual_size, now))
-            })();
-            if result.is_err() {
-                discard(inner, &stored.file);
-            }
-            result
-        })))
+                result
+            }),
+        ))
     });
     if outcome.is_err() {
         discard(&inner, &file);
@@ -186,11 +215,18 @@ async fn open(method: &str, url: &str) -> Result<Remote, String> {
             return Err(format!("unable to fetch '{current}': only plain http is simulated"));
         }
         let port = current.port_or_known_default().unwrap_or(80);
-        let socket = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => format!("Connecting to {host}:{port}... failed: Connection refused."),
-            _ => format!("Connecting to {host}:{port}... failed: {error}."),
-        })?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| error.to_string())?;
+        let socket =
+            TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| {
+                match error.kind() {
+                    std::io::ErrorKind::ConnectionRefused => {
+                        format!("Connecting to {host}:{port}... failed: Connection refused.")
+                    }
+                    _ => format!("Connecting to {host}:{port}... failed: {error}."),
+                }
+            })?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+            .await
+            .map_err(|error| error.to_string())?;
         tokio::spawn(async move {
             drop(connection.await);
         });
@@ -203,8 +239,12 @@ async fn open(method: &str, url: &str) -> Result<Remote, String> {
             .body(Empty::<Bytes>::new())
             .map_err(|error| error.to_string())?;
         let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        if let Some(location) = response.status().is_redirection().then(|| header("location")).flatten() {
+        let header = |name: &str| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        if let Some(location) =
+            response.status().is_redirection().then(|| header("location")).flatten()
+        {
             current = current.join(&location).map_err(|error| error.to_string())?;
             continue;
         }
@@ -212,7 +252,13 @@ async fn open(method: &str, url: &str) -> Result<Remote, String> {
         let size = header("content-length").and_then(|text| text.parse().ok());
         let mime = header("content-type").unwrap_or_default();
         let reason = status.canonical_reason().unwrap_or_default().to_owned();
-        return Ok(Remote { status: status.as_u16(), reason, size, mime, body: response.into_body() });
+        return Ok(Remote {
+            status: status.as_u16(),
+            reason,
+            size,
+            mime,
+            body: response.into_body(),
+        });
     }
     Err("Too many redirections".to_owned())
 }
@@ -222,13 +268,22 @@ async fn open(method: &str, url: &str) -> Result<Remote, String> {
 /// # Errors
 /// When the URL does not answer with 200.
 pub(crate) async fn metadata(url: &str) -> Result<Value, Fail> {
-    let remote = open("HEAD", url).await.map_err(|error| Fail::die(format!("invalid server response: '500 {error}'")))?;
+    let remote = open("HEAD", url)
+        .await
+        .map_err(|error| Fail::die(format!("invalid server response: '500 {error}'")))?;
     if remote.status != 200 {
-        return Err(Fail::die(format!("invalid server response: '{} {}'", remote.status, remote.reason)));
+        return Err(Fail::die(format!(
+            "invalid server response: '{} {}'",
+            remote.status, remote.reason
+        )));
     }
-    let name = url::Url::parse(url).ok().and_then(|url| url.path_segments()?.next_back().map(str::to_owned));
+    let name = url::Url::parse(url)
+        .ok()
+        .and_then(|url| url.path_segments()?.next_back().map(str::to_owned));
     let mime = remote.mime.split(';').next().unwrap_or_default().to_owned();
-    Ok(json!({"filename": name.unwrap_or_default(), "size": remote.size.unwrap_or(0), "mimetype": mime}))
+    Ok(
+        json!({"filename": name.unwrap_or_default(), "size": remote.size.unwrap_or(0), "mimetype": mime}),
+    )
 }
 
 /// A download that runs beside its task.

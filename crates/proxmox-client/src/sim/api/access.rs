@@ -60,7 +60,8 @@ fn login(call: &mut Call<'_>) -> Result<Value, Fail> {
         return Err(Fail::status(401, "authentication failure\n"));
     }
     let (ticket, csrf) = auth::ticket(call.state, &user, now);
-    let mut map = json!({"username": user, "ticket": ticket, "CSRFPreventionToken": csrf, "cap": {}});
+    let mut map =
+        json!({"username": user, "ticket": ticket, "CSRFPreventionToken": csrf, "cap": {}});
     if let (Some(name), Some(map)) = (&call.state.cluster_name, map.as_object_mut()) {
         map.insert("clustername".to_owned(), json!(name));
     }
@@ -77,7 +78,9 @@ fn domains(_: &mut Call<'_>) -> Result<Value, Fail> {
 fn permissions(call: &mut Call<'_>) -> Result<Value, Fail> {
     let who = match call.get("userid") {
         Some(text) => match text.split_once('!') {
-            Some((user, token)) => auth::Identity { user: user.to_owned(), token: Some(token.to_owned()) },
+            Some((user, token)) => {
+                auth::Identity { user: user.to_owned(), token: Some(token.to_owned()) }
+            }
             None => auth::Identity { user: text.to_owned(), token: None },
         },
         None => call.user.clone(),
@@ -88,7 +91,9 @@ fn permissions(call: &mut Call<'_>) -> Result<Value, Fail> {
     let paths: Vec<String> = match call.get("path") {
         Some(path) => vec![path.to_owned()],
         None if perm::is_root(call.state, &who) => {
-            ["/", "/access", "/nodes", "/pool", "/sdn", "/storage", "/vms"].map(str::to_owned).to_vec()
+            ["/", "/access", "/nodes", "/pool", "/sdn", "/storage", "/vms"]
+                .map(str::to_owned)
+                .to_vec()
         }
         None => call.state.acl.iter().map(|row| row.path.clone()).collect(),
     };
@@ -96,7 +101,8 @@ fn permissions(call: &mut Call<'_>) -> Result<Value, Fail> {
     for path in paths {
         let rights = perm::privileges(call.state, &who, &path);
         if !rights.is_empty() {
-            let rights: Map<String, Value> = rights.into_iter().map(|(name, down)| (name, json!(u8::from(down)))).collect();
+            let rights: Map<String, Value> =
+                rights.into_iter().map(|(name, down)| (name, json!(u8::from(down)))).collect();
             map.insert(path, Value::Object(rights));
         }
     }
@@ -114,7 +120,8 @@ fn token_row(token: &Token) -> Map<String, Value> {
 }
 
 fn user_row(user: &User) -> Map<String, Value> {
-    let mut map: Map<String, Value> = user.fields.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let mut map: Map<String, Value> =
+        user.fields.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
     map.insert("enable".to_owned(), json!(u8::from(user.enable)));
     map.insert("expire".to_owned(), json!(user.expire));
     map
@@ -129,7 +136,10 @@ fn users(call: &mut Call<'_>) -> Result<Value, Fail> {
         map.insert("userid".to_owned(), json!(id));
         map.insert("realm-type".to_owned(), json!(id.rsplit('@').next()));
         if full {
-            map.insert("groups".to_owned(), json!(user.groups.iter().cloned().collect::<Vec<_>>().join(",")));
+            map.insert(
+                "groups".to_owned(),
+                json!(user.groups.iter().cloned().collect::<Vec<_>>().join(",")),
+            );
             let tokens = user.tokens.iter().map(|(id, token)| {
                 let mut row = token_row(token);
                 row.insert("tokenid".to_owned(), json!(id));
@@ -178,11 +188,16 @@ fn create_user(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn read_user(call: &mut Call<'_>) -> Result<Value, Fail> {
     let id = call.text("userid");
-    let user = call.state.users.get(&id).ok_or_else(|| Fail::die(format!("no such user ('{id}')")))?;
+    let user =
+        call.state.users.get(&id).ok_or_else(|| Fail::die(format!("no such user ('{id}')")))?;
     let mut map = user_row(user);
     map.insert("groups".to_owned(), json!(user.groups));
     if !user.tokens.is_empty() {
-        let tokens: Map<String, Value> = user.tokens.iter().map(|(id, token)| (id.clone(), Value::Object(token_row(token)))).collect();
+        let tokens: Map<String, Value> = user
+            .tokens
+            .iter()
+            .map(|(id, token)| (id.clone(), Value::Object(token_row(token))))
+            .collect();
         map.insert("tokens".to_owned(), Value::Object(tokens));
     }
     Ok(Value::Object(map))
@@ -213,7 +228,11 @@ fn delete_user(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn missing_token(call: &Call<'_>) -> Fail {
-    Fail::die(format!("no such token '{}' for user '{}'", call.text("tokenid"), call.text("userid")))
+    Fail::die(format!(
+        "no such token '{}' for user '{}'",
+        call.text("tokenid"),
+        call.text("userid")
+    ))
 }
 
 fn token_of<'a>(call: &'a mut Call<'_>) -> Result<&'a mut Token, Fail> {
@@ -293,7 +312,10 @@ fn update_token(call: &mut Call<'_>) -> Result<Value, Fail> {
         let secret = uuid::Uuid::new_v4().to_string();
         token.secret_sha256 = digest::sha256(secret.as_bytes());
         map.insert("value".to_owned(), json!(secret));
-        map.insert("full-tokenid".to_owned(), json!(format!("{}!{}", call.text("userid"), call.text("tokenid"))));
+        map.insert(
+            "full-tokenid".to_owned(),
+            json!(format!("{}!{}", call.text("userid"), call.text("tokenid"))),
+        );
     }
     *token_of(call)? = token;
     Ok(Value::Object(map))
@@ -313,7 +335,8 @@ fn delete_token(call: &mut Call<'_>) -> Result<Value, Fail> {
 fn roles(call: &mut Call<'_>) -> Result<Value, Fail> {
     let own = call.state.roles.keys().map(String::as_str);
     let rows = perm::BUILT_IN.into_iter().chain(own).map(|name| {
-        let privileges: Vec<String> = perm::role(call.state, name).unwrap_or_default().into_iter().collect();
+        let privileges: Vec<String> =
+            perm::role(call.state, name).unwrap_or_default().into_iter().collect();
         let special = u8::from(perm::BUILT_IN.contains(&name));
         json!({"roleid": name, "privs": privileges.join(","), "special": special})
     });
@@ -332,7 +355,8 @@ fn create_role(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn read_role(call: &mut Call<'_>) -> Result<Value, Fail> {
     let id = call.text("roleid");
-    let privileges = perm::role(call.state, &id).ok_or_else(|| Fail::die(format!("role '{id}' does not exist")))?;
+    let privileges = perm::role(call.state, &id)
+        .ok_or_else(|| Fail::die(format!("role '{id}' does not exist")))?;
     let map: Map<String, Value> = privileges.into_iter().map(|name| (name, json!(1))).collect();
     Ok(Value::Object(map))
 }
@@ -366,7 +390,12 @@ fn delete_role(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn groups(call: &mut Call<'_>) -> Result<Value, Fail> {
-    Ok(call.state.groups.iter().map(|(id, comment)| json!({"groupid": id, "comment": comment})).collect())
+    Ok(call
+        .state
+        .groups
+        .iter()
+        .map(|(id, comment)| json!({"groupid": id, "comment": comment}))
+        .collect())
 }
 
 fn group_exists(call: &Call<'_>, prefix: &str) -> Result<String, Fail> {
@@ -389,9 +418,17 @@ fn create_group(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn read_group(call: &mut Call<'_>) -> Result<Value, Fail> {
     let id = group_exists(call, "")?;
-    let members: Vec<&String> = call.state.users.iter().filter(|(_, user)| user.groups.contains(&id)).map(|(id, _)| id).collect();
+    let members: Vec<&String> = call
+        .state
+        .users
+        .iter()
+        .filter(|(_, user)| user.groups.contains(&id))
+        .map(|(id, _)| id)
+        .collect();
     let mut map = json!({"members": members});
-    if let (Some(comment), Some(map)) = (call.state.groups.get(&id).cloned().flatten(), map.as_object_mut()) {
+    if let (Some(comment), Some(map)) =
+        (call.state.groups.get(&id).cloned().flatten(), map.as_object_mut())
+    {
         map.insert("comment".to_owned(), json!(comment));
     }
     Ok(map)
@@ -415,7 +452,11 @@ fn delete_group(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn acl(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let rows = call.state.acl.iter().filter(|row| call.may(&row.path, "Permissions.Modify") || row.id == call.user.full());
+    let rows = call
+        .state
+        .acl
+        .iter()
+        .filter(|row| call.may(&row.path, "Permissions.Modify") || row.id == call.user.full());
     Ok(rows.map(|row| json!({"path": row.path, "type": row.kind, "ugid": row.id, "roleid": row.role, "propagate": u8::from(row.propagate)})).collect())
 }
 
@@ -427,17 +468,19 @@ fn acl_path(text: &str) -> Option<String> {
 }
 
 fn set_acl(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let subjects: Vec<(&str, String)> = [("user", "users"), ("group", "groups"), ("token", "tokens")]
-        .into_iter()
-        .flat_map(|(kind, key)| call.list(key).into_iter().map(move |id| (kind, id)))
-        .collect();
+    let subjects: Vec<(&str, String)> =
+        [("user", "users"), ("group", "groups"), ("token", "tokens")]
+            .into_iter()
+            .flat_map(|(kind, key)| call.list(key).into_iter().map(move |id| (kind, id)))
+            .collect();
     if subjects.is_empty() {
         let text = "either 'users', 'groups' or 'tokens' is required.".to_owned();
         let keys = ["users", "groups", "tokens"].map(|key| (key.to_owned(), text.clone()));
         return Err(Fail::params(BTreeMap::from(keys)));
     }
     let given = call.text("path");
-    let path = acl_path(&given).ok_or_else(|| Fail::param("path", format!("invalid ACL path '{given}'")))?;
+    let path = acl_path(&given)
+        .ok_or_else(|| Fail::param("path", format!("invalid ACL path '{given}'")))?;
     let fail = |text: String| Fail::die(format!("ACL update failed: {text}"));
     let (remove, propagate) = (call.flag("delete"), call.get("propagate") != Some("0"));
     let mut rows = Vec::new();
@@ -447,21 +490,38 @@ fn set_acl(call: &mut Call<'_>) -> Result<Value, Fail> {
         }
         for (kind, id) in &subjects {
             match *kind {
-                "user" if !call.state.users.contains_key(id) => return Err(fail(format!("user '{id}' does not exist"))),
-                "group" if !call.state.groups.contains_key(id) => return Err(fail(format!("group '{id}' does not exist"))),
+                "user" if !call.state.users.contains_key(id) => {
+                    return Err(fail(format!("user '{id}' does not exist")));
+                }
+                "group" if !call.state.groups.contains_key(id) => {
+                    return Err(fail(format!("group '{id}' does not exist")));
+                }
                 "token" => {
                     let (user, token) = id.split_once('!').unwrap_or((id, ""));
-                    if !call.state.users.get(user).is_some_and(|user| user.tokens.contains_key(token)) {
+                    if !call
+                        .state
+                        .users
+                        .get(user)
+                        .is_some_and(|user| user.tokens.contains_key(token))
+                    {
                         return Err(fail(format!("no such token '{token}' for user '{user}'")));
                     }
                 }
                 _ => {}
             }
-            rows.push(AclRow { path: path.clone(), kind: (*kind).to_owned(), id: id.clone(), role: role.clone(), propagate });
+            rows.push(AclRow {
+                path: path.clone(),
+                kind: (*kind).to_owned(),
+                id: id.clone(),
+                role: role.clone(),
+                propagate,
+            });
         }
     }
     for row in rows {
-        call.state.acl.retain(|old| old.path != row.path || old.kind != row.kind || old.id != row.id || old.role != row.role);
+        call.state.acl.retain(|old| {
+            old.path != row.path || old.kind != row.kind || old.id != row.id || old.role != row.role
+        });
         if !remove {
             call.state.acl.push(row);
         }

@@ -20,7 +20,7 @@ pub(super) const ROUTES: &[Row] = &[
     ("GET", "/cluster/config/join", join),
     ("GET", "/cluster/ha/resources", empty),
     ("GET", "/cluster/ha/rules", empty),
-    ("GET", "/cluster/ha/groups", empty),
+    ("GET", "/cluster/ha/groups", ha_groups),
     ("GET", "/cluster/ha/status/current", ha_status),
 ];
 
@@ -28,9 +28,18 @@ fn empty(_: &mut Call<'_>) -> Result<Value, Fail> {
     Ok(json!([]))
 }
 
+fn ha_groups(call: &mut Call<'_>) -> Result<Value, Fail> {
+    if call.inner.config.dialect == Dialect::V8_4 {
+        return Ok(json!([]));
+    }
+    Err(Fail::die("cannot index groups: ha groups have been migrated to rules"))
+}
+
 fn ha_status(call: &mut Call<'_>) -> Result<Value, Fail> {
     let quorum = if call.state.quorum { "OK" } else { "No quorum on node!" };
-    Ok(json!([{"id": "quorum", "type": "quorum", "node": call.node, "status": quorum, "quorate": u8::from(call.state.quorum)}]))
+    Ok(
+        json!([{"id": "quorum", "type": "quorum", "node": call.node, "status": quorum, "quorate": u8::from(call.state.quorum)}]),
+    )
 }
 
 fn status(call: &mut Call<'_>) -> Result<Value, Fail> {
@@ -52,7 +61,8 @@ fn status(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 /// Whether the broadcast of states has not yet seen a machine.
 pub(super) fn unseen(call: &Call<'_>, created_ms: u64) -> bool {
-    let lag = u64::try_from(call.inner.clock.work(call.inner.config.stats_lag).as_millis()).unwrap_or(0);
+    let lag =
+        u64::try_from(call.inner.clock.work(call.inner.config.stats_lag).as_millis()).unwrap_or(0);
     call.inner.clock.now_ms() < created_ms.saturating_add(lag)
 }
 
@@ -76,7 +86,10 @@ pub(super) fn vm_resource(call: &Call<'_>, vmid: u32) -> Value {
         None => "stopped",
     };
     map.insert("status".to_owned(), json!(status));
-    map.insert("name".to_owned(), json!(vm.conf.get("name").cloned().unwrap_or_else(|| format!("VM {vmid}"))));
+    map.insert(
+        "name".to_owned(),
+        json!(vm.conf.get("name").cloned().unwrap_or_else(|| format!("VM {vmid}"))),
+    );
     if let Some(tags) = vm.conf.get("tags").filter(|tags| !tags.trim().is_empty()) {
         map.insert("tags".to_owned(), json!(tags));
     }
@@ -87,11 +100,17 @@ pub(super) fn vm_resource(call: &Call<'_>, vmid: u32) -> Value {
         map.insert("pool".to_owned(), json!(pool.0));
     }
     let memory = vm.memory() << 20;
-    map.insert("template".to_owned(), json!(u8::from(vm.conf.get("template").is_some_and(|flag| flag == "1"))));
+    map.insert(
+        "template".to_owned(),
+        json!(u8::from(vm.conf.get("template").is_some_and(|flag| flag == "1"))),
+    );
     map.insert("maxcpu".to_owned(), json!(vm.cpus()));
     map.insert("maxmem".to_owned(), json!(memory));
     map.insert("maxdisk".to_owned(), json!(drive::boot_disk(&vm.conf).map_or(0, drive::size_of)));
-    map.insert("uptime".to_owned(), json!(running.map_or(0, |running| call.now().saturating_sub(running.since))));
+    map.insert(
+        "uptime".to_owned(),
+        json!(running.map_or(0, |running| call.now().saturating_sub(running.since))),
+    );
     let used = if running.is_some() { memory / 2 } else { 0 };
     map.insert("cpu".to_owned(), json!(0));
     map.insert("mem".to_owned(), json!(used));
@@ -109,7 +128,9 @@ fn resources(call: &mut Call<'_>) -> Result<Value, Fail> {
     if wants("vm") {
         let all = call.may("/vms", "VM.Audit");
         let seen = |vmid: &u32| all || call.may(&format!("/vms/{vmid}"), "VM.Audit");
-        rows.extend(call.state.vms.keys().filter(|vmid| seen(vmid)).map(|vmid| vm_resource(call, *vmid)));
+        rows.extend(
+            call.state.vms.keys().filter(|vmid| seen(vmid)).map(|vmid| vm_resource(call, *vmid)),
+        );
     }
     if wants("node") {
         for (name, node) in &call.state.nodes {
@@ -125,7 +146,12 @@ fn resources(call: &mut Call<'_>) -> Result<Value, Fail> {
     }
     if wants("storage") {
         for node in call.state.nodes.keys() {
-            for id in call.state.storages.keys().filter(|id| call.may(&format!("/storage/{id}"), "Datastore.Audit")) {
+            for id in call
+                .state
+                .storages
+                .keys()
+                .filter(|id| call.may(&format!("/storage/{id}"), "Datastore.Audit"))
+            {
                 let from = node_row(call, id, node);
                 let pick = |key: &str| from.get(key).cloned().unwrap_or(Value::Null);
                 rows.push(json!({
@@ -149,7 +175,10 @@ fn sdn_rows(call: &Call<'_>, filtered: bool, rows: &mut Vec<Value>) {
         return;
     }
     let zones = call.state.sdn.running.get("zones");
-    let names = zones.into_iter().flat_map(|zones| zones.keys().cloned()).chain(std::iter::once("localnetwork".to_owned()));
+    let names = zones
+        .into_iter()
+        .flat_map(|zones| zones.keys().cloned())
+        .chain(std::iter::once("localnetwork".to_owned()));
     for zone in names {
         for node in call.state.nodes.keys() {
             if old {
@@ -211,7 +240,12 @@ fn set_options(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn log(call: &mut Call<'_>) -> Result<Value, Fail> {
     let max = call.number("max").and_then(|max| usize::try_from(max).ok()).unwrap_or(50);
-    let ended = call.state.tasks.iter().rev().filter_map(|(number, task)| Some((number, task, task.exit.as_ref()?)));
+    let ended = call
+        .state
+        .tasks
+        .iter()
+        .rev()
+        .filter_map(|(number, task)| Some((number, task, task.exit.as_ref()?)));
     let rows = ended.take(max).map(|(number, task, exit)| {
         let text = format!("end task {} {exit}", task.upid);
         json!({"uid": number, "time": task.end, "pri": if exit == "OK" { 6 } else { 3 }, "tag": "pvedaemon",
@@ -234,5 +268,7 @@ fn join(call: &mut Call<'_>) -> Result<Value, Fail> {
     }
     let print = &call.inner.fingerprint;
     let rows: Vec<Value> = call.state.nodes.iter().map(|(name, node)| json!({"name": name, "nodeid": node.number.to_string(), "pve_addr": format!("10.99.0.{}", node.number), "pve_fp": print})).collect();
-    Ok(json!({"nodelist": rows, "preferred_node": call.node, "config_digest": call.state.cluster_name, "totem": {}}))
+    Ok(
+        json!({"nodelist": rows, "preferred_node": call.node, "config_digest": call.state.cluster_name, "totem": {}}),
+    )
 }

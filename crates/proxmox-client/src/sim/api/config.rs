@@ -30,7 +30,9 @@ fn typed(inner: &Inner, key: &str, text: &str) -> Value {
         return json!("**********");
     }
     match inner.schema.vm_key(key).map(|prop| prop.kind) {
-        Some(Kind::Integer | Kind::Boolean) => text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number)),
+        Some(Kind::Integer | Kind::Boolean) => {
+            text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number))
+        }
         _ => json!(text),
     }
 }
@@ -89,9 +91,16 @@ struct Change {
 
 fn prepare(call: &mut Call<'_>) -> Result<(u32, Change), Fail> {
     let vmid = existing(call)?;
-    let mut change =
-        Change { set: settings(call), removed: call.list("delete"), revert: call.list("revert"), force: call.flag("force") };
-    let named = call.params.keys().any(|key| !matches!(key.as_str(), "node" | "vmid" | "digest" | "skiplock"));
+    let mut change = Change {
+        set: settings(call),
+        removed: call.list("delete"),
+        revert: call.list("revert"),
+        force: call.flag("force"),
+    };
+    let named = call
+        .params
+        .keys()
+        .any(|key| !matches!(key.as_str(), "node" | "vmid" | "digest" | "skiplock"));
     if !named {
         return Err(Fail::die("no options specified"));
     }
@@ -100,10 +109,14 @@ fn prepare(call: &mut Call<'_>) -> Result<(u32, Change), Fail> {
             return Err(Fail::param("delete", format!("unknown option '{key}'")));
         }
         if change.set.contains_key(key) {
-            return Err(Fail::param("delete", format!("you can't use '-{key}' and -delete {key}' at the same time")));
+            return Err(Fail::param(
+                "delete",
+                format!("you can't use '-{key}' and -delete {key}' at the same time"),
+            ));
         }
     }
-    if call.get("skiplock").is_some() && (call.user.user != "root@pam" || call.user.token.is_some()) {
+    if call.get("skiplock").is_some() && (call.user.user != "root@pam" || call.user.token.is_some())
+    {
         return Err(Fail::param("skiplock", "Only root may use this option."));
     }
     if change.set.get("cipassword").is_some_and(|text| text == "**********") {
@@ -129,11 +142,20 @@ fn checks(vm: &Vm, change: &Change) -> Result<(), Fail> {
         for key in crate::sim::schema::split_list(order) {
             let known = change.set.contains_key(key) || vm.wanted(key).is_some();
             if !known || change.removed.iter().any(|removed| removed == key) {
-                return Err(Fail::die(format!("invalid bootorder: device '{key}' does not exist'")));
+                return Err(Fail::die(format!(
+                    "invalid bootorder: device '{key}' does not exist'"
+                )));
             }
         }
     }
-    let number = |key: &str| change.set.get(key).map(String::as_str).or_else(|| vm.wanted(key)).and_then(|text| text.parse::<u64>().ok());
+    let number = |key: &str| {
+        change
+            .set
+            .get(key)
+            .map(String::as_str)
+            .or_else(|| vm.wanted(key))
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let touched = change.set.contains_key("balloon") || change.set.contains_key("memory");
     if let Some(balloon) = number("balloon").filter(|_| touched)
         && balloon > number("memory").unwrap_or(512)
@@ -155,14 +177,29 @@ fn update_task(call: &mut Call<'_>) -> Result<Value, Fail> {
         apply(call.state, call.inner, vmid, &change).map_err(Fail::die)?;
         return Ok(Value::Null);
     }
-    Ok(call.start("qmconfig", &vmid.to_string(), Some(vmid), once(move |state, inner, _| apply(state, inner, vmid, &change))))
+    Ok(call.start(
+        "qmconfig",
+        &vmid.to_string(),
+        Some(vmid),
+        once(move |state, inner, _| apply(state, inner, vmid, &change)),
+    ))
 }
 
 /// How a change of a key reaches a running machine.
 fn is_live(vm: &Vm, key: &str, cdrom: bool) -> bool {
     const LIVE: [&str; 12] = [
-        "description", "hookscript", "name", "onboot", "protection", "shares", "startup", "tags", "vmstatestorage",
-        "migrate_downtime", "migrate_speed", "hotplug",
+        "description",
+        "hookscript",
+        "name",
+        "onboot",
+        "protection",
+        "shares",
+        "startup",
+        "tags",
+        "vmstatestorage",
+        "migrate_downtime",
+        "migrate_speed",
+        "hotplug",
     ];
     let features = vm.conf.get("hotplug").map_or("network,disk,usb", String::as_str);
     let features = if features == "1" { "network,disk,usb" } else { features };
@@ -190,7 +227,12 @@ fn apply(state: &mut State, inner: &Inner, vmid: u32, change: &Change) -> Result
         let Some(vm) = state.vms.get_mut(&vmid) else { return Ok(()) };
         vm.pending.remove(key);
         let Some(old) = vm.conf.get(key).cloned() else { continue };
-        let live = vm.running.is_none() || is_live(vm, key, drive::is_drive(key) && drive::is_cdrom(&old) && !key.starts_with("ide"));
+        let live = vm.running.is_none()
+            || is_live(
+                vm,
+                key,
+                drive::is_drive(key) && drive::is_cdrom(&old) && !key.starts_with("ide"),
+            );
         if !live {
             vm.removed.insert(key.clone(), if change.force { 2 } else { 1 });
             continue;
@@ -208,7 +250,15 @@ fn apply(state: &mut State, inner: &Inner, vmid: u32, change: &Change) -> Result
     Ok(())
 }
 
-fn set(state: &mut State, inner: &Inner, vmid: u32, key: &str, text: &str, all: &BTreeMap<String, String>) -> Result<(), String> {
+#[expect(clippy::too_many_arguments, reason = "one key of a change and the whole change")]
+fn set(
+    state: &mut State,
+    inner: &Inner,
+    vmid: u32,
+    key: &str,
+    text: &str,
+    all: &BTreeMap<String, String>,
+) -> Result<(), String> {
     let Some(vm) = state.vms.get(&vmid).cloned() else { return Ok(()) };
     let printed = if drive::is_drive(key) {
         let parsed = drive::parse(&inner.schema, key, text).unwrap_or_default();
@@ -221,7 +271,9 @@ fn set(state: &mut State, inner: &Inner, vmid: u32, key: &str, text: &str, all: 
     };
     let Some(vm) = state.vms.get_mut(&vmid) else { return Ok(()) };
     let medium = |text: &String| drive::is_drive(key) && drive::is_cdrom(text);
-    let swap = medium(&printed) && vm.conf.get(key).is_some_and(medium) && !drive::is_cloud_init(drive::file_of(&printed));
+    let swap = medium(&printed)
+        && vm.conf.get(key).is_some_and(medium)
+        && !drive::is_cloud_init(drive::file_of(&printed));
     vm.removed.remove(key);
     if vm.running.is_some() && !is_live(vm, key, swap) {
         if vm.conf.get(key) == Some(&printed) {
@@ -248,7 +300,9 @@ fn set(state: &mut State, inner: &Inner, vmid: u32, key: &str, text: &str, all: 
     }
     if let Some(vm) = state.vms.get_mut(&vmid) {
         let volid = drive::file_of(&printed).to_owned();
-        vm.conf.retain(|other, text| !(drive::is_drive(key) && other.starts_with("unused") && *text == volid));
+        vm.conf.retain(|other, text| {
+            !(drive::is_drive(key) && other.starts_with("unused") && *text == volid)
+        });
     }
     Ok(())
 }
@@ -256,7 +310,11 @@ fn set(state: &mut State, inner: &Inner, vmid: u32, key: &str, text: &str, all: 
 /// A removed device leaves the boot order.
 pub(super) fn drop_from_boot(state: &mut State, vmid: u32, key: &str) {
     let Some(vm) = state.vms.get_mut(&vmid) else { return };
-    let Some(order) = vm.wanted("boot").and_then(|boot| boot.strip_prefix("order=")).map(str::to_owned) else { return };
+    let Some(order) =
+        vm.wanted("boot").and_then(|boot| boot.strip_prefix("order=")).map(str::to_owned)
+    else {
+        return;
+    };
     let left: Vec<&str> = order.split(';').filter(|device| *device != key).collect();
     let joined = left.join(";");
     if joined == order {

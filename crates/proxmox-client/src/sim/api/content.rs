@@ -61,7 +61,9 @@ pub(super) fn content_of(state: &State, storage: &str) -> String {
 /// The last part of a file name, with odd characters replaced.
 pub(crate) fn file_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    last.chars().map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' }).collect()
+    last.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' })
+        .collect()
 }
 
 /// Checks the extension of a file.
@@ -70,11 +72,17 @@ pub(crate) fn file_name(name: &str) -> String {
 /// 400 on `filename`.
 pub(crate) fn check_name(kind: &str, name: &str) -> Result<(), Fail> {
     let lower = name.to_ascii_lowercase();
-    let ends = |list: &[&str]| list.iter().any(|end| lower.ends_with(end) && lower.len() > end.len());
+    let ends =
+        |list: &[&str]| list.iter().any(|end| lower.ends_with(end) && lower.len() > end.len());
     let (good, text) = match kind {
         "iso" => (ends(&[".iso", ".img"]), "wrong file extension"),
-        "vztmpl" => (ends(&[".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2", ".tar"]), "wrong file extension"),
-        _ => (ends(&[".ova", ".ovf", ".qcow2", ".raw", ".vmdk"]), "invalid filename or wrong extension"),
+        "vztmpl" => {
+            (ends(&[".tar.gz", ".tar.xz", ".tar.zst", ".tar.bz2", ".tar"]), "wrong file extension")
+        }
+        _ => (
+            ends(&[".ova", ".ovf", ".qcow2", ".raw", ".vmdk"]),
+            "invalid filename or wrong extension",
+        ),
     };
     if good { Ok(()) } else { Err(Fail::param("filename", text)) }
 }
@@ -83,6 +91,7 @@ pub(crate) fn check_name(kind: &str, name: &str) -> Result<(), Fail> {
 ///
 /// # Errors
 /// The text of the task.
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "as the real server compares")]
 pub(crate) fn inspect(kind: &str, name: &str, stored: &Stored) -> Result<Option<u64>, String> {
     if kind != "import" {
         return Ok(None);
@@ -92,7 +101,11 @@ pub(crate) fn inspect(kind: &str, name: &str, stored: &Stored) -> Result<Option<
         if !stored.head.starts_with(b"QFI\xfb") {
             return Err(format!("qemu-img: Could not open '{path}': Image is not in qcow2 format"));
         }
-        let size = stored.head.get(24..32).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+        let size = stored
+            .head
+            .get(24..32)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u64::from_be_bytes);
         return Ok(Some(size));
     }
     if name.ends_with(".ova") && stored.head.iter().all(|byte| *byte != 0) {
@@ -105,7 +118,14 @@ pub(crate) fn inspect(kind: &str, name: &str, stored: &Stored) -> Result<Option<
 }
 
 /// The volume of a stored file with its name.
-pub(crate) fn file_volume(kind: &str, name: &str, stored: &Stored, virtual_size: Option<u64>, now: u64) -> (String, Volume) {
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "as the real server compares")]
+pub(crate) fn file_volume(
+    kind: &str,
+    name: &str,
+    stored: &Stored,
+    virtual_size: Option<u64>,
+    now: u64,
+) -> (String, Volume) {
     let extension = name.rsplit('.').next().unwrap_or_default();
     let format = match kind {
         "iso" => "iso",
@@ -131,7 +151,13 @@ pub(crate) fn file_volume(kind: &str, name: &str, stored: &Stored, virtual_size:
 ///
 /// # Errors
 /// When the storage is full.
-pub(crate) fn store(state: &mut State, inner: &Inner, node: &str, storage: &str, row: (String, Volume)) -> Result<(), String> {
+pub(crate) fn store(
+    state: &mut State,
+    inner: &Inner,
+    node: &str,
+    storage: &str,
+    row: (String, Volume),
+) -> Result<(), String> {
     let place = state.place(storage, node);
     let (used, total) = (used(state, &place), total(inner, storage));
     if used + row.1.size > total {
@@ -144,7 +170,7 @@ pub(crate) fn store(state: &mut State, inner: &Inner, node: &str, storage: &str,
 }
 
 pub(super) fn used(state: &State, place: &str) -> u64 {
-    state.volumes.get(place).map(|rows| rows.values().map(|volume| volume.size).sum()).unwrap_or(0)
+    state.volumes.get(place).map_or(0, |rows| rows.values().map(|volume| volume.size).sum())
 }
 
 pub(super) fn total(inner: &Inner, storage: &str) -> u64 {
@@ -154,7 +180,8 @@ pub(super) fn total(inner: &Inner, storage: &str) -> u64 {
 
 /// Where a file of a directory storage lies.
 pub(crate) fn path_of(state: &State, storage: &str, name: &str) -> String {
-    let base = state.storages.get(storage).and_then(|keys| keys.get("path")).cloned().unwrap_or_default();
+    let base =
+        state.storages.get(storage).and_then(|keys| keys.get("path")).cloned().unwrap_or_default();
     let (kind, rest) = name.split_once('/').unwrap_or(("", name));
     match kind {
         "iso" => format!("{base}/template/iso/{rest}"),
@@ -171,10 +198,15 @@ pub(crate) fn path_of(state: &State, storage: &str, name: &str) -> String {
 /// # Errors
 /// When the storage cannot have such a name.
 pub(crate) fn parse_name(state: &State, storage: &str, name: &str) -> Result<String, Fail> {
-    let plugin = state.storages.get(storage).and_then(|keys| keys.get("type")).cloned().unwrap_or_default();
+    let plugin =
+        state.storages.get(storage).and_then(|keys| keys.get("type")).cloned().unwrap_or_default();
     if !state.is_file_storage(storage) {
         let good = !name.contains('/') && (name.starts_with("vm-") || name.starts_with("base-"));
-        return if good { Ok("images".to_owned()) } else { Err(Fail::die(format!("unable to parse {plugin} volume name '{name}'"))) };
+        return if good {
+            Ok("images".to_owned())
+        } else {
+            Err(Fail::die(format!("unable to parse {plugin} volume name '{name}'")))
+        };
     }
     let bad = || Err(Fail::die(format!("unable to parse directory volume name '{name}'")));
     let Some((kind, rest)) = name.split_once('/') else { return bad() };
@@ -211,9 +243,11 @@ fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (kind, vmid) = (call.get("content"), call.number("vmid"));
     let place = call.state.place(&storage, &call.node);
     let keep = |volume: &&Volume| {
-        kind.is_none_or(|kind| volume.content == kind) && vmid.is_none_or(|vmid| volume.vmid.map(u64::from) == Some(vmid))
+        kind.is_none_or(|kind| volume.content == kind)
+            && vmid.is_none_or(|vmid| volume.vmid.map(u64::from) == Some(vmid))
     };
-    let rows = call.state.volumes.get(&place).into_iter().flatten().filter(|(_, volume)| keep(volume));
+    let rows =
+        call.state.volumes.get(&place).into_iter().flatten().filter(|(_, volume)| keep(volume));
     Ok(rows.map(|(name, volume)| row(&storage, name, volume)).collect())
 }
 
@@ -230,12 +264,16 @@ fn read(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (storage, name) = volume_name(call);
     usable(call.state, &storage, &call.node)?;
     parse_name(call.state, &storage, &name)?;
-    call.require_any(&format!("/storage/{storage}"), &["Datastore.Audit", "Datastore.AllocateSpace"])?;
+    call.require_any(
+        &format!("/storage/{storage}"),
+        &["Datastore.Audit", "Datastore.AllocateSpace"],
+    )?;
     let volid = format!("{storage}:{name}");
     let Some(volume) = call.state.volume(&volid, &call.node) else {
         return Err(Fail::die(format!("volume_size_info on '{volid}' failed - no format")));
     };
-    let format = if matches!(volume.content.as_str(), "iso" | "vztmpl") { "raw" } else { &volume.format };
+    let format =
+        if matches!(volume.content.as_str(), "iso" | "vztmpl") { "raw" } else { &volume.format };
     let size = volume.virtual_size.unwrap_or(volume.size);
     let path = path_of(call.state, &storage, &name);
     Ok(json!({"path": path, "format": format, "size": size, "used": volume.size}))
@@ -253,21 +291,37 @@ fn delete(call: &mut Call<'_>) -> Result<Value, Fail> {
         }
         return Ok(Value::Null);
     }
-    Ok(call.start("imgdel", &storage, None, once(move |state, inner, number| {
-        if let Some(volume) = state.volume_remove(&volid, &node) {
-            upload::forget(inner, &volume);
-            state.task_log(number, format!("Removed volume '{volid}'"));
-        }
-        Ok(())
-    })))
+    Ok(call.start(
+        "imgdel",
+        &storage,
+        None,
+        once(move |state, inner, number| {
+            if let Some(volume) = state.volume_remove(&volid, &node) {
+                upload::forget(inner, &volume);
+                state.task_log(number, format!("Removed volume '{volid}'"));
+            }
+            Ok(())
+        }),
+    ))
 }
 
 fn allocate(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (storage, mut name) = (call.text("storage"), call.text("filename"));
     usable(call.state, &storage, &call.node)?;
     let vmid = call.vmid();
-    let size = call.get("size").and_then(|text| drive::parse_size(text).map(|bytes| if text.ends_with(|c: char| c.is_ascii_digit()) { bytes << 10 } else { bytes })).unwrap_or(0);
-    let format = call.get("format").map(str::to_owned).or_else(|| name.rsplit_once('.').map(|(_, end)| end.to_owned())).unwrap_or_else(|| "raw".to_owned());
+    let size = call
+        .get("size")
+        .and_then(|text| {
+            drive::parse_size(text).map(|bytes| {
+                if text.ends_with(|c: char| c.is_ascii_digit()) { bytes << 10 } else { bytes }
+            })
+        })
+        .unwrap_or(0);
+    let format = call
+        .get("format")
+        .map(str::to_owned)
+        .or_else(|| name.rsplit_once('.').map(|(_, end)| end.to_owned()))
+        .unwrap_or_else(|| "raw".to_owned());
     if call.state.is_file_storage(&storage) {
         if !name.contains('.') {
             name = format!("{name}.{format}");
@@ -306,46 +360,86 @@ fn download(call: &mut Call<'_>) -> Result<Value, Fail> {
     let name = file_name(&call.text("filename"));
     check_name(&kind, &name)?;
     let (url, node) = (call.text("url"), call.node.clone());
-    let (algorithm, wanted) = (call.get("checksum-algorithm").map(str::to_owned), call.get("checksum").map(str::to_lowercase));
+    let (algorithm, wanted) = (
+        call.get("checksum-algorithm").map(str::to_owned),
+        call.get("checksum").map(str::to_lowercase),
+    );
     let compression = call.get("compression").map(str::to_owned);
     let volid = format!("{storage}:{kind}/{name}");
     let task_id = name.clone();
     let path = path_of(call.state, &storage, &format!("{kind}/{name}"));
     let mut fetch: Option<Fetch> = None;
-    Ok(call.start("download", &task_id, None, Box::new(move |state, inner, number| {
-        if let Some(running) = &fetch {
-            let Some(result) = running.take() else { return Fetch::wait() };
-            let done = result.and_then(|stored| {
-                let keep = Download { inner, node: &node, storage: &storage, kind: &kind, name: &name, path: &path };
-                keep.finish(state, &stored, wanted.as_deref(), compression.as_deref(), number)
-            });
-            return Step::Done(done);
-        }
-        if compression.is_some() && kind == "import" {
-            return Step::Done(Err("decompression not supported for import".to_owned()));
-        }
-        if let Some(old) = state.volume(&volid, &node) {
-            return Step::Done(existing(inner, old, algorithm.as_deref(), wanted.as_deref(), &path));
-        }
-        if compression.as_deref().is_some_and(|name| !matches!(name, "gz" | "lzo" | "zst" | "bz2")) {
-            return Step::Done(Err("no decompression method found".to_owned()));
-        }
-        state.task_log(number, format!("downloading {url} to {path}"));
-        fetch = Some(Fetch::start(inner, url.clone(), algorithm.clone()));
-        Fetch::wait()
-    })))
+    Ok(call.start(
+        "download",
+        &task_id,
+        None,
+        Box::new(move |state, inner, number| {
+            if let Some(running) = &fetch {
+                let Some(result) = running.take() else { return Fetch::wait() };
+                let done = result.and_then(|stored| {
+                    let keep = Download {
+                        inner,
+                        node: &node,
+                        storage: &storage,
+                        kind: &kind,
+                        name: &name,
+                        path: &path,
+                    };
+                    keep.finish(state, &stored, wanted.as_deref(), compression.as_deref(), number)
+                });
+                return Step::Done(done);
+            }
+            if compression.is_some() && kind == "import" {
+                return Step::Done(Err("decompression not supported for import".to_owned()));
+            }
+            if let Some(old) = state.volume(&volid, &node) {
+                return Step::Done(existing(
+                    inner,
+                    old,
+                    algorithm.as_deref(),
+                    wanted.as_deref(),
+                    &path,
+                ));
+            }
+            if compression
+                .as_deref()
+                .is_some_and(|name| !matches!(name, "gz" | "lzo" | "zst" | "bz2"))
+            {
+                return Step::Done(Err("no decompression method found".to_owned()));
+            }
+            state.task_log(number, format!("downloading {url} to {path}"));
+            fetch = Some(Fetch::start(inner, url.clone(), algorithm.clone()));
+            Fetch::wait()
+        }),
+    ))
 }
 
-fn existing(inner: &Inner, old: &Volume, algorithm: Option<&str>, wanted: Option<&str>, path: &str) -> Result<(), String> {
-    let Some(wanted) = wanted else { return Err(format!("refusing to override existing file '{path}'")) };
-    let bytes = old.file.as_ref().and_then(|file| std::fs::read(inner.files.join(file)).ok()).unwrap_or_default();
+#[expect(clippy::disallowed_methods, reason = "a file of the simulator that may be gone")]
+fn existing(
+    inner: &Inner,
+    old: &Volume,
+    algorithm: Option<&str>,
+    wanted: Option<&str>,
+    path: &str,
+) -> Result<(), String> {
+    let Some(wanted) = wanted else {
+        return Err(format!("refusing to override existing file '{path}'"));
+    };
+    let bytes = old
+        .file
+        .as_ref()
+        .and_then(|file| std::fs::read(inner.files.join(file)).ok())
+        .unwrap_or_default();
     let got = algorithm.and_then(digest::Hasher::new).map(|mut hasher| {
         hasher.update(&bytes);
         hasher.finish()
     });
     match got {
         Some(got) if got == wanted => Ok(()),
-        got => Err(format!("checksum mismatch: got '{}' != expect '{wanted}', aborting", got.unwrap_or_default())),
+        got => Err(format!(
+            "checksum mismatch: got '{}' != expect '{wanted}', aborting",
+            got.unwrap_or_default()
+        )),
     }
 }
 
@@ -359,7 +453,15 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    fn finish(&self, state: &mut State, stored: &Stored, wanted: Option<&str>, compression: Option<&str>, number: u64) -> Result<(), String> {
+    #[expect(clippy::too_many_arguments, reason = "what a download was asked for")]
+    fn finish(
+        &self,
+        state: &mut State,
+        stored: &Stored,
+        wanted: Option<&str>,
+        compression: Option<&str>,
+        number: u64,
+    ) -> Result<(), String> {
         let drop_file = |text: String| {
             drop(std::fs::remove_file(self.inner.files.join(&stored.file)));
             text
@@ -378,7 +480,10 @@ impl Download<'_> {
             };
             let gzip = method == "gz" && stored.head.starts_with(&[0x1f, 0x8b]);
             if !gzip {
-                return Err(drop_file(format!("command '{program} {}.tmp_dwnl.{number}' failed: exit code 1", self.path)));
+                return Err(drop_file(format!(
+                    "command '{program} {}.tmp_dwnl.{number}' failed: exit code 1",
+                    self.path
+                )));
             }
         }
         let size = inspect(self.kind, self.name, stored).map_err(drop_file)?;

@@ -23,11 +23,38 @@ pub(super) const ROUTES: &[Row] =
     &[("POST", "/nodes/{node}/qemu", create), ("DELETE", "/nodes/{node}/qemu/{vmid}", destroy)];
 
 const CONTROL: [&str; 20] = [
-    "node", "vmid", "start", "pool", "storage", "archive", "force", "unique", "live-restore", "bwlimit", "ha-managed",
-    "import-working-storage", "delete", "revert", "digest", "skiplock", "background_delay", "migratedfrom", "cdrom", "export",
+    "node",
+    "vmid",
+    "start",
+    "pool",
+    "storage",
+    "archive",
+    "force",
+    "unique",
+    "live-restore",
+    "bwlimit",
+    "ha-managed",
+    "import-working-storage",
+    "delete",
+    "revert",
+    "digest",
+    "skiplock",
+    "background_delay",
+    "migratedfrom",
+    "cdrom",
+    "export",
 ];
-const ROOT_ONLY: [&str; 9] =
-    ["affinity", "amd-sev", "arch", "args", "hookscript", "hugepages", "intel-tdx", "ivshmem", "lock"];
+const ROOT_ONLY: [&str; 9] = [
+    "affinity",
+    "amd-sev",
+    "arch",
+    "args",
+    "hookscript",
+    "hugepages",
+    "intel-tdx",
+    "ivshmem",
+    "lock",
+];
 
 /// The privilege that a key of a configuration needs.
 fn privilege(key: &str) -> &'static str {
@@ -36,12 +63,11 @@ fn privilege(key: &str) -> &'static str {
         "cpu" | "cores" | "sockets" | "vcpus" | "cpulimit" | "cpuunits" | "numa" => "VM.Config.CPU",
         "memory" | "balloon" | "shares" => "VM.Config.Memory",
         "net" => "VM.Config.Network",
-        "ciuser" | "cipassword" | "citype" | "ciupgrade" | "sshkeys" | "nameserver" | "searchdomain" | "ipconfig" | "cicustom" => {
-            "VM.Config.Cloudinit"
-        }
-        "bios" | "machine" | "scsihw" | "vga" | "serial" | "hostpci" | "usb" | "efidisk" | "tpmstate" | "rng" | "watchdog" | "smbios" | "keyboard" | "audio" | "tablet" | "acpi" | "kvm" => {
-            "VM.Config.HWType"
-        }
+        "ciuser" | "cipassword" | "citype" | "ciupgrade" | "sshkeys" | "nameserver"
+        | "searchdomain" | "ipconfig" | "cicustom" => "VM.Config.Cloudinit",
+        "bios" | "machine" | "scsihw" | "vga" | "serial" | "hostpci" | "usb" | "efidisk"
+        | "tpmstate" | "rng" | "watchdog" | "smbios" | "keyboard" | "audio" | "tablet" | "acpi"
+        | "kvm" => "VM.Config.HWType",
         "ide" | "sata" | "scsi" | "virtio" | "unused" => "VM.Config.Disk",
         _ => "VM.Config.Options",
     }
@@ -57,7 +83,11 @@ pub(super) fn settings(call: &Call<'_>) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// As the server refuses it.
-pub(super) fn check(call: &Call<'_>, vmid: u32, wanted: &BTreeMap<String, String>) -> Result<(), Fail> {
+pub(super) fn check(
+    call: &Call<'_>,
+    vmid: u32,
+    wanted: &BTreeMap<String, String>,
+) -> Result<(), Fail> {
     let root = call.user.user == "root@pam" && call.user.token.is_none();
     for (key, text) in wanted {
         if ROOT_ONLY.contains(&key.as_str()) && !root {
@@ -70,7 +100,9 @@ pub(super) fn check(call: &Call<'_>, vmid: u32, wanted: &BTreeMap<String, String
             }
             let spice = device.get("host").is_some_and(|host| host.eq_ignore_ascii_case("spice"));
             if !root && device.contains_key("host") && !spice {
-                return Err(Fail::die(format!("only root can set '{key}' config for non-mapped devices")));
+                return Err(Fail::die(format!(
+                    "only root can set '{key}' config for non-mapped devices"
+                )));
             }
             if let Some(name) = device.get("mapping") {
                 let kind = if key.starts_with("usb") { "usb" } else { "pci" };
@@ -108,8 +140,11 @@ pub(super) fn check(call: &Call<'_>, vmid: u32, wanted: &BTreeMap<String, String
 fn check_keys(text: &str) -> Result<(), Fail> {
     let decoded = decode(text, false);
     let kinds = ["ssh-rsa", "ssh-ed25519", "ssh-dss", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
-    let good = |line: &str| kinds.iter().any(|kind| line.starts_with(kind)) && line.split_whitespace().nth(1).is_some();
-    let mut lines = decoded.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let good = |line: &str| {
+        kinds.iter().any(|kind| line.starts_with(kind)) && line.split_whitespace().nth(1).is_some()
+    };
+    let mut lines =
+        decoded.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     if lines.all(good) { Ok(()) } else { Err(Fail::die("SSH public key validation error")) }
 }
 
@@ -117,7 +152,8 @@ fn check_keys(text: &str) -> Result<(), Fail> {
 pub(super) fn canonical(inner: &Inner, state: &State, key: &str, text: &str) -> String {
     match key {
         "tags" => {
-            let mut tags: Vec<String> = crate::sim::schema::split_list(text).iter().map(|tag| tag.to_lowercase()).collect();
+            let mut tags: Vec<String> =
+                crate::sim::schema::split_list(text).iter().map(|tag| tag.to_lowercase()).collect();
             tags.sort();
             tags.dedup();
             if tags.is_empty() { " ".to_owned() } else { tags.join(";") }
@@ -135,20 +171,32 @@ pub(super) fn canonical(inner: &Inner, state: &State, key: &str, text: &str) -> 
 }
 
 fn random_mac(state: &State) -> String {
-    let prefix = state.datacenter.get("mac_prefix").map_or("BC:24:11", String::as_str).trim_end_matches(':').to_owned();
+    let prefix = state
+        .datacenter
+        .get("mac_prefix")
+        .map_or("BC:24:11", String::as_str)
+        .trim_end_matches(':')
+        .to_owned();
     let mut random = rand::rng();
     let missing = 6usize.saturating_sub(prefix.split(':').count());
-    let tail: Vec<String> = (0..missing).map(|_| format!("{:02X}", random.random::<u8>())).collect();
+    let tail: Vec<String> =
+        (0..missing).map(|_| format!("{:02X}", random.random::<u8>())).collect();
     format!("{prefix}:{}", tail.join(":"))
 }
 
 /// The boot order when none was given: first disk, first optical drive, first card.
 pub(super) fn default_boot(conf: &BTreeMap<String, String>) -> String {
     let limits = [("ide", 4), ("scsi", 31), ("virtio", 16), ("sata", 6)];
-    let names: Vec<String> = limits.iter().flat_map(|(stem, count)| (0..*count).map(move |number| format!("{stem}{number}"))).collect();
-    let first = |cdrom: bool| names.iter().find(|name| conf.get(*name).is_some_and(|text| drive::is_cdrom(text) == cdrom));
+    let names: Vec<String> = limits
+        .iter()
+        .flat_map(|(stem, count)| (0..*count).map(move |number| format!("{stem}{number}")))
+        .collect();
+    let first = |cdrom: bool| {
+        names.iter().find(|name| conf.get(*name).is_some_and(|text| drive::is_cdrom(text) == cdrom))
+    };
     let net = (0..32).map(|number| format!("net{number}")).find(|name| conf.contains_key(name));
-    let all: Vec<String> = first(false).cloned().into_iter().chain(first(true).cloned()).chain(net).collect();
+    let all: Vec<String> =
+        first(false).cloned().into_iter().chain(first(true).cloned()).chain(net).collect();
     if all.is_empty() { " ".to_owned() } else { format!("order={}", all.join(";")) }
 }
 
@@ -158,7 +206,8 @@ fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
     if let Some(pool) = pool.as_ref().filter(|pool| !call.state.pools.contains_key(*pool)) {
         return Err(Fail::denied(&format!("pool '{pool}' does not exist")));
     }
-    let by_pool = pool.as_ref().is_some_and(|pool| call.may(&format!("/pool/{pool}"), "VM.Allocate"));
+    let by_pool =
+        pool.as_ref().is_some_and(|pool| call.may(&format!("/pool/{pool}"), "VM.Allocate"));
     if !by_pool && !call.may(&format!("/vms/{vmid}"), "VM.Allocate") {
         return Err(Fail::denied(""));
     }
@@ -168,7 +217,10 @@ fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
     let wanted = settings(call);
     check(call, vmid, &wanted)?;
     if let Some(other) = call.state.vms.get(&vmid) {
-        let text = format!("unable to create VM {vmid} - VM {vmid} already exists on node '{}'", other.node);
+        let text = format!(
+            "unable to create VM {vmid} - VM {vmid} already exists on node '{}'",
+            other.node
+        );
         return Err(Fail::die(text));
     }
     let conf = BTreeMap::from([("lock".to_owned(), "create".to_owned())]);
@@ -178,8 +230,11 @@ fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
         pool.vms.insert(vmid);
     }
     let starting = call.flag("start");
-    Ok(call.start("qmcreate", &vmid.to_string(), Some(vmid), once(move |state, inner, number| {
-        match build(state, inner, vmid, &node, &wanted) {
+    Ok(call.start(
+        "qmcreate",
+        &vmid.to_string(),
+        Some(vmid),
+        once(move |state, inner, number| match build(state, inner, vmid, &node, &wanted) {
             Ok(conf) => {
                 if let Some(vm) = state.vms.get_mut(&vmid) {
                     vm.conf = conf;
@@ -193,11 +248,17 @@ fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
                 remove(state, vmid);
                 Err(format!("unable to create VM {vmid} - {text}"))
             }
-        }
-    })))
+        }),
+    ))
 }
 
-fn build(state: &mut State, inner: &Inner, vmid: u32, node: &str, wanted: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, String> {
+fn build(
+    state: &mut State,
+    inner: &Inner,
+    vmid: u32,
+    node: &str,
+    wanted: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, String> {
     let mut conf = BTreeMap::new();
     let mut maker = Maker { state, inner, vmid, node, made: Vec::new() };
     for (key, text) in wanted {
@@ -254,28 +315,36 @@ fn destroy(call: &mut Call<'_>) -> Result<Value, Fail> {
         }
     }
     let sweep = call.flag("destroy-unreferenced-disks");
-    Ok(call.start("qmdestroy", &vmid.to_string(), Some(vmid), once(move |state, inner, _| {
-        let Some(vm) = state.vms.get(&vmid).cloned() else { return Err(absent(vmid, &node)) };
-        free_of_lock(&vm)?;
-        if vm.running.is_some() {
-            return Err(format!("VM {vmid} is running - destroy failed"));
-        }
-        for (key, text) in vm.conf.iter().chain(&vm.pending) {
-            let owned = drive::is_drive(key) || key.starts_with("unused");
-            let volid = drive::file_of(text).to_owned();
-            let own = state.volume(&volid, &node).is_some_and(|volume| volume.vmid == Some(vmid));
-            if owned && own {
-                disk::destroy(state, inner, &volid, &node);
+    Ok(call.start(
+        "qmdestroy",
+        &vmid.to_string(),
+        Some(vmid),
+        once(move |state, inner, _| {
+            let Some(vm) = state.vms.get(&vmid).cloned() else { return Err(absent(vmid, &node)) };
+            free_of_lock(&vm)?;
+            if vm.running.is_some() {
+                return Err(format!("VM {vmid} is running - destroy failed"));
             }
-        }
-        if sweep {
-            let here = |place: &str| place.split_once('@').is_none_or(|(_, own)| own == node);
-            for (_, rows) in state.volumes.iter_mut().filter(|(place, _)| here(place)) {
-                rows.retain(|_, volume| volume.vmid != Some(vmid) || volume.content != "images");
+            for (key, text) in vm.conf.iter().chain(&vm.pending) {
+                let owned = drive::is_drive(key) || key.starts_with("unused");
+                let volid = drive::file_of(text).to_owned();
+                let own =
+                    state.volume(&volid, &node).is_some_and(|volume| volume.vmid == Some(vmid));
+                if owned && own {
+                    disk::destroy(state, inner, &volid, &node);
+                }
             }
-        }
-        remove(state, vmid);
-        drop(inner.events.send(GuestEvent::Destroy { node, vmid }));
-        Ok(())
-    })))
+            if sweep {
+                let here = |place: &str| place.split_once('@').is_none_or(|(_, own)| own == node);
+                for (_, rows) in state.volumes.iter_mut().filter(|(place, _)| here(place)) {
+                    rows.retain(|_, volume| {
+                        volume.vmid != Some(vmid) || volume.content != "images"
+                    });
+                }
+            }
+            remove(state, vmid);
+            drop(inner.events.send(GuestEvent::Destroy { node, vmid }));
+            Ok(())
+        }),
+    ))
 }

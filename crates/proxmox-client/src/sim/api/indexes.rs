@@ -45,13 +45,33 @@ fn version(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn access(_: &mut Call<'_>) -> Result<Value, Fail> {
-    rows("subdir", &["users", "groups", "roles", "acl", "domains", "openid", "tfa", "ticket", "password"])
+    rows(
+        "subdir",
+        &["users", "groups", "roles", "acl", "domains", "openid", "tfa", "ticket", "password"],
+    )
 }
 
 fn cluster(call: &mut Call<'_>) -> Result<Value, Fail> {
     let mut names = vec![
-        "acme", "backup", "backup-info", "ceph", "config", "firewall", "ha", "jobs", "log", "mapping", "metrics",
-        "notifications", "nextid", "options", "replication", "resources", "status", "tasks", "sdn",
+        "acme",
+        "backup",
+        "backup-info",
+        "ceph",
+        "config",
+        "firewall",
+        "ha",
+        "jobs",
+        "log",
+        "mapping",
+        "metrics",
+        "notifications",
+        "nextid",
+        "options",
+        "replication",
+        "resources",
+        "status",
+        "tasks",
+        "sdn",
     ];
     if call.inner.config.dialect >= Dialect::V9_1 {
         names.extend(["bulk-action", "qemu"]);
@@ -67,8 +87,21 @@ fn node(_: &mut Call<'_>) -> Result<Value, Fail> {
     rows(
         "name",
         &[
-            "qemu", "lxc", "storage", "tasks", "network", "dns", "hosts", "time", "status", "version", "config", "sdn",
-            "hardware", "certificates", "syslog",
+            "qemu",
+            "lxc",
+            "storage",
+            "tasks",
+            "network",
+            "dns",
+            "hosts",
+            "time",
+            "status",
+            "version",
+            "config",
+            "sdn",
+            "hardware",
+            "certificates",
+            "syslog",
         ],
     )
 }
@@ -82,7 +115,21 @@ fn sdn(_: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn vm(_: &mut Call<'_>) -> Result<Value, Fail> {
-    rows("subdir", &["config", "pending", "status", "unlink", "vncproxy", "migrate", "resize", "snapshot", "agent", "cloudinit"])
+    rows(
+        "subdir",
+        &[
+            "config",
+            "pending",
+            "status",
+            "unlink",
+            "vncproxy",
+            "migrate",
+            "resize",
+            "snapshot",
+            "agent",
+            "cloudinit",
+        ],
+    )
 }
 
 fn storage(_: &mut Call<'_>) -> Result<Value, Fail> {

@@ -41,32 +41,50 @@ fn row(state: &State, id: &str, mapping: &Mapping, with_id: bool) -> Map<String,
 
 fn visible(call: &Call<'_>, id: &str) -> bool {
     let path = format!("/mapping/pci/{id}");
-    ["Mapping.Use", "Mapping.Modify", "Mapping.Audit"].iter().any(|privilege| call.may(&path, privilege))
+    ["Mapping.Use", "Mapping.Modify", "Mapping.Audit"]
+        .iter()
+        .any(|privilege| call.may(&path, privilege))
 }
 
 fn checks(call: &Call<'_>, node: &str, mapping: &Mapping) -> Value {
     let mut found = Vec::new();
     let mut here = false;
     for entry in &mapping.map {
-        let keys: BTreeMap<&str, &str> = entry.split(',').filter_map(|part| part.split_once('=')).collect();
+        let keys: BTreeMap<&str, &str> =
+            entry.split(',').filter_map(|part| part.split_once('=')).collect();
         if keys.get("node").copied() != Some(node) {
             continue;
         }
         here = true;
         let path = keys.get("path").copied().unwrap_or_default();
-        let device = call.state.nodes.get(node).and_then(|node| node.pci.iter().find(|device| device.id.starts_with(path)));
+        let device = call
+            .state
+            .nodes
+            .get(node)
+            .and_then(|node| node.pci.iter().find(|device| device.id.starts_with(path)));
         let Some(device) = device else {
-            found.push(json!({"severity": "error", "message": format!("pci device '{path}' not found")}));
+            found.push(
+                json!({"severity": "error", "message": format!("pci device '{path}' not found")}),
+            );
             continue;
         };
-        let actual = format!("{}:{}", device.vendor.trim_start_matches("0x"), device.device.trim_start_matches("0x"));
+        let actual = format!(
+            "{}:{}",
+            device.vendor.trim_start_matches("0x"),
+            device.device.trim_start_matches("0x")
+        );
         if keys.get("id").copied() != Some(actual.as_str()) {
-            let text = format!("PCI device mapping invalid (hardware probably changed): 'id' does not match for '{path}' ({} != {actual})", keys.get("id").copied().unwrap_or_default());
+            let text = format!(
+                "PCI device mapping invalid (hardware probably changed): 'id' does not match for '{path}' ({} != {actual})",
+                keys.get("id").copied().unwrap_or_default()
+            );
             found.push(json!({"severity": "error", "message": text}));
         }
     }
     if !here {
-        found.push(json!({"severity": "warning", "message": format!("No mapping for node {node}.")}));
+        found.push(
+            json!({"severity": "warning", "message": format!("No mapping for node {node}.")}),
+        );
     }
     Value::Array(found)
 }
@@ -86,7 +104,11 @@ fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn read(call: &mut Call<'_>) -> Result<Value, Fail> {
     let id = call.text("id");
-    let mapping = call.state.mappings.get(&id).ok_or_else(|| Fail::die(format!("mapping '{id}' not found")))?;
+    let mapping = call
+        .state
+        .mappings
+        .get(&id)
+        .ok_or_else(|| Fail::die(format!("mapping '{id}' not found")))?;
     let mut map = row(call.state, &id, mapping, true);
     map.remove("type");
     Ok(Value::Object(map))
@@ -121,7 +143,9 @@ fn update(call: &mut Call<'_>) -> Result<Value, Fail> {
         return Err(fail(format!("pci ID '{id}' does not exist")));
     }
     if call.get("digest").is_some_and(|digest| digest != digest_of(call.state)) {
-        return Err(fail("detected modified configuration - file changed by other user? Try again.".to_owned()));
+        return Err(fail(
+            "detected modified configuration - file changed by other user? Try again.".to_owned(),
+        ));
     }
     let (rows, fields, removed) = (map(call), fields(call), call.list("delete"));
     if rows.is_empty() {
@@ -148,9 +172,12 @@ fn devices(call: &mut Call<'_>) -> Result<Value, Fail> {
         Some(text) => crate::sim::schema::split_list(text).into_iter().map(str::to_owned).collect(),
         None => vec!["05".to_owned(), "06".to_owned(), "0b".to_owned()],
     };
-    let devices = call.state.nodes.get(&call.node).map(|node| node.pci.as_slice()).unwrap_or_default();
+    let devices =
+        call.state.nodes.get(&call.node).map(|node| node.pci.as_slice()).unwrap_or_default();
     let shown = devices.iter().filter(|device| {
-        !hidden.iter().any(|class| device.class.trim_start_matches("0x").starts_with(class.trim_start_matches("0x")))
+        !hidden.iter().any(|class| {
+            device.class.trim_start_matches("0x").starts_with(class.trim_start_matches("0x"))
+        })
     });
     Ok(shown.map(|device| json!(device)).collect())
 }

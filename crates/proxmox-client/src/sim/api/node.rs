@@ -76,7 +76,10 @@ fn command(_: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn own<'a>(call: &'a mut Call<'_>) -> Result<&'a mut Node, Fail> {
     let name = call.node.clone();
-    call.state.nodes.get_mut(&name).ok_or_else(|| Fail::die(format!("no such cluster node '{name}'")))
+    call.state
+        .nodes
+        .get_mut(&name)
+        .ok_or_else(|| Fail::die(format!("no such cluster node '{name}'")))
 }
 
 fn dns(call: &mut Call<'_>) -> Result<Value, Fail> {
@@ -85,7 +88,10 @@ fn dns(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn set_dns(call: &mut Call<'_>) -> Result<Value, Fail> {
     let keys = ["search", "dns1", "dns2", "dns3"];
-    let new = keys.iter().filter_map(|key| Some(((*key).to_owned(), call.get(key)?.to_owned()))).collect();
+    let new = keys
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), call.get(key)?.to_owned())))
+        .collect();
     own(call)?.dns = new;
     Ok(Value::Null)
 }
@@ -97,10 +103,23 @@ fn time(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn set_time(call: &mut Call<'_>) -> Result<Value, Fail> {
-    const AREAS: [&str; 10] =
-        ["Africa", "America", "Antarctica", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific", "Etc"];
+    const AREAS: [&str; 10] = [
+        "Africa",
+        "America",
+        "Antarctica",
+        "Asia",
+        "Atlantic",
+        "Australia",
+        "Europe",
+        "Indian",
+        "Pacific",
+        "Etc",
+    ];
     let zone = call.text("timezone");
-    let known = zone == "UTC" || zone.split_once('/').is_some_and(|(area, city)| AREAS.contains(&area) && !city.is_empty());
+    let known = zone == "UTC"
+        || zone
+            .split_once('/')
+            .is_some_and(|(area, city)| AREAS.contains(&area) && !city.is_empty());
     if !known {
         return Err(Fail::param("timezone", "No such timezone"));
     }
@@ -117,7 +136,9 @@ fn set_hosts(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (data, wanted) = (call.text("data"), call.get("digest").map(str::to_owned));
     let node = own(call)?;
     if wanted.is_some_and(|wanted| wanted != digest::sha1(node.hosts.as_bytes())) {
-        return Err(Fail::die("detected modified configuration - file changed by other user? Try again."));
+        return Err(Fail::die(
+            "detected modified configuration - file changed by other user? Try again.",
+        ));
     }
     node.hosts = data;
     Ok(Value::Null)
@@ -125,7 +146,8 @@ fn set_hosts(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn config(call: &mut Call<'_>) -> Result<Value, Fail> {
     let config = own(call)?.config.clone();
-    let mut map: Map<String, Value> = config.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let mut map: Map<String, Value> =
+        config.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
     if !config.is_empty() {
         let text = serde_json::to_string(&config).unwrap_or_default();
         map.insert("digest".to_owned(), json!(digest::sha1(text.as_bytes())));
@@ -191,7 +213,9 @@ fn network(call: &mut Call<'_>) -> Result<Value, Fail> {
         Some(kind) => row.get("type") == Some(&json!(kind)),
     });
     if sdn && let Some(node) = call.state.nodes.get(&call.node) {
-        all.extend(node.vnets.keys().map(|name| json!({"iface": name, "type": "vnet", "active": 1})));
+        all.extend(
+            node.vnets.keys().map(|name| json!({"iface": name, "type": "vnet", "active": 1})),
+        );
     }
     Ok(Value::Array(all))
 }
@@ -203,5 +227,7 @@ fn interface(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn certificates(call: &mut Call<'_>) -> Result<Value, Fail> {
-    Ok(json!([{"filename": "pve-ssl.pem", "fingerprint": call.inner.fingerprint, "subject": format!("/CN={}", call.node), "san": ["127.0.0.1", "localhost"]}]))
+    Ok(
+        json!([{"filename": "pve-ssl.pem", "fingerprint": call.inner.fingerprint, "subject": format!("/CN={}", call.node), "san": ["127.0.0.1", "localhost"]}]),
+    )
 }

@@ -102,10 +102,17 @@ fn update(call: &mut Call<'_>) -> Result<Value, Fail> {
         if pool.vms.contains(&vmid) {
             return Err(fail(format!("VM {vmid} is already a pool member")));
         }
-        let owner = call.state.pools.iter().find(|(_, pool)| pool.vms.contains(&vmid)).map(|(name, _)| name.clone());
+        let owner = call
+            .state
+            .pools
+            .iter()
+            .find(|(_, pool)| pool.vms.contains(&vmid))
+            .map(|(name, _)| name.clone());
         if let Some(owner) = owner {
             if !moving {
-                return Err(fail(format!("VM {vmid} belongs already to pool '{owner}' and 'allow-move' is not set")));
+                return Err(fail(format!(
+                    "VM {vmid} belongs already to pool '{owner}' and 'allow-move' is not set"
+                )));
             }
             left.push((owner, vmid));
         }
@@ -138,9 +145,22 @@ fn delete(call: &mut Call<'_>) -> Result<Value, Fail> {
     let fail = |text: String| Fail::die(format!("delete pool failed: {text}"));
     let pool = call.state.pools.get(&id).ok_or_else(|| fail(absent(&id)))?;
     let child = format!("{id}/");
-    let inside = call.state.pools.keys().find(|name| name.starts_with(&child)).map(|name| format!("pool '{name}'"));
-    let machine = pool.vms.iter().find(|vmid| call.state.vms.contains_key(vmid)).map(|vmid| format!("VM {vmid}"));
-    let storage = pool.storages.iter().find(|id| call.state.storages.contains_key(*id)).map(|id| format!("storage '{id}'"));
+    let inside = call
+        .state
+        .pools
+        .keys()
+        .find(|name| name.starts_with(&child))
+        .map(|name| format!("pool '{name}'"));
+    let machine = pool
+        .vms
+        .iter()
+        .find(|vmid| call.state.vms.contains_key(vmid))
+        .map(|vmid| format!("VM {vmid}"));
+    let storage = pool
+        .storages
+        .iter()
+        .find(|id| call.state.storages.contains_key(*id))
+        .map(|id| format!("storage '{id}'"));
     if let Some(what) = inside.or(machine).or(storage) {
         return Err(fail(format!("pool '{id}' is not empty (contains {what})")));
     }

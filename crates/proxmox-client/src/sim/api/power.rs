@@ -44,20 +44,28 @@ fn skips(call: &Call<'_>) -> Result<bool, Fail> {
 fn start(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (vmid, node, skip) = (call.vmid(), call.node.clone(), skips(call)?);
     let lock = call.state.vms.contains_key(&vmid).then_some(vmid);
-    Ok(call.start("qmstart", &vmid.to_string(), lock, once(move |state, inner, _| {
-        let vm = on_node(state, vmid, &node).map_err(|_| absent(vmid, &node))?;
-        if !skip {
-            free_of_lock(vm)?;
-        }
-        guest::start(state, inner, vmid)
-    })))
+    Ok(call.start(
+        "qmstart",
+        &vmid.to_string(),
+        lock,
+        once(move |state, inner, _| {
+            let vm = on_node(state, vmid, &node).map_err(|_| absent(vmid, &node))?;
+            if !skip {
+                free_of_lock(vm)?;
+            }
+            guest::start(state, inner, vmid)
+        }),
+    ))
 }
 
 fn stop(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (vmid, node) = (call.vmid(), call.node.clone());
     if call.flag("overrule-shutdown") {
         let id = vmid.to_string();
-        let running = call.state.tasks.iter().filter(|(_, task)| task.kind == "qmshutdown" && task.id == id && task.end.is_none());
+        let running =
+            call.state.tasks.iter().filter(|(_, task)| {
+                task.kind == "qmshutdown" && task.id == id && task.end.is_none()
+            });
         let numbers: Vec<u64> = running.map(|(number, _)| *number).collect();
         let now = call.now();
         for number in numbers {
@@ -65,11 +73,16 @@ fn stop(call: &mut Call<'_>) -> Result<Value, Fail> {
         }
     }
     let lock = call.state.vms.contains_key(&vmid).then_some(vmid);
-    Ok(call.start("qmstop", &vmid.to_string(), lock, once(move |state, inner, _| {
-        free_of_lock(on_node(state, vmid, &node)?)?;
-        guest::stop(state, inner, vmid);
-        Ok(())
-    })))
+    Ok(call.start(
+        "qmstop",
+        &vmid.to_string(),
+        lock,
+        once(move |state, inner, _| {
+            free_of_lock(on_node(state, vmid, &node)?)?;
+            guest::stop(state, inner, vmid);
+            Ok(())
+        }),
+    ))
 }
 
 /// The wait for a guest that was asked to power off; `then` runs when it did.
@@ -110,9 +123,10 @@ fn powerdown(vmid: u32, node: String, timeout: Duration, force: bool, restart: b
 }
 
 fn limit(call: &Call<'_>) -> Duration {
-    let down = call.state.vms.get(&call.vmid()).and_then(|vm| vm.conf.get("startup")).and_then(|text| {
-        text.split(',').find_map(|part| part.strip_prefix("down=")?.parse::<u64>().ok())
-    });
+    let down =
+        call.state.vms.get(&call.vmid()).and_then(|vm| vm.conf.get("startup")).and_then(|text| {
+            text.split(',').find_map(|part| part.strip_prefix("down=")?.parse::<u64>().ok())
+        });
     Duration::from_secs(call.number("timeout").or(down).unwrap_or(60))
 }
 
@@ -144,22 +158,32 @@ fn reboot(call: &mut Call<'_>) -> Result<Value, Fail> {
 fn reset(call: &mut Call<'_>) -> Result<Value, Fail> {
     let vmid = running(call)?;
     let node = call.node.clone();
-    Ok(call.start("qmreset", &vmid.to_string(), Some(vmid), once(move |state, inner, _| {
-        free_of_lock(on_node(state, vmid, &node)?)?;
-        drop(inner.events.send(GuestEvent::Reset { node, vmid }));
-        Ok(())
-    })))
+    Ok(call.start(
+        "qmreset",
+        &vmid.to_string(),
+        Some(vmid),
+        once(move |state, inner, _| {
+            free_of_lock(on_node(state, vmid, &node)?)?;
+            drop(inner.events.send(GuestEvent::Reset { node, vmid }));
+            Ok(())
+        }),
+    ))
 }
 
 fn pause(call: &mut Call<'_>, kind: &str, paused: bool) -> Result<Value, Fail> {
     let vmid = running(call)?;
     existing(call)?;
-    Ok(call.start(kind, &vmid.to_string(), Some(vmid), once(move |state, _, _| {
-        if let Some(running) = state.vms.get_mut(&vmid).and_then(|vm| vm.running.as_mut()) {
-            running.paused = paused;
-        }
-        Ok(())
-    })))
+    Ok(call.start(
+        kind,
+        &vmid.to_string(),
+        Some(vmid),
+        once(move |state, _, _| {
+            if let Some(running) = state.vms.get_mut(&vmid).and_then(|vm| vm.running.as_mut()) {
+                running.paused = paused;
+            }
+            Ok(())
+        }),
+    ))
 }
 
 fn suspend(call: &mut Call<'_>) -> Result<Value, Fail> {

@@ -75,14 +75,20 @@ fn row(call: &Call<'_>, vmid: u32, vm: &Vm) -> Map<String, Value> {
     let memory = vm.memory() << 20;
     let used = if running.is_some() { memory / 2 } else { 0 };
     map.insert("vmid".to_owned(), json!(vmid));
-    map.insert("name".to_owned(), json!(vm.conf.get("name").cloned().unwrap_or_else(|| format!("VM {vmid}"))));
+    map.insert(
+        "name".to_owned(),
+        json!(vm.conf.get("name").cloned().unwrap_or_else(|| format!("VM {vmid}"))),
+    );
     map.insert("status".to_owned(), json!(if running.is_some() { "running" } else { "stopped" }));
     map.insert("cpus".to_owned(), json!(vm.cpus()));
     map.insert("maxmem".to_owned(), json!(memory));
     map.insert("mem".to_owned(), json!(used));
     map.insert("memhost".to_owned(), json!(used));
     map.insert("maxdisk".to_owned(), json!(drive::boot_disk(&vm.conf).map_or(0, drive::size_of)));
-    map.insert("uptime".to_owned(), json!(running.map_or(0, |running| call.now().saturating_sub(running.since))));
+    map.insert(
+        "uptime".to_owned(),
+        json!(running.map_or(0, |running| call.now().saturating_sub(running.since))),
+    );
     for key in ["cpu", "disk", "netin", "netout"] {
         map.insert(key.to_owned(), json!(0));
     }
@@ -115,7 +121,11 @@ fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn agent_enabled(vm: &Vm) -> bool {
     let text = vm.conf.get("agent").map(String::as_str).unwrap_or_default();
-    let first = text.split(',').map(|part| part.strip_prefix("enabled=").unwrap_or(part)).next().unwrap_or_default();
+    let first = text
+        .split(',')
+        .map(|part| part.strip_prefix("enabled=").unwrap_or(part))
+        .next()
+        .unwrap_or_default();
     matches!(first.to_ascii_lowercase().as_str(), "1" | "yes" | "on" | "true")
 }
 
@@ -146,23 +156,43 @@ fn current(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn status_index(_: &mut Call<'_>) -> Result<Value, Fail> {
-    Ok(["current", "start", "stop", "reset", "shutdown", "suspend", "reboot"].map(|name| json!({"subdir": name})).into_iter().collect())
+    Ok(["current", "start", "stop", "reset", "shutdown", "suspend", "reboot"]
+        .map(|name| json!({"subdir": name}))
+        .into_iter()
+        .collect())
 }
 
 fn cloud_init(call: &mut Call<'_>) -> Result<Value, Fail> {
     let vm = machine(call)?;
     let mut rows = Vec::new();
-    let keys = ["cicustom", "cipassword", "citype", "ciuser", "ciupgrade", "nameserver", "searchdomain", "sshkeys"];
+    let keys = [
+        "cicustom",
+        "cipassword",
+        "citype",
+        "ciuser",
+        "ciupgrade",
+        "nameserver",
+        "searchdomain",
+        "sshkeys",
+    ];
     let nets = (0..32).map(|number| format!("ipconfig{number}"));
     for key in keys.map(str::to_owned).into_iter().chain(nets) {
-        let mask = |text: &String| if key == "cipassword" { "**********".to_owned() } else { text.clone() };
+        let mask = |text: &String| {
+            if key == "cipassword" { "**********".to_owned() } else { text.clone() }
+        };
         let (old, new) = (vm.cloud_init.get(&key), vm.conf.get(&key));
         let never = vm.cloud_init.is_empty();
         match (old, new) {
-            (Some(old), Some(new)) if old == new => rows.push(json!({"key": key, "value": mask(new)})),
-            (Some(old), Some(new)) => rows.push(json!({"key": key, "value": mask(old), "pending": mask(new)})),
+            (Some(old), Some(new)) if old == new => {
+                rows.push(json!({"key": key, "value": mask(new)}));
+            }
+            (Some(old), Some(new)) => {
+                rows.push(json!({"key": key, "value": mask(old), "pending": mask(new)}));
+            }
             (Some(old), None) => rows.push(json!({"key": key, "value": mask(old), "delete": 1})),
-            (None, Some(new)) if never && !key.starts_with("ipconfig") => rows.push(json!({"key": key, "value": mask(new)})),
+            (None, Some(new)) if never && !key.starts_with("ipconfig") => {
+                rows.push(json!({"key": key, "value": mask(new)}));
+            }
             (None, Some(new)) if !never => rows.push(json!({"key": key, "pending": mask(new)})),
             _ => {}
         }
@@ -193,8 +223,10 @@ fn firewall(call: &mut Call<'_>) -> Result<Value, Fail> {
     let vmid = call.vmid();
     let options = call.state.vms.get(&vmid).map(|vm| vm.firewall.clone()).unwrap_or_default();
     let text = serde_json::to_string(&options).unwrap_or_default();
-    let number = |value: &String| value.parse::<i64>().map_or_else(|_| json!(value), |value| json!(value));
-    let mut map: Map<String, Value> = options.iter().map(|(key, value)| (key.clone(), number(value))).collect();
+    let number =
+        |value: &String| value.parse::<i64>().map_or_else(|_| json!(value), |value| json!(value));
+    let mut map: Map<String, Value> =
+        options.iter().map(|(key, value)| (key.clone(), number(value))).collect();
     map.insert("digest".to_owned(), json!(digest::sha1(text.as_bytes())));
     Ok(Value::Object(map))
 }
@@ -219,7 +251,9 @@ fn set_firewall(call: &mut Call<'_>) -> Result<Value, Fail> {
 fn snapshots(call: &mut Call<'_>) -> Result<Value, Fail> {
     let vm = machine(call)?;
     let running = u8::from(vm.running.is_some());
-    Ok(json!([{"name": "current", "description": "You are here!", "digest": vm.digest(), "running": running}]))
+    Ok(
+        json!([{"name": "current", "description": "You are here!", "digest": vm.digest(), "running": running}]),
+    )
 }
 
 fn agent(call: &Call<'_>) -> Result<Value, Fail> {
@@ -231,7 +265,11 @@ fn agent(call: &Call<'_>) -> Result<Value, Fail> {
     if vm.running.is_none() {
         return Err(Fail::die(format!("VM {vmid} is not running")));
     }
-    call.state.agents.get(&vmid).cloned().ok_or_else(|| Fail::die("QEMU guest agent is not running"))
+    call.state
+        .agents
+        .get(&vmid)
+        .cloned()
+        .ok_or_else(|| Fail::die("QEMU guest agent is not running"))
 }
 
 fn ping(call: &mut Call<'_>) -> Result<Value, Fail> {
@@ -244,7 +282,9 @@ fn agent_generic(call: &mut Call<'_>) -> Result<Value, Fail> {
     match call.get("command") {
         Some("ping") => Ok(json!({"result": {}})),
         Some("network-get-interfaces") => Ok(json!({"result": rows})),
-        Some(other) => Err(Fail::die(format!("Agent error: The command guest-{other} has not been found"))),
+        Some(other) => {
+            Err(Fail::die(format!("Agent error: The command guest-{other} has not been found")))
+        }
         None => Ok(Value::Null),
     }
 }

@@ -45,20 +45,25 @@ pub(super) const ROUTES: &[Row] = &[
 fn id_of(call: &Call<'_>, kind: Kind) -> String {
     let id = call.text(kind.word());
     if kind == Kind::Subnet && is_cidr(&id) {
-        let zone = get(&call.state.sdn.saved, Kind::Vnet, &call.text("vnet")).and_then(|vnet| vnet.get("zone")?.as_str()).unwrap_or_default();
+        let zone = get(&call.state.sdn.saved, Kind::Vnet, &call.text("vnet"))
+            .and_then(|vnet| vnet.get("zone")?.as_str())
+            .unwrap_or_default();
         return format!("{zone}-{}", id.replace('/', "-"));
     }
     id
 }
 
 fn in_vnet(call: &Call<'_>, kind: Kind, layer: &crate::sim::state::Layer, id: &str) -> bool {
-    kind != Kind::Subnet || get(layer, kind, id).is_some_and(|keys| keys.get("vnet") == Some(&json!(call.text("vnet"))))
+    kind != Kind::Subnet
+        || get(layer, kind, id)
+            .is_some_and(|keys| keys.get("vnet") == Some(&json!(call.text("vnet"))))
 }
 
 /// Path on which the privileges of an object count.
 fn acl_path(state: &State, kind: Kind, id: &str, vnet: &str) -> String {
     let zone_of = |vnet: &str| {
-        let keys = get(&state.sdn.saved, Kind::Vnet, vnet).or_else(|| get(&state.sdn.running, Kind::Vnet, vnet));
+        let keys = get(&state.sdn.saved, Kind::Vnet, vnet)
+            .or_else(|| get(&state.sdn.running, Kind::Vnet, vnet));
         keys.and_then(|keys| keys.get("zone")?.as_str()).unwrap_or_default().to_owned()
     };
     match kind {
@@ -81,7 +86,10 @@ fn view(call: &Call<'_>, kind: Kind, id: &str) -> Option<Value> {
 
 fn list(call: &mut Call<'_>, kind: Kind) -> Result<Value, Fail> {
     let vnet = call.text("vnet");
-    if kind == Kind::Subnet && get(&call.state.sdn.saved, Kind::Vnet, &vnet).is_none() && get(&call.state.sdn.running, Kind::Vnet, &vnet).is_none() {
+    if kind == Kind::Subnet
+        && get(&call.state.sdn.saved, Kind::Vnet, &vnet).is_none()
+        && get(&call.state.sdn.running, Kind::Vnet, &vnet).is_none()
+    {
         return Err(Fail::die(Kind::Vnet.absent(&vnet)));
     }
     let mut ids = std::collections::BTreeSet::new();
@@ -112,18 +120,26 @@ fn read(call: &mut Call<'_>, kind: Kind) -> Result<Value, Fail> {
 
 /// Keys of a request with the types of the schema.
 fn fields(call: &Call<'_>, kind: Kind, path: &str, method: &str) -> Map<String, Value> {
-    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let parts: Vec<String> =
+        path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
     let endpoint = call.inner.schema.find(method, &parts).map(|(endpoint, _)| endpoint);
     let mut map = Map::new();
     for (key, input) in &call.params {
-        let control = matches!(key.as_str(), "digest" | "delete" | "lock-token" | "node") && !(key == "node" && kind == Kind::Controller);
+        let control = matches!(key.as_str(), "digest" | "delete" | "lock-token" | "node")
+            && !(key == "node" && kind == Kind::Controller);
         if control || key == kind.word() || kind == Kind::Subnet && key == "vnet" {
             continue;
         }
-        let number = endpoint.and_then(|one| one.param(key)).is_some_and(|prop| matches!(prop.kind, Type::Integer | Type::Boolean | Type::Number));
+        let number = endpoint
+            .and_then(|one| one.param(key))
+            .is_some_and(|prop| matches!(prop.kind, Type::Integer | Type::Boolean | Type::Number));
         let value = match input {
-            Input::Text(text) if number => text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number)),
-            Input::Text(text) if matches!(key.as_str(), "nodes" | "exitnodes" | "peers" | "rt-import") => {
+            Input::Text(text) if number => {
+                text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number))
+            }
+            Input::Text(text)
+                if matches!(key.as_str(), "nodes" | "exitnodes" | "peers" | "rt-import") =>
+            {
                 json!(crate::sim::schema::split_list(text).join(","))
             }
             Input::Text(text) => json!(text),
@@ -141,13 +157,55 @@ fn keys_of(kind: Kind, name: &str) -> (&'static [&'static str], &'static [&'stat
         (Kind::Zone, "vlan") => (&["bridge"], &["bridge-disable-mac-learning"]),
         (Kind::Zone, "qinq") => (&["bridge", "tag"], &["vlan-protocol"]),
         (Kind::Zone, "vxlan") => (&[], &["peers", "fabric", "vxlan-port"]),
-        (Kind::Zone, "evpn") => (&["controller", "vrf-vxlan"], &["exitnodes", "exitnodes-primary", "exitnodes-local-routing", "advertise-subnets", "disable-arp-nd-suppression", "rt-import", "mac", "secondary-controllers"]),
-        (Kind::Controller, "evpn") => (&["asn"], &["peers", "fabric", "peer-group-name", "route-map-in", "route-map-out", "bgp-mode", "nodes"]),
-        (Kind::Controller, "bgp") => (&["node", "asn"], &["peers", "ebgp", "ebgp-multihop", "loopback", "bgp-multipath-as-path-relax", "bgp-multipath-as-relax", "bgp-mode", "nodes", "peer-group-name", "route-map-in", "route-map-out"]),
-        (Kind::Controller, "isis") => (&["node", "isis-domain", "isis-ifaces", "isis-net"], &["loopback"]),
+        (Kind::Zone, "evpn") => (
+            &["controller", "vrf-vxlan"],
+            &[
+                "exitnodes",
+                "exitnodes-primary",
+                "exitnodes-local-routing",
+                "advertise-subnets",
+                "disable-arp-nd-suppression",
+                "rt-import",
+                "mac",
+                "secondary-controllers",
+            ],
+        ),
+        (Kind::Controller, "evpn") => (
+            &["asn"],
+            &[
+                "peers",
+                "fabric",
+                "peer-group-name",
+                "route-map-in",
+                "route-map-out",
+                "bgp-mode",
+                "nodes",
+            ],
+        ),
+        (Kind::Controller, "bgp") => (
+            &["node", "asn"],
+            &[
+                "peers",
+                "ebgp",
+                "ebgp-multihop",
+                "loopback",
+                "bgp-multipath-as-path-relax",
+                "bgp-multipath-as-relax",
+                "bgp-mode",
+                "nodes",
+                "peer-group-name",
+                "route-map-in",
+                "route-map-out",
+            ],
+        ),
+        (Kind::Controller, "isis") => {
+            (&["node", "isis-domain", "isis-ifaces", "isis-net"], &["loopback"])
+        }
         _ => (&[], &["dp-id"]),
     }
 }
+
+const COMMON: [&str; 7] = ["type", "nodes", "mtu", "ipam", "dns", "reversedns", "dnszone"];
 
 fn check_type(kind: Kind, keys: &Map<String, Value>, create: bool) -> Result<(), Fail> {
     if !matches!(kind, Kind::Zone | Kind::Controller) {
@@ -158,7 +216,6 @@ fn check_type(kind: Kind, keys: &Map<String, Value>, create: bool) -> Result<(),
     if create && let Some(missing) = required.iter().find(|key| !keys.contains_key(**key)) {
         return Err(Fail::die(format!("missing value for required option '{missing}'")));
     }
-    const COMMON: [&str; 7] = ["type", "nodes", "mtu", "ipam", "dns", "reversedns", "dnszone"];
     for key in keys.keys().map(String::as_str) {
         let common = kind == Kind::Zone && COMMON.contains(&key) || key == "type";
         if !common && !required.contains(&key) && !optional.contains(&key) {
@@ -199,7 +256,10 @@ fn create(call: &mut Call<'_>, kind: Kind) -> Result<Value, Fail> {
     let wrap = |fail: Fail| fail.wrap(&format!("create sdn {} object failed", kind.word()));
     check_lock(call).map_err(wrap)?;
     if get(&call.state.sdn.saved, kind, &id).is_some() {
-        return Err(wrap(Fail::die(format!("sdn {} object ID '{id}' already defined", kind.word()))));
+        return Err(wrap(Fail::die(format!(
+            "sdn {} object ID '{id}' already defined",
+            kind.word()
+        ))));
     }
     if kind == Kind::Zone && keys.get("type") == Some(&json!("evpn")) {
         let random = uuid::Uuid::new_v4().as_u128();
@@ -223,7 +283,9 @@ fn update(call: &mut Call<'_>, kind: Kind) -> Result<Value, Fail> {
     call.require(&acl_path(call.state, kind, &id, &call.text("vnet")), "SDN.Allocate")?;
     check_lock(call).map_err(wrap)?;
     if call.get("digest").is_some_and(|digest| digest != sdnview::digest_of(call.state, kind)) {
-        return Err(wrap(Fail::die("detected modified configuration - file changed by other user? Try again.")));
+        return Err(wrap(Fail::die(
+            "detected modified configuration - file changed by other user? Try again.",
+        )));
     }
     let mut new = old.clone();
     let mut sent = fields(call, kind, &path_of(kind, true), "PUT");
@@ -235,7 +297,12 @@ fn update(call: &mut Call<'_>, kind: Kind) -> Result<Value, Fail> {
         new.remove(&key);
     }
     if kind == Kind::Vnet && old.get("zone") != new.get("zone") {
-        let used = call.state.sdn.saved.get("subnets").is_some_and(|rows| rows.values().any(|keys| keys.get("vnet") == Some(&json!(id))));
+        let used = call
+            .state
+            .sdn
+            .saved
+            .get("subnets")
+            .is_some_and(|rows| rows.values().any(|keys| keys.get("vnet") == Some(&json!(id))));
         if used {
             return Err(wrap(Fail::param("zone", "can't change zone if subnets exist")));
         }
@@ -256,17 +323,25 @@ fn delete(call: &mut Call<'_>, kind: Kind) -> Result<Value, Fail> {
     check_lock(call).map_err(wrap)?;
     let users = |layer: &str, key: &str| {
         let rows = call.state.sdn.saved.get(layer).into_iter().flatten();
-        rows.filter(|(_, keys)| keys.get(key) == Some(&json!(id))).map(|(name, _)| name.clone()).next()
+        rows.filter(|(_, keys)| keys.get(key) == Some(&json!(id)))
+            .map(|(name, _)| name.clone())
+            .next()
     };
     match kind {
         Kind::Zone => {
             if let Some(vnet) = users("vnets", "zone") {
-                return Err(wrap(Fail::perl(format!("zone {id} is used by vnet {vnet}"), "Network/SDN/Zones/Plugin")));
+                return Err(wrap(Fail::perl(
+                    format!("zone {id} is used by vnet {vnet}"),
+                    "Network/SDN/Zones/Plugin",
+                )));
             }
         }
         Kind::Controller => {
             if let Some(zone) = users("zones", "controller") {
-                return Err(wrap(Fail::perl(format!("controller {id} is used by {zone}"), "Network/SDN/Controllers/EvpnPlugin")));
+                return Err(wrap(Fail::perl(
+                    format!("controller {id} is used by {zone}"),
+                    "Network/SDN/Controllers/EvpnPlugin",
+                )));
             }
         }
         Kind::Vnet => {
@@ -284,12 +359,23 @@ fn delete(call: &mut Call<'_>, kind: Kind) -> Result<Value, Fail> {
 
 fn rules(state: &State, kind: Kind, id: &str, keys: &Map<String, Value>) -> Result<(), Fail> {
     let text = |key: &str| keys.get(key).and_then(Value::as_str).unwrap_or_default();
-    let rows = |layer: &str| state.sdn.saved.get(layer).into_iter().flatten().filter(|(other, _)| *other != id).collect::<Vec<_>>();
+    let rows = |layer: &str| {
+        state
+            .sdn
+            .saved
+            .get(layer)
+            .into_iter()
+            .flatten()
+            .filter(|(other, _)| *other != id)
+            .collect::<Vec<_>>()
+    };
     let one_of = || {
         let both = keys.contains_key("peers") == keys.contains_key("fabric");
         let line = "must have exactly one of peers / fabric defined".to_owned();
         if both {
-            return Err(Fail::params([("peers".to_owned(), line.clone()), ("fabric".to_owned(), line)].into()));
+            return Err(Fail::params(
+                [("peers".to_owned(), line.clone()), ("fabric".to_owned(), line)].into(),
+            ));
         }
         Ok(())
     };
@@ -298,21 +384,39 @@ fn rules(state: &State, kind: Kind, id: &str, keys: &Map<String, Value>) -> Resu
         (Kind::Zone, "evpn") => {
             let name = text("controller");
             let Some(controller) = get(&state.sdn.saved, Kind::Controller, name) else {
-                return Err(Fail::perl(format!("controller {name} don't exist"), "Network/SDN/Zones/EvpnPlugin"));
+                return Err(Fail::perl(
+                    format!("controller {name} don't exist"),
+                    "Network/SDN/Zones/EvpnPlugin",
+                ));
             };
             if controller.get("type") != Some(&json!("evpn")) {
-                return Err(Fail::perl(format!("{name} is not a evpn controller type"), "Network/SDN/Zones/EvpnPlugin"));
+                return Err(Fail::perl(
+                    format!("{name} is not a evpn controller type"),
+                    "Network/SDN/Zones/EvpnPlugin",
+                ));
             }
             let vrf = keys.get("vrf-vxlan");
-            if let Some((other, _)) = rows("zones").into_iter().find(|(_, other)| vrf.is_some() && other.get("vrf-vxlan") == vrf) {
+            if let Some((other, _)) = rows("zones")
+                .into_iter()
+                .find(|(_, other)| vrf.is_some() && other.get("vrf-vxlan") == vrf)
+            {
                 let number = vrf.map(Value::to_string).unwrap_or_default();
-                return Err(Fail::perl(format!("vrf-vxlan {number} is already declared in {other}"), "Network/SDN/Zones/EvpnPlugin"));
+                return Err(Fail::perl(
+                    format!("vrf-vxlan {number} is already declared in {other}"),
+                    "Network/SDN/Zones/EvpnPlugin",
+                ));
             }
             Ok(())
         }
         (Kind::Controller, "evpn") => {
-            if rows("controllers").iter().any(|(_, other)| other.get("type") == Some(&json!("evpn"))) {
-                return Err(Fail::perl("only 1 global evpn controller can be defined", "Network/SDN/Controllers/EvpnPlugin"));
+            if rows("controllers")
+                .iter()
+                .any(|(_, other)| other.get("type") == Some(&json!("evpn")))
+            {
+                return Err(Fail::perl(
+                    "only 1 global evpn controller can be defined",
+                    "Network/SDN/Controllers/EvpnPlugin",
+                ));
             }
             one_of()
         }
@@ -331,17 +435,32 @@ fn vnet_rules(state: &State, id: &str, keys: &Map<String, Value>) -> Result<(), 
     let aware = keys.get("vlanaware") == Some(&json!(1));
     let kind = found.get("type").and_then(Value::as_str).unwrap_or_default();
     match kind {
-        "simple" if tag.is_some() => Err(Fail::param("tag", "vlan tag is not allowed on simple zone")),
+        "simple" if tag.is_some() => {
+            Err(Fail::param("tag", "vlan tag is not allowed on simple zone"))
+        }
         "vlan" | "qinq" if tag.is_none() => Err(Fail::param("tag", "missing vlan tag")),
-        "vlan" if tag.and_then(Value::as_u64).is_some_and(|tag| tag > 4096) => Err(Fail::param("tag", "vlan tag max value is 4096")),
-        "evpn" if aware => Err(Fail::param("vlan-aware", "vlan-aware option can't be enabled with evpn")),
+        "vlan" if tag.and_then(Value::as_u64).is_some_and(|tag| tag > 4096) => {
+            Err(Fail::param("tag", "vlan tag max value is 4096"))
+        }
+        "evpn" if aware => {
+            Err(Fail::param("vlan-aware", "vlan-aware option can't be enabled with evpn"))
+        }
         "vxlan" | "evpn" => {
             let Some(tag) = tag else { return Err(Fail::param("tag", "missing vxlan tag")) };
-            let overlay = |zone: &str| get(&state.sdn.saved, Kind::Zone, zone).and_then(|zone| zone.get("type")?.as_str()).is_some_and(|kind| matches!(kind, "vxlan" | "evpn"));
-            for (other, row) in state.sdn.saved.get("vnets").into_iter().flatten().filter(|(other, _)| *other != id) {
+            let overlay = |zone: &str| {
+                get(&state.sdn.saved, Kind::Zone, zone)
+                    .and_then(|zone| zone.get("type")?.as_str())
+                    .is_some_and(|kind| matches!(kind, "vxlan" | "evpn"))
+            };
+            for (other, row) in
+                state.sdn.saved.get("vnets").into_iter().flatten().filter(|(other, _)| *other != id)
+            {
                 let own = row.get("zone").and_then(Value::as_str).unwrap_or_default();
                 if row.get("tag") == Some(tag) && overlay(own) {
-                    return Err(Fail::param("tag", format!("vxlan tag {tag} already exist in vnet {other} in zone {own} ")));
+                    return Err(Fail::param(
+                        "tag",
+                        format!("vxlan tag {tag} already exist in vnet {other} in zone {own} "),
+                    ));
                 }
             }
             Ok(())
@@ -358,14 +477,23 @@ fn subnet_rules(state: &State, id: &str, keys: &Map<String, Value>) -> Result<()
     if found.get("vlanaware") == Some(&json!(1)) {
         return Err(Fail::param("vnet", "you can't add a subnet on a vlanaware vnet"));
     }
-    let cidr = id.split_once('-').map(|(_, rest)| rest).and_then(|rest| rest.rsplit_once('-')).map(|(net, len)| format!("{net}/{len}")).unwrap_or_default();
+    let cidr = id
+        .split_once('-')
+        .map(|(_, rest)| rest)
+        .and_then(|rest| rest.rsplit_once('-'))
+        .map(|(net, len)| format!("{net}/{len}"))
+        .unwrap_or_default();
     let Some(gateway) = keys.get("gateway").and_then(Value::as_str) else { return Ok(()) };
     let net = cidr.parse::<ipnet::IpNet>().ok();
     let inside = match (net, gateway.parse::<std::net::IpAddr>()) {
         (Some(net), Ok(addr)) => net.contains(&addr) || net.prefix_len() == net.max_prefix_len(),
         _ => true,
     };
-    if inside { Ok(()) } else { Err(Fail::param("gateway", format!("{gateway} is not in subnet {cidr}"))) }
+    if inside {
+        Ok(())
+    } else {
+        Err(Fail::param("gateway", format!("{gateway} is not in subnet {cidr}")))
+    }
 }
 
 fn ipams(_: &mut Call<'_>) -> Result<Value, Fail> {
@@ -374,7 +502,11 @@ fn ipams(_: &mut Call<'_>) -> Result<Value, Fail> {
 
 fn dry_run(call: &mut Call<'_>) -> Result<Value, Fail> {
     let changed = sdnview::has_pending(call.state);
-    let diff = if changed { "--- /etc/network/interfaces.d/sdn\n+++ /etc/network/interfaces.d/sdn\n" } else { "" };
+    let diff = if changed {
+        "--- /etc/network/interfaces.d/sdn\n+++ /etc/network/interfaces.d/sdn\n"
+    } else {
+        ""
+    };
     Ok(json!({"frr-diff": "", "interfaces-diff": diff}))
 }
 
@@ -418,40 +550,55 @@ fn apply(call: &mut Call<'_>) -> Result<Value, Fail> {
     call.state.sdn.version += 1;
     release(call);
     let user = call.user.clone();
-    Ok(call.start("reloadnetworkall", "", None, once(move |state, inner, number| {
-        let names: Vec<String> = state.nodes.keys().cloned().collect();
-        let now = inner.clock.now();
-        for name in names {
-            let online = state.nodes.get(&name).is_some_and(|node| node.online);
-            if !online {
-                continue;
+    Ok(call.start(
+        "reloadnetworkall",
+        "",
+        None,
+        once(move |state, inner, number| {
+            let names: Vec<String> = state.nodes.keys().cloned().collect();
+            let now = inner.clock.now();
+            for name in names {
+                let online = state.nodes.get(&name).is_some_and(|node| node.online);
+                if !online {
+                    continue;
+                }
+                let (reload, upid) = state.task_new(&name, "srvreload", "networking", &user, now);
+                state.task_log(number, format!("{name}: reloading network config ({upid})"));
+                let works = reload_node(state, &name);
+                state.task_end(
+                    reload,
+                    if works { "OK" } else { "command 'ifreload -a' failed: exit code 1" },
+                    now,
+                );
+                if !works {
+                    state.task_log(number, format!("{name}: reload network failed"));
+                }
             }
-            let (reload, upid) = state.task_new(&name, "srvreload", "networking", &user, now);
-            state.task_log(number, format!("{name}: reloading network config ({upid})"));
-            let works = reload_node(state, &name);
-            state.task_end(reload, if works { "OK" } else { "command 'ifreload -a' failed: exit code 1" }, now);
-            if !works {
-                state.task_log(number, format!("{name}: reload network failed"));
-            }
-        }
-        Ok(())
-    })))
+            Ok(())
+        }),
+    ))
 }
 
 /// Makes the bridges of the running configuration on a node.
 fn reload_node(state: &mut State, name: &str) -> bool {
     let zones = state.sdn.running.get("zones").cloned().unwrap_or_default();
     let vnets = state.sdn.running.get("vnets").cloned().unwrap_or_default();
-    let Some(node) = state.nodes.get_mut(name).filter(|node| node.reload_works) else { return false };
+    let Some(node) = state.nodes.get_mut(name).filter(|node| node.reload_works) else {
+        return false;
+    };
     node.vnets.clear();
     for (id, vnet) in vnets {
         let zone_id = vnet.get("zone").and_then(Value::as_str).unwrap_or_default();
         let Some(zone) = zones.get(zone_id) else { continue };
-        let here = zone.get("nodes").and_then(Value::as_str).is_none_or(|nodes| nodes.split(',').any(|one| one == name));
+        let here = zone
+            .get("nodes")
+            .and_then(Value::as_str)
+            .is_none_or(|nodes| nodes.split(',').any(|one| one == name));
         let overlay = matches!(zone.get("type").and_then(Value::as_str), Some("vxlan" | "evpn"));
         let mtu = zone.get("mtu").and_then(Value::as_u64).and_then(|mtu| u32::try_from(mtu).ok());
         if here {
-            node.vnets.insert(id, (zone_id.to_owned(), mtu.unwrap_or(if overlay { 1450 } else { 1500 })));
+            node.vnets
+                .insert(id, (zone_id.to_owned(), mtu.unwrap_or(if overlay { 1450 } else { 1500 })));
         }
     }
     true
@@ -469,7 +616,10 @@ fn vnets_of(call: &Call<'_>, zone: &str) -> Vec<(String, bool)> {
 fn node_zones(call: &mut Call<'_>) -> Result<Value, Fail> {
     let mut rows = Vec::new();
     for (id, zone) in call.state.sdn.running.get("zones").into_iter().flatten() {
-        let here = zone.get("nodes").and_then(Value::as_str).is_none_or(|nodes| nodes.split(',').any(|one| one == call.node));
+        let here = zone
+            .get("nodes")
+            .and_then(Value::as_str)
+            .is_none_or(|nodes| nodes.split(',').any(|one| one == call.node));
         if here && call.may(&format!("/sdn/zones/{id}"), "SDN.Audit") {
             let good = vnets_of(call, id).iter().all(|(_, there)| *there);
             rows.push(json!({"zone": id, "status": if good { "available" } else { "error" }}));

@@ -66,7 +66,11 @@ fn split_id(id: &str) -> (&str, &str, &str) {
 fn ranges(value: Option<&Value>) -> Value {
     let rows = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let parsed = rows.iter().filter_map(Value::as_str).map(|text| {
-        let map: Map<String, Value> = text.split(',').filter_map(|part| part.split_once('=')).map(|(key, value)| (key.to_owned(), json!(value))).collect();
+        let map: Map<String, Value> = text
+            .split(',')
+            .filter_map(|part| part.split_once('='))
+            .map(|(key, value)| (key.to_owned(), json!(value)))
+            .collect();
         Value::Object(map)
     });
     parsed.collect()
@@ -136,7 +140,9 @@ pub(super) fn pending(state: &State, kind: Kind, id: &str) -> Option<Value> {
     let mut changes = Map::new();
     let before = old.unwrap_or(&empty);
     if let Some(new) = new {
-        for (key, value) in new.iter().filter(|(key, value)| !fixed(kind, key) && before.get(*key) != Some(value)) {
+        for (key, value) in
+            new.iter().filter(|(key, value)| !fixed(kind, key) && before.get(*key) != Some(value))
+        {
             changes.insert(key.clone(), value.clone());
         }
         for key in before.keys().filter(|key| !new.contains_key(*key)) {

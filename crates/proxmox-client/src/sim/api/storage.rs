@@ -21,9 +21,17 @@ pub(super) const ROUTES: &[Row] = &[
     ("GET", "/nodes/{node}/storage/{storage}/status", status),
 ];
 
-const COMMON: [&str; 7] = ["content", "disable", "nodes", "shared", "prune-backups", "max-protected-backups", "bwlimit"];
+const COMMON: [&str; 7] =
+    ["content", "disable", "nodes", "shared", "prune-backups", "max-protected-backups", "bwlimit"];
 const FILES: [&str; 8] = [
-    "preallocation", "mkdir", "create-base-path", "create-subdirs", "is_mountpoint", "content-dirs", "maxfiles", "format",
+    "preallocation",
+    "mkdir",
+    "create-base-path",
+    "create-subdirs",
+    "is_mountpoint",
+    "content-dirs",
+    "maxfiles",
+    "format",
 ];
 
 /// Required and optional keys of a type.
@@ -31,16 +39,46 @@ fn keys_of(kind: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
         "dir" => (&["path"], &["snapshot-as-volume-chain"]),
         "nfs" => (&["server", "export"], &["path", "options", "snapshot-as-volume-chain"]),
-        "cifs" => (&["server", "share"], &["path", "username", "password", "domain", "smbversion", "subdir", "options"]),
-        "cephfs" => (&[], &["monhost", "path", "username", "fuse", "subdir", "fs-name", "keyring", "options"]),
+        "cifs" => (
+            &["server", "share"],
+            &["path", "username", "password", "domain", "smbversion", "subdir", "options"],
+        ),
+        "cephfs" => (
+            &[],
+            &["monhost", "path", "username", "fuse", "subdir", "fs-name", "keyring", "options"],
+        ),
         "btrfs" => (&["path"], &["nocow"]),
-        "lvm" => (&["vgname"], &["base", "saferemove", "saferemove_throughput", "saferemove-stepsize", "tagged_only", "snapshot-as-volume-chain"]),
+        "lvm" => (
+            &["vgname"],
+            &[
+                "base",
+                "saferemove",
+                "saferemove_throughput",
+                "saferemove-stepsize",
+                "tagged_only",
+                "snapshot-as-volume-chain",
+            ],
+        ),
         "lvmthin" => (&["vgname", "thinpool"], &[]),
         "zfspool" => (&["pool"], &["blocksize", "sparse", "mountpoint", "zfs-base-path"]),
         "rbd" => (&["pool"], &["monhost", "username", "krbd", "namespace", "data-pool", "keyring"]),
         "iscsi" | "iscsidirect" => (&["portal", "target"], &[]),
-        "zfs" => (&["pool", "portal", "target", "iscsiprovider"], &["blocksize", "sparse", "nowritecache", "comstar_hg", "comstar_tg", "lio_tpg"]),
-        "pbs" => (&["server", "datastore"], &["port", "username", "password", "namespace", "fingerprint", "encryption-key", "master-pubkey"]),
+        "zfs" => (
+            &["pool", "portal", "target", "iscsiprovider"],
+            &["blocksize", "sparse", "nowritecache", "comstar_hg", "comstar_tg", "lio_tpg"],
+        ),
+        "pbs" => (
+            &["server", "datastore"],
+            &[
+                "port",
+                "username",
+                "password",
+                "namespace",
+                "fingerprint",
+                "encryption-key",
+                "master-pubkey",
+            ],
+        ),
         "esxi" => (&["server", "username"], &["password", "skip-cert-verification"]),
         _ => (&[], &[]),
     }
@@ -57,7 +95,15 @@ fn row(state: &State, id: &str, keys: &BTreeMap<String, String>) -> Value {
     for (key, value) in keys {
         let number = matches!(
             key.as_str(),
-            "disable" | "shared" | "max-protected-backups" | "sparse" | "krbd" | "port" | "mkdir" | "saferemove" | "fuse"
+            "disable"
+                | "shared"
+                | "max-protected-backups"
+                | "sparse"
+                | "krbd"
+                | "port"
+                | "mkdir"
+                | "saferemove"
+                | "fuse"
         );
         let value = match value.parse::<i64>() {
             Ok(value) if number => json!(value),
@@ -74,7 +120,9 @@ fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
     for (id, keys) in &call.state.storages {
         let path = format!("/storage/{id}");
         let wanted = kind.is_none_or(|kind| keys.get("type").is_some_and(|own| own == kind));
-        if wanted && (call.may(&path, "Datastore.Audit") || call.may(&path, "Datastore.AllocateSpace")) {
+        if wanted
+            && (call.may(&path, "Datastore.Audit") || call.may(&path, "Datastore.AllocateSpace"))
+        {
             rows.push(row(call.state, id, keys));
         }
     }
@@ -103,7 +151,10 @@ fn check_type(kind: &str, keys: &BTreeMap<String, String>, create: bool) -> Resu
         return Err(Fail::die(format!("missing value for required option '{missing}'")));
     }
     for key in keys.keys().map(String::as_str) {
-        let known = required.contains(&key) || optional.contains(&key) || COMMON.contains(&key) || files && FILES.contains(&key);
+        let known = required.contains(&key)
+            || optional.contains(&key)
+            || COMMON.contains(&key)
+            || files && FILES.contains(&key);
         if !known && key != "type" {
             return Err(Fail::die(format!("unexpected property '{key}'")));
         }
@@ -112,9 +163,17 @@ fn check_type(kind: &str, keys: &BTreeMap<String, String>, create: bool) -> Resu
 }
 
 fn fields(call: &Call<'_>) -> BTreeMap<String, String> {
-    let skip = |key: &str| matches!(key, "storage" | "type" | "digest" | "delete" | "password" | "keyring" | "encryption-key");
+    let skip = |key: &str| {
+        matches!(
+            key,
+            "storage" | "type" | "digest" | "delete" | "password" | "keyring" | "encryption-key"
+        )
+    };
     let texts = call.params.iter().filter_map(|(key, value)| Some((key, value.as_text()?)));
-    texts.filter(|(key, _)| !skip(key)).map(|(key, value)| (key.clone(), normal(key, value))).collect()
+    texts
+        .filter(|(key, _)| !skip(key))
+        .map(|(key, value)| (key.clone(), normal(key, value)))
+        .collect()
 }
 
 fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
@@ -125,7 +184,9 @@ fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
         return Err(Fail::die(format!("create storage failed: storage ID '{id}' already defined")));
     }
     keys.entry("content".to_owned()).or_insert_with(|| match kind.as_str() {
-        "dir" | "nfs" | "cifs" | "btrfs" => "images,rootdir,vztmpl,iso,snippets,backup,import".to_owned(),
+        "dir" | "nfs" | "cifs" | "btrfs" => {
+            "images,rootdir,vztmpl,iso,snippets,backup,import".to_owned()
+        }
         "cephfs" => "vztmpl,iso,snippets,backup,import".to_owned(),
         "pbs" => "backup".to_owned(),
         "esxi" => "import".to_owned(),
@@ -146,7 +207,9 @@ fn update(call: &mut Call<'_>) -> Result<Value, Fail> {
         return Err(fail(&format!("storage '{id}' does not exist")));
     };
     if call.get("digest").is_some_and(|digest| digest != digest_of(call.state)) {
-        return Err(fail("detected modified configuration - file changed by other user? Try again."));
+        return Err(fail(
+            "detected modified configuration - file changed by other user? Try again.",
+        ));
     }
     let kind = old.get("type").cloned().unwrap_or_default();
     let new = fields(call);
@@ -158,7 +221,9 @@ fn update(call: &mut Call<'_>) -> Result<Value, Fail> {
             return Err(fail(&format!("unable to delete required option '{key}'")));
         }
         if new.contains_key(key) {
-            return Err(fail(&format!("unable to set and delete property '{key}' at the same time!")));
+            return Err(fail(&format!(
+                "unable to set and delete property '{key}' at the same time!"
+            )));
         }
     }
     if let Some(keys) = call.state.storages.get_mut(&id) {
@@ -182,7 +247,7 @@ fn delete(call: &mut Call<'_>) -> Result<Value, Fail> {
 pub(super) fn node_row(call: &Call<'_>, id: &str, node: &str) -> Map<String, Value> {
     let state = &*call.state;
     let keys = state.storages.get(id);
-    let enabled = !keys.is_some_and(|keys| keys.get("disable").is_some_and(|flag| flag == "1"));
+    let enabled = keys.is_none_or(|keys| keys.get("disable").is_none_or(|flag| flag != "1"));
     let (used, total) = (used(state, &state.place(id, node)), total(call.inner, id));
     let (used, total) = if enabled { (used, total) } else { (0, 0) };
     let mut map = Map::new();
@@ -203,10 +268,12 @@ fn on_node(call: &mut Call<'_>) -> Result<Value, Fail> {
     let enabled = call.flag("enabled");
     for (id, keys) in &call.state.storages {
         let path = format!("/storage/{id}");
-        let here = keys.get("nodes").is_none_or(|nodes| nodes.split(',').any(|node| node == call.node));
+        let here =
+            keys.get("nodes").is_none_or(|nodes| nodes.split(',').any(|node| node == call.node));
         let seen = call.may(&path, "Datastore.Audit") || call.may(&path, "Datastore.AllocateSpace");
         let content = content_of(call.state, id);
-        let kinds = wanted.is_empty() || wanted.iter().any(|kind| content.split(',').any(|own| own == kind));
+        let kinds = wanted.is_empty()
+            || wanted.iter().any(|kind| content.split(',').any(|own| own == kind));
         if !here || !seen || !kinds || only.as_ref().is_some_and(|only| only != id) {
             continue;
         }
@@ -230,4 +297,3 @@ fn status(call: &mut Call<'_>) -> Result<Value, Fail> {
     }
     Ok(Value::Object(node_row(call, &id, &call.node)))
 }
-

@@ -22,7 +22,13 @@ fn is_upid(text: &str) -> bool {
     };
     match parts.as_slice() {
         ["UPID", node, pid, pstart, start, kind, id, user, ""] => {
-            !node.is_empty() && hex(pid, 8, 8) && hex(pstart, 8, 9) && hex(start, 8, 8) && !kind.is_empty() && !id.contains(['/', ' ']) && !user.is_empty()
+            !node.is_empty()
+                && hex(pid, 8, 8)
+                && hex(pstart, 8, 9)
+                && hex(start, 8, 8)
+                && !kind.is_empty()
+                && !id.contains(['/', ' '])
+                && !user.is_empty()
         }
         _ => false,
     }
@@ -88,7 +94,8 @@ fn log(call: &mut Call<'_>) -> Result<Value, Fail> {
     let limit = call.number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(50);
     let limit = if limit == 0 { usize::MAX } else { limit };
     let numbered = task.log.iter().enumerate().skip(start).take(limit);
-    let mut rows: Vec<Value> = numbered.map(|(index, text)| json!({"n": index + 1, "t": text})).collect();
+    let mut rows: Vec<Value> =
+        numbered.map(|(index, text)| json!({"n": index + 1, "t": text})).collect();
     let total = task.log.len();
     if total == 0 {
         rows = vec![json!({"n": 1, "t": "no content"})];
@@ -119,7 +126,8 @@ fn kind_of(exit: &str) -> &'static str {
 fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
     let source = call.get("source").unwrap_or("archive").to_owned();
     let all = call.may(&format!("/nodes/{}", call.node), "Sys.Audit");
-    let (vmid, kind) = (call.get("vmid").map(str::to_owned), call.get("typefilter").map(str::to_owned));
+    let (vmid, kind) =
+        (call.get("vmid").map(str::to_owned), call.get("typefilter").map(str::to_owned));
     let user = call.get("userfilter").map(str::to_owned);
     let since = call.number("since").unwrap_or(0);
     let until = call.number("until").unwrap_or(u64::MAX);
@@ -139,13 +147,17 @@ fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
             && task.start >= since
             && task.start <= until
             && (!errors || exit.is_some_and(|exit| exit != "OK"))
-            && (wanted.is_empty() || exit.is_some_and(|exit| wanted.iter().any(|one| one.eq_ignore_ascii_case(kind_of(exit)))))
+            && (wanted.is_empty()
+                || exit.is_some_and(|exit| {
+                    wanted.iter().any(|one| one.eq_ignore_ascii_case(kind_of(exit)))
+                }))
     };
     let hits: Vec<&Task> = call.state.tasks.values().rev().filter(keep).collect();
     let total = hits.len();
     let start = call.number("start").and_then(|start| usize::try_from(start).ok()).unwrap_or(0);
     let limit = call.number("limit").and_then(|limit| usize::try_from(limit).ok()).unwrap_or(50);
-    let rows: Vec<Value> = hits.into_iter().skip(start).take(limit).map(|task| list_row(task, &source)).collect();
+    let rows: Vec<Value> =
+        hits.into_iter().skip(start).take(limit).map(|task| list_row(task, &source)).collect();
     if total > 0 {
         call.envelope.push(("total", json!(total)));
     }

@@ -32,14 +32,18 @@ impl Input {
 /// Errors by parameter.
 pub(crate) type Errors = BTreeMap<String, String>;
 
-const UNKNOWN: &str = "property is not defined in schema and the schema does not allow additional properties";
+const UNKNOWN: &str =
+    "property is not defined in schema and the schema does not allow additional properties";
 const MISSING: &str = "property is missing and it is not optional";
 
 /// Checks `params` in place: list formats are joined, single values of arrays wrapped.
 ///
 /// # Errors
 /// The texts by parameter.
-pub(crate) fn check(endpoint: &Endpoint, params: &mut BTreeMap<String, Input>) -> Result<(), Errors> {
+pub(crate) fn check(
+    endpoint: &Endpoint,
+    params: &mut BTreeMap<String, Input>,
+) -> Result<(), Errors> {
     let mut errors = Errors::new();
     let kinds: BTreeMap<String, String> = params
         .iter()
@@ -93,15 +97,24 @@ fn instance<'a>(prop: &'a Prop, kinds: &BTreeMap<String, String>) -> Instance<'a
         kind.is_some_and(|kind| one.instances.contains(kind))
     };
     if !prop.one_of.is_empty() {
-        return prop.one_of.iter().find(|one| chosen(one)).map_or(Instance::Foreign, Instance::Plain);
+        return prop
+            .one_of
+            .iter()
+            .find(|one| chosen(one))
+            .map_or(Instance::Foreign, Instance::Plain);
     }
-    if prop.instances.is_empty() || chosen(prop) { Instance::Plain(prop) } else { Instance::Foreign }
+    if prop.instances.is_empty() || chosen(prop) {
+        Instance::Plain(prop)
+    } else {
+        Instance::Foreign
+    }
 }
 
 fn missing(name: &str, prop: &Prop, kinds: &BTreeMap<String, String>, errors: &mut Errors) {
     if !prop.one_of.is_empty() {
         let kind = prop.type_property.as_ref().and_then(|key| kinds.get(key));
-        let one = prop.one_of.iter().find(|one| kind.is_some_and(|kind| one.instances.contains(kind)));
+        let one =
+            prop.one_of.iter().find(|one| kind.is_some_and(|kind| one.instances.contains(kind)));
         if let (Some(one), Some(kind)) = (one, kind)
             && !one.optional
         {
@@ -170,7 +183,9 @@ pub(super) fn is_integer(text: &str) -> bool {
 
 fn is_number(text: &str) -> bool {
     match text.split_once('.') {
-        Some((whole, part)) => is_integer(whole) && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()),
+        Some((whole, part)) => {
+            is_integer(whole) && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
+        }
         None => is_integer(text),
     }
 }
@@ -190,7 +205,9 @@ pub(super) fn check_text(path: &str, prop: &Prop, value: &str) -> Result<(), Str
         return Err(type_error(prop, &format!("'{value}'")));
     }
     match &prop.format {
-        Some(Format::Named(name)) => check_named(name, value).map_err(|text| format!("invalid format - {text}\n"))?,
+        Some(Format::Named(name)) => {
+            check_named(name, value).map_err(|text| format!("invalid format - {text}\n"))?;
+        }
         Some(Format::Keys(keys)) => {
             prop::check(path, keys, value).map_err(|text| format!("invalid format - {text}"))?;
         }
@@ -220,13 +237,19 @@ fn limits(prop: &Prop, value: &str) -> Result<(), String> {
     }
     if !prop.choices.is_empty() && !prop.choices.iter().any(|choice| choice == value) {
         let choices = prop.choices.join(", ");
-        return Err(format!("value '{value}' does not have a value in the enumeration '{choices}'"));
+        return Err(format!(
+            "value '{value}' does not have a value in the enumeration '{choices}'"
+        ));
     }
     Ok(())
 }
 
 /// Checks the keys of a property string (or any object) and reports every violation.
-pub(super) fn check_object(path: &str, keys: &BTreeMap<String, Prop>, values: &BTreeMap<String, String>) -> Vec<String> {
+pub(super) fn check_object(
+    path: &str,
+    keys: &BTreeMap<String, Prop>,
+    values: &BTreeMap<String, String>,
+) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, value) in values {
         match keys.get(key) {
@@ -235,8 +258,12 @@ pub(super) fn check_object(path: &str, keys: &BTreeMap<String, Prop>, values: &B
                 if let Err(text) = check_text(&format!("{path}.{key}"), prop, value) {
                     lines.push(format!("{path}.{key}: {text}\n"));
                 }
-                if let Some(other) = prop.requires.as_ref().filter(|other| !values.contains_key(*other)) {
-                    lines.push(format!("{path}.{other}: missing property required by '{path}.{key}'\n"));
+                if let Some(other) =
+                    prop.requires.as_ref().filter(|other| !values.contains_key(*other))
+                {
+                    lines.push(format!(
+                        "{path}.{other}: missing property required by '{path}.{key}'\n"
+                    ));
                 }
             }
         }

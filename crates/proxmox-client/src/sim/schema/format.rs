@@ -11,7 +11,8 @@ pub(crate) fn split_list(text: &str) -> Vec<&str> {
 }
 
 fn full(pattern: &str, text: &str) -> bool {
-    static CACHE: LazyLock<std::sync::Mutex<std::collections::HashMap<String, Regex>>> = LazyLock::new(Default::default);
+    static CACHE: LazyLock<std::sync::Mutex<std::collections::HashMap<String, Regex>>> =
+        LazyLock::new(Default::default);
     let mut cache = CACHE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(found) = cache.get(pattern) {
         return found.is_match(text);
@@ -33,7 +34,8 @@ fn cidr_v4(text: &str, min: u8) -> bool {
 
 fn cidr_v6(text: &str, min: u8) -> bool {
     let Some((addr, len)) = text.split_once('/') else { return false };
-    addr.parse::<Ipv6Addr>().is_ok() && len.parse::<u8>().is_ok_and(|len| (min..=128).contains(&len))
+    addr.parse::<Ipv6Addr>().is_ok()
+        && len.parse::<u8>().is_ok_and(|len| (min..=128).contains(&len))
 }
 
 /// Whether the text is a CIDR of either family.
@@ -41,7 +43,8 @@ pub(crate) fn is_cidr(text: &str) -> bool {
     cidr_v4(text, 8) || cidr_v6(text, 8)
 }
 
-const DNS: &str = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?\.)*[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?";
+const DNS: &str =
+    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?\.)*[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?";
 const NODE: &str = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?";
 const CONFIG_ID: &str = r"(?i:[a-z][a-z0-9_-]+)";
 const STORAGE_ID: &str = r"(?i:[a-z][a-z0-9_.-]*[a-z0-9])";
@@ -54,7 +57,9 @@ const USER: &str = r"[^\s:/]+@[A-Za-z][A-Za-z0-9._-]+";
 pub(super) fn check_named(name: &str, value: &str) -> Result<(), String> {
     if let Some(item) = name.strip_suffix("-list") {
         if name == "pve-qm-bootdev-list" {
-            return split_list(value).into_iter().try_for_each(|part| check_one("pve-qm-bootdev", part));
+            return split_list(value)
+                .into_iter()
+                .try_for_each(|part| check_one("pve-qm-bootdev", part));
         }
         return split_list(value).into_iter().try_for_each(|part| check_one(item, part));
     }
@@ -84,10 +89,9 @@ fn check_one(name: &str, value: &str) -> Result<(), String> {
             &format!("invalid network interface name '{value}'"),
         ),
         "pve-tag" => must(full(r"(?i:[a-z0-9_][a-z0-9_\-+.]*)", value), "invalid characters in tag"),
-        "pve-volume-id" => volume(value),
         "pve-volume-id-or-qm-path" if matches!(value, "none" | "cdrom") || value.starts_with('/') => Ok(()),
         "pve-volume-id-or-absolute-path" if value.starts_with('/') => Ok(()),
-        "pve-volume-id-or-qm-path" | "pve-volume-id-or-absolute-path" => volume(value),
+        "pve-volume-id" | "pve-volume-id-or-qm-path" | "pve-volume-id-or-absolute-path" => volume(value),
         "pve-startup-order" => must(
             full(r"(?:(?:order=)?\d+|up=\d+|down=\d+)(?:,(?:(?:order=)?\d+|up=\d+|down=\d+))*", value),
             "unable to parse startup options",
@@ -112,19 +116,34 @@ fn check_one(name: &str, value: &str) -> Result<(), String> {
 fn check_net(name: &str, value: &str) -> Result<(), String> {
     match name {
         "ip" => must(is_ip(value), "value does not look like a valid IP address"),
-        "ipv4" => must(value.parse::<Ipv4Addr>().is_ok(), "value does not look like a valid IPv4 address"),
-        "ipv6" => must(value.parse::<Ipv6Addr>().is_ok(), "value does not look like a valid IPv6 address"),
-        "ipv4mask" => must(full(r"\d+\.\d+\.\d+\.\d+", value), "value does not look like a valid IP netmask"),
+        "ipv4" => {
+            must(value.parse::<Ipv4Addr>().is_ok(), "value does not look like a valid IPv4 address")
+        }
+        "ipv6" => {
+            must(value.parse::<Ipv6Addr>().is_ok(), "value does not look like a valid IPv6 address")
+        }
+        "ipv4mask" => {
+            must(full(r"\d+\.\d+\.\d+\.\d+", value), "value does not look like a valid IP netmask")
+        }
         "CIDR" => must(is_cidr(value), "value does not look like a valid CIDR network"),
         "CIDRv4" => must(cidr_v4(value, 8), "value does not look like a valid IPv4 network"),
         "CIDRv6" => must(cidr_v6(value, 8), "value does not look like a valid IPv6 network"),
-        "FullRangeCIDR" => must(cidr_v4(value, 0) || cidr_v6(value, 0), "value does not look like a valid CIDR network"),
-        "IPorCIDR" => must(is_ip(value) || is_cidr(value), "value does not look like a valid IP address or CIDR network"),
+        "FullRangeCIDR" => must(
+            cidr_v4(value, 0) || cidr_v6(value, 0),
+            "value does not look like a valid CIDR network",
+        ),
+        "IPorCIDR" => must(
+            is_ip(value) || is_cidr(value),
+            "value does not look like a valid IP address or CIDR network",
+        ),
         "IPorCIDRorAlias" => must(
             is_ip(value) || is_cidr(value) || full(r"(?:dc/|guest/)?[A-Za-z][A-Za-z0-9_-]+", value),
             "value does not look like a valid IP address or CIDR network",
         ),
-        "address" => must(is_ip(value) || full(DNS, value), &format!("value does not look like a valid address: {value}")),
+        "address" => must(
+            is_ip(value) || full(DNS, value),
+            &format!("value does not look like a valid address: {value}"),
+        ),
         "mac-addr" => must(
             full(r"(?i:[a-f0-9][02468ace](?::[a-f0-9]{2}){5})", value),
             "value does not look like a valid unicast MAC address",
@@ -133,9 +152,10 @@ fn check_net(name: &str, value: &str) -> Result<(), String> {
             full(r"(?i:[a-f0-9][02468ace](?::[a-f0-9]{2}){0,2}:?)", value),
             "value is not a valid unicast MAC address prefix",
         ),
-        "pve-ipv4-config" => {
-            must(value == "dhcp" || cidr_v4(value, 8), "value does not look like a valid ipv4 network configuration")
-        }
+        "pve-ipv4-config" => must(
+            value == "dhcp" || cidr_v4(value, 8),
+            "value does not look like a valid ipv4 network configuration",
+        ),
         "pve-ipv6-config" => must(
             matches!(value, "dhcp" | "auto") || cidr_v6(value, 8),
             "value does not look like a valid ipv6 network configuration",
@@ -148,7 +168,9 @@ fn check_net(name: &str, value: &str) -> Result<(), String> {
             full(r"[a-zA-Z0-9][a-zA-Z0-9-]{0,6}[a-zA-Z0-9]", value),
             &format!("Fabric ID '{value}' contains illegal characters"),
         ),
-        "pve-sdn-bgp-rt" => must(full(r"\d+:\d+", value), "value does not look like a valid bgp route-target"),
+        "pve-sdn-bgp-rt" => {
+            must(full(r"\d+:\d+", value), "value does not look like a valid bgp route-target")
+        }
         "pve-fw-addr-spec" => addresses(value),
         "pve-fw-dport-spec" | "pve-fw-sport-spec" => ports(value),
         _ => check_access(name, value),
@@ -162,34 +184,54 @@ fn check_access(name: &str, value: &str) -> Result<(), String> {
             full(&format!("{USER}![A-Za-z][A-Za-z0-9._-]+"), value),
             &format!("value '{value}' does not look like a valid token ID"),
         ),
-        "pve-groupid" => must(full(r"[A-Za-z0-9._-]+", value), &format!("group name '{value}' contains invalid characters")),
-        "pve-roleid" => must(full(r"[A-Za-z0-9._-]+", value), &format!("role name '{value}' contains invalid characters")),
-        "pve-realm" => must(full(r"[A-Za-z][A-Za-z0-9._-]+", value), "value does not look like a valid realm"),
-        "pve-priv" => must(super::super::perm::is_privilege(value), &format!("invalid privilege '{value}'")),
+        "pve-groupid" => must(
+            full(r"[A-Za-z0-9._-]+", value),
+            &format!("group name '{value}' contains invalid characters"),
+        ),
+        "pve-roleid" => must(
+            full(r"[A-Za-z0-9._-]+", value),
+            &format!("role name '{value}' contains invalid characters"),
+        ),
+        "pve-realm" => {
+            must(full(r"[A-Za-z][A-Za-z0-9._-]+", value), "value does not look like a valid realm")
+        }
+        "pve-priv" => {
+            must(super::super::perm::is_privilege(value), &format!("invalid privilege '{value}'"))
+        }
         "pve-storage-content" => must(
-            matches!(value, "images" | "rootdir" | "vztmpl" | "iso" | "backup" | "snippets" | "import" | "none"),
+            matches!(
+                value,
+                "images" | "rootdir" | "vztmpl" | "iso" | "backup" | "snippets" | "import" | "none"
+            ),
             &format!("invalid content type '{value}'"),
         ),
         "pve-storage-path" => must(
             full(r"(?:/[^/\s]+)+/?|/", value) && !value.contains("/../"),
             "value does not look like a valid absolute path",
         ),
-        "pve-storage-server" => {
-            must(is_ip(value) || full(DNS, value), "value does not look like a valid DNS name or IP address")
-        }
+        "pve-storage-server" => must(
+            is_ip(value) || full(DNS, value),
+            "value does not look like a valid DNS name or IP address",
+        ),
         "pve-storage-options" => must(full(r"\S+", value), "invalid options"),
         "pve-storage-vgname" => must(
             full(r"(?i:[a-z0-9][a-z0-9._-]*[a-z0-9])", value),
             &format!("lvm name '{value}' contains illegal characters"),
         ),
-        "pve-task-status-type" => {
-            must(full(r"(?i:ok|error|warning|unknown)", value), &format!("invalid status '{value}'"))
+        "pve-task-status-type" => must(
+            full(r"(?i:ok|error|warning|unknown)", value),
+            &format!("invalid status '{value}'"),
+        ),
+        "pve-ha-resource-id" => {
+            must(full(r"[a-z]+:\S+", value), &format!("invalid HA resource ID '{value}'"))
         }
-        "pve-ha-resource-id" => must(full(r"[a-z]+:\S+", value), &format!("invalid HA resource ID '{value}'")),
         "pve-ha-resource-or-vm-id" => {
             must(full(r"[a-z]+:\S+|\d+", value), &format!("invalid HA resource ID '{value}'"))
         }
-        "pve-ha-node" => must(full(&format!("{NODE}(?::\\d+)?"), value), "value does not look like a valid node name"),
+        "pve-ha-node" => must(
+            full(&format!("{NODE}(?::\\d+)?"), value),
+            "value does not look like a valid node name",
+        ),
         _ => Ok(()),
     }
 }
@@ -221,7 +263,10 @@ fn pool(value: &str) -> Result<(), String> {
     if value.split('/').count() > 3 {
         return Err(format!("pool name '{value}' nested too deeply (max levels = 3)"));
     }
-    must(full(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", value), &format!("pool name '{value}' contains invalid characters"))
+    must(
+        full(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", value),
+        &format!("pool name '{value}' contains invalid characters"),
+    )
 }
 
 fn user(value: &str) -> Result<(), String> {

@@ -35,8 +35,16 @@ fn requests_get_the_verdict_of_the_real_schema_code() {
     let mut wrong = Vec::new();
     for case in &cases {
         let (id, input, out) = (&case["id"], &case["in"], &case["out"]);
-        let path: Vec<String> = input["path"].as_str().unwrap_or_default().split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        let Some((endpoint, places)) = schema.find(input["method"].as_str().unwrap_or_default(), &path) else {
+        let path: Vec<String> = input["path"]
+            .as_str()
+            .unwrap_or_default()
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let Some((endpoint, places)) =
+            schema.find(input["method"].as_str().unwrap_or_default(), &path)
+        else {
             if out["status"] != 501 {
                 wrong.push(format!("{id}: no endpoint"));
             }
@@ -45,8 +53,12 @@ fn requests_get_the_verdict_of_the_real_schema_code() {
         let mut params = fields(input);
         params.extend(places.into_iter().map(|(key, value)| (key, Input::Text(value))));
         let got = check(endpoint, &mut params).err().unwrap_or_default();
-        let want: BTreeMap<String, String> = serde_json::from_value(out["errors"].clone()).unwrap_or_default();
-        let same = got.len() == want.len() && want.iter().all(|(key, text)| got.get(key).is_some_and(|own| lines(own) == lines(text)));
+        let want: BTreeMap<String, String> =
+            serde_json::from_value(out["errors"].clone()).unwrap_or_default();
+        let same = got.len() == want.len()
+            && want
+                .iter()
+                .all(|(key, text)| got.get(key).is_some_and(|own| lines(own) == lines(text)));
         if !same {
             wrong.push(format!("{id}: want {want:?}, got {got:?}"));
         }
@@ -75,12 +87,20 @@ fn strings_print_as_the_real_code_prints_them() {
     let schema = Schema::load(Dialect::V9_2).expect("a schema");
     let mut wrong = Vec::new();
     for case in cases(include_str!("../../../tests/fixtures/pve/pve-canonical.json")) {
-        let (kind, text) = (case["in"]["kind"].as_str().unwrap_or_default(), case["in"]["input"].as_str().unwrap_or_default());
+        let (kind, text) = (
+            case["in"]["kind"].as_str().unwrap_or_default(),
+            case["in"]["input"].as_str().unwrap_or_default(),
+        );
         let want = case["out"]["output"].as_str();
         let got = match kind {
             "size" => drive::parse_size(text).map(drive::print_size),
             "list" => {
-                let want: Vec<&str> = case["out"]["parsed"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+                let want: Vec<&str> = case["out"]["parsed"]
+                    .as_array()
+                    .expect("a list")
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .collect();
                 assert_eq!(split_list(text), want);
                 continue;
             }
@@ -90,12 +110,17 @@ fn strings_print_as_the_real_code_prints_them() {
                 let prop = schema.vm_key(key).expect("a key");
                 let valid = check_text(key, prop, text).is_ok();
                 let source = text.split(',').find(|part| part.starts_with("import-from="));
-                let printed = drive::parse(&schema, key, text).map(|drive| drive::print_drive(&drive));
-                printed.filter(|_| valid).map(|out| source.map_or(out.clone(), |source| format!("{out},{source}")))
+                let printed =
+                    drive::parse(&schema, key, text).map(|drive| drive::print_drive(&drive));
+                printed
+                    .filter(|_| valid)
+                    .map(|out| source.map_or(out.clone(), |source| format!("{out},{source}")))
             }
             "net" => drive::parse(&schema, "net0", text).map(|net| drive::print_net(&net)),
             _ => match &schema.vm_key(key_of(kind)).expect("a key").format {
-                Some(Format::Keys(keys)) => parse_prop(keys, text).ok().map(|found| print_prop(keys, &found)),
+                Some(Format::Keys(keys)) => {
+                    parse_prop(keys, text).ok().map(|found| print_prop(keys, &found))
+                }
                 _ => None,
             },
         };

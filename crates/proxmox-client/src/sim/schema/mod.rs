@@ -56,8 +56,8 @@ pub(crate) struct Prop {
     pub(crate) alias: Option<String>,
     pub(crate) key_alias: Option<String>,
     pub(crate) default_key: bool,
-    pub(crate) items: Option<Arc<Prop>>,
-    pub(crate) one_of: Vec<Prop>,
+    pub(crate) items: Option<Arc<Self>>,
+    pub(crate) one_of: Vec<Self>,
     pub(crate) instances: Vec<String>,
     pub(crate) type_property: Option<String>,
 }
@@ -180,7 +180,9 @@ impl Loader<'_> {
     }
 
     fn named(&mut self, name: &str) -> Format {
-        let Some(Value::Object(keys)) = self.formats.get(name).and_then(|format| format.get("keys")) else {
+        let Some(Value::Object(keys)) =
+            self.formats.get(name).and_then(|format| format.get("keys"))
+        else {
             return Format::Named(name.to_owned());
         };
         if let Some(done) = self.named.get(name) {
@@ -197,7 +199,8 @@ fn extras() -> Vec<Value> {
     use serde_json::json;
     let text = json!({"type": "string", "optional": 1});
     let node = json!({"type": "string", "format": "pve-node"});
-    let indexes = ["/", "/access", "/cluster", "/nodes/{node}", "/cluster/config", "/nodes/{node}/sdn"];
+    let indexes =
+        ["/", "/access", "/cluster", "/nodes/{node}", "/cluster/config", "/nodes/{node}/sdn"];
     let mut rows: Vec<Value> = indexes
         .iter()
         .map(|path| json!({"m": "GET", "p": path, "c": {"user": "all"}, "o": u8::from(path.contains('{')), "a": {}}))
@@ -222,7 +225,10 @@ fn extras() -> Vec<Value> {
     rows.push(json!({"m": "GET", "p": "/nodes/{node}/config", "n": "node", "a": {"node": node, "property": property},
         "c": {"check": ["perm", "/", ["Sys.Audit"]]}}));
     if let Some(map) = config.as_object_mut() {
-        map.insert("delete".to_owned(), json!({"type": "string", "format": "pve-configid-list", "optional": 1}));
+        map.insert(
+            "delete".to_owned(),
+            json!({"type": "string", "format": "pve-configid-list", "optional": 1}),
+        );
         map.insert("digest".to_owned(), json!({"type": "string", "maxLength": 64, "optional": 1}));
     }
     rows.push(json!({"m": "PUT", "p": "/nodes/{node}/config", "n": "node", "a": config,
@@ -243,7 +249,9 @@ impl Schema {
         };
         let fail = |reason: String| SimError::Data { what: "API schema".to_owned(), reason };
         let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(packed).read_to_end(&mut plain).map_err(|error| fail(error.to_string()))?;
+        flate2::read::GzDecoder::new(packed)
+            .read_to_end(&mut plain)
+            .map_err(|error| fail(error.to_string()))?;
         let doc: Value = serde_json::from_slice(&plain).map_err(|error| fail(error.to_string()))?;
         let formats = doc.get("formats").cloned().unwrap_or_default();
         let mut loader = Loader { formats: &formats, named: BTreeMap::new() };
@@ -252,7 +260,10 @@ impl Schema {
         let rows = doc.get("endpoints").and_then(Value::as_array).cloned().unwrap_or_default();
         let mut endpoints: Vec<_> = rows.iter().map(|row| endpoint(row, &props, &doc)).collect();
         for row in extras() {
-            let known = |one: &Endpoint| row.get("p") == Some(&Value::from(one.path.as_str())) && row.get("m") == Some(&Value::from(one.method.as_str()));
+            let known = |one: &Endpoint| {
+                row.get("p") == Some(&Value::from(one.path.as_str()))
+                    && row.get("m") == Some(&Value::from(one.method.as_str()))
+            };
             if !endpoints.iter().any(known) {
                 let mut inline = Vec::new();
                 let mut made = row.clone();
@@ -270,12 +281,19 @@ impl Schema {
             exact.entry(shape(&one.method, &one.path)).or_default().push(index);
         }
         let is_create = |one: &Endpoint| one.method == "POST" && one.path == "/nodes/{node}/qemu";
-        let vm_keys = endpoints.iter().position(is_create).ok_or_else(|| fail("no endpoint creates machines".to_owned()))?;
+        let vm_keys = endpoints
+            .iter()
+            .position(is_create)
+            .ok_or_else(|| fail("no endpoint creates machines".to_owned()))?;
         Ok(Self { endpoints, exact, vm_keys })
     }
 
     /// The endpoint of a call and the values of its placeholders.
-    pub(crate) fn find(&self, method: &str, path: &[String]) -> Option<(&Endpoint, Vec<(String, String)>)> {
+    pub(crate) fn find(
+        &self,
+        method: &str,
+        path: &[String],
+    ) -> Option<(&Endpoint, Vec<(String, String)>)> {
         let candidates = self.exact.get(&format!("{method} {}", path.len()))?;
         let mut best: Option<(&Endpoint, Vec<(String, String)>)> = None;
         for one in candidates.iter().filter_map(|index| self.endpoints.get(*index)) {
@@ -318,7 +336,8 @@ fn endpoint(row: &Value, props: &[Prop], doc: &Value) -> Endpoint {
         let index = index.as_u64().and_then(|index| usize::try_from(index).ok());
         let Some(prop) = index.and_then(|index| props.get(index)) else { continue };
         if let Some(stem) = name.strip_suffix("[n]") {
-            let max = doc.get("max").and_then(|max| max.get(name)).and_then(Value::as_u64).unwrap_or(0);
+            let max =
+                doc.get("max").and_then(|max| max.get(name)).and_then(Value::as_u64).unwrap_or(0);
             indexed.insert(stem.to_owned(), (u32::try_from(max).unwrap_or(0), prop.clone()));
         } else {
             params.insert(name.clone(), prop.clone());

@@ -16,7 +16,9 @@ pub(crate) fn parse(keys: &BTreeMap<String, Prop>, text: &str) -> Result<Parsed,
     let default = keys.iter().find(|(_, prop)| prop.default_key).map(|(key, _)| key.as_str());
     let mut found = Parsed::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
-        if let Some((key, value)) = part.split_once('=').filter(|(key, value)| !key.is_empty() && !value.is_empty()) {
+        if let Some((key, value)) =
+            part.split_once('=').filter(|(key, value)| !key.is_empty() && !value.is_empty())
+        {
             let mut key = key.to_owned();
             if let Some(alias) = keys.get(&key).and_then(|prop| prop.alias.clone()) {
                 if let Some(key_alias) = keys.get(&key).and_then(|prop| prop.key_alias.clone())
@@ -37,7 +39,9 @@ pub(crate) fn parse(keys: &BTreeMap<String, Prop>, text: &str) -> Result<Parsed,
             return Err("missing key in comma-separated list property\n".to_owned());
         } else {
             let Some(default) = default else {
-                return Err("value without key, but schema does not define a default key\n".to_owned());
+                return Err(
+                    "value without key, but schema does not define a default key\n".to_owned()
+                );
             };
             let value = match keys.get(default).map(|prop| prop.kind) {
                 Some(Kind::Boolean) => boolean(part).unwrap_or(part),
@@ -76,22 +80,41 @@ pub(super) fn check(path: &str, keys: &BTreeMap<String, Prop>, text: &str) -> Re
 }
 
 const CPU_FLAGS: [&str; 13] = [
-    "aes", "amd-no-ssb", "amd-ssbd", "hv-evmcs", "hv-tlbflush", "ibpb", "md-clear", "nested-virt", "pcid", "pdpe1gb",
-    "spec-ctrl", "ssbd", "virt-ssbd",
+    "aes",
+    "amd-no-ssb",
+    "amd-ssbd",
+    "hv-evmcs",
+    "hv-tlbflush",
+    "ibpb",
+    "md-clear",
+    "nested-virt",
+    "pcid",
+    "pdpe1gb",
+    "spec-ctrl",
+    "ssbd",
+    "virt-ssbd",
 ];
 
 fn check_cpu(keys: &BTreeMap<String, Prop>, found: &Parsed) -> Result<(), String> {
     if let Some(kind) = found.get("cputype").filter(|kind| !kind.starts_with("custom-")) {
         let listed = keys.get("reported-model").is_some_and(|prop| prop.choices.contains(kind));
-        let level = matches!(kind.as_str(), "x86-64-v1" | "x86-64-v2" | "x86-64-v2-AES" | "x86-64-v3" | "x86-64-v4");
+        let level = matches!(
+            kind.as_str(),
+            "x86-64-v1" | "x86-64-v2" | "x86-64-v2-AES" | "x86-64-v3" | "x86-64-v4"
+        );
         if !listed && !level {
-            return Err(format!("Built-in cputype '{kind}' is not defined (missing 'custom-' prefix?)\n"));
+            return Err(format!(
+                "Built-in cputype '{kind}' is not defined (missing 'custom-' prefix?)\n"
+            ));
         }
     }
     let flags = found.get("flags").map(String::as_str).unwrap_or_default();
     let known = |flag: &str| CPU_FLAGS.contains(&flag.trim_start_matches(['+', '-']));
     if !flags.split(';').filter(|flag| !flag.is_empty()).all(known) {
-        return Err(format!("VM-specific CPU flags must be a subset of: {}\n", CPU_FLAGS.join(", ")));
+        return Err(format!(
+            "VM-specific CPU flags must be a subset of: {}\n",
+            CPU_FLAGS.join(", ")
+        ));
     }
     Ok(())
 }

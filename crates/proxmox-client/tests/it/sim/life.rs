@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use proxmox_client::sim::{AcpiReaction, Fault, FaultAction, GuestEvent, SimBuilder, SimCluster, SimHandle, SimStorage};
+use proxmox_client::sim::{
+    AcpiReaction, Fault, FaultAction, GuestEvent, SimBuilder, SimCluster, SimHandle, SimStorage,
+};
 use serde_json::{Value, json};
 
 use super::wire::{Answer, Request, Wire, escape, form};
 
 async fn call(sim: &SimHandle, method: &str, path: &str, pairs: &[(&str, &str)]) -> Answer {
-    let pairs: Vec<(String, String)> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let pairs: Vec<(String, String)> =
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let mut headers = vec![("Authorization".to_owned(), format!("PVEAPIToken={}", sim.token()))];
     let mut path = format!("/api2/json{path}");
     let mut body = None;
@@ -37,10 +40,13 @@ async fn task(sim: &SimHandle, answer: &Answer) -> String {
 }
 
 fn three() -> SimBuilder {
-    SimCluster::builder().nodes(["pve01", "pve02", "pve03"]).task_time(Duration::from_millis(5)).storages([
-        SimStorage::dir("local", "iso,snippets,import"),
-        SimStorage::rbd("rbd-vm", "images,rootdir"),
-    ])
+    SimCluster::builder()
+        .nodes(["pve01", "pve02", "pve03"])
+        .task_time(Duration::from_millis(5))
+        .storages([
+            SimStorage::dir("local", "iso,snippets,import"),
+            SimStorage::rbd("rbd-vm", "images,rootdir"),
+        ])
 }
 
 const TALOS: [(&str, &str); 9] = [
@@ -62,11 +68,16 @@ async fn a_start_tells_what_the_guest_finds_and_disks_keep_their_content() {
     assert_eq!(task(&sim, &call(&sim, "POST", "/nodes/pve02/qemu", &TALOS).await).await, "OK");
     let start = "/nodes/pve02/qemu/101011/status/start";
     assert_eq!(task(&sim, &call(&sim, "POST", start, &[]).await).await, "OK");
-    let GuestEvent::Start(guest) = events.recv().await.expect("an event") else { panic!("not a start") };
+    let GuestEvent::Start(guest) = events.recv().await.expect("an event") else {
+        panic!("not a start")
+    };
     assert_eq!((guest.node.as_str(), guest.vmid, guest.boot.len()), ("pve02", 101_011, 2));
     assert_eq!(guest.uuid, "11111111-2222-3333-4444-555555555555");
     let disk = guest.disks.first().expect("a disk").clone();
-    assert_eq!((disk.size, disk.wwn.as_deref(), disk.tag.as_str()), (40 << 30, Some("0x5000000000000001"), ""));
+    assert_eq!(
+        (disk.size, disk.wwn.as_deref(), disk.tag.as_str()),
+        (40 << 30, Some("0x5000000000000001"), "")
+    );
     let cloud = guest.cloud_init.clone().expect("a cloud-init drive");
     assert!(cloud.user.starts_with("#cloud-config\nhostname: solcp01\n"), "{}", cloud.user);
     assert!(cloud.network.contains("address: '10.101.0.11'"), "{}", cloud.network);
@@ -78,13 +89,21 @@ async fn a_start_tells_what_the_guest_finds_and_disks_keep_their_content() {
     assert_eq!(task(&sim, &shutdown).await, "OK");
     assert_eq!(task(&sim, &call(&sim, "POST", start, &[]).await).await, "OK");
     assert!(matches!(events.recv().await, Ok(GuestEvent::Stop { .. })));
-    let GuestEvent::Start(again) = events.recv().await.expect("an event") else { panic!("not a start") };
+    let GuestEvent::Start(again) = events.recv().await.expect("an event") else {
+        panic!("not a start")
+    };
     let same = again.disks.first().expect("a disk");
     assert_eq!((&same.content_id, same.tag.as_str()), (&disk.content_id, "installed"));
     assert_eq!(again.cloud_init, guest.cloud_init);
 
-    assert_eq!(task(&sim, &call(&sim, "POST", "/nodes/pve02/qemu/101011/status/stop", &[]).await).await, "OK");
-    assert_eq!(task(&sim, &call(&sim, "DELETE", "/nodes/pve02/qemu/101011", &[]).await).await, "OK");
+    assert_eq!(
+        task(&sim, &call(&sim, "POST", "/nodes/pve02/qemu/101011/status/stop", &[]).await).await,
+        "OK"
+    );
+    assert_eq!(
+        task(&sim, &call(&sim, "DELETE", "/nodes/pve02/qemu/101011", &[]).await).await,
+        "OK"
+    );
     assert_eq!(sim.disk_tag(&disk.volid), None);
     sim.shutdown().await;
 }
@@ -94,14 +113,19 @@ async fn faults_hit_the_calls_they_name_and_are_counted() {
     let sim = three().start().await.expect("a simulator");
     let faults = sim.faults();
     faults.add(Fault::new("GET", "/version", FaultAction::ProxyLost).after(1).once());
-    faults.add(Fault::new("POST", "/nodes/*/qemu", FaultAction::TaskFails("no space".to_owned())).once());
+    faults.add(
+        Fault::new("POST", "/nodes/*/qemu", FaultAction::TaskFails("no space".to_owned())).once(),
+    );
     faults.add(Fault::new("GET", "/cluster/nextid", FaultAction::CutBeforeReply).once());
     assert_eq!(call(&sim, "GET", "/version", &[]).await.status, 200);
     let lost = call(&sim, "GET", "/version", &[]).await;
     assert_eq!((lost.status, lost.body), (596, Value::String(String::new())));
     assert_eq!(call(&sim, "GET", "/version", &[]).await.status, 200);
     assert_eq!(call(&sim, "GET", "/cluster/nextid", &[]).await.status, 0);
-    assert_eq!(task(&sim, &call(&sim, "POST", "/nodes/pve01/qemu", &TALOS).await).await, "no space");
+    assert_eq!(
+        task(&sim, &call(&sim, "POST", "/nodes/pve01/qemu", &TALOS).await).await,
+        "no space"
+    );
     assert!(sim.snapshot()["vms"].as_object().expect("machines").is_empty());
     assert_eq!(faults.hits(), vec![1, 1, 1]);
     assert_eq!(faults.counters().get("GET /version").expect("a counter").count, 3);
@@ -117,7 +141,10 @@ async fn a_held_lock_delays_a_write_or_ends_it_with_a_timeout() {
     assert_eq!(call(&sim, "PUT", config, &[("cores", "2")]).await.status, 200);
     sim.hold_lock(101_011, Duration::from_secs(5));
     let refused = call(&sim, "PUT", config, &[("cores", "3")]).await;
-    assert_eq!(refused.reason, "can't lock file '/var/lock/qemu-server/lock-101011.conf' - got timeout");
+    assert_eq!(
+        refused.reason,
+        "can't lock file '/var/lock/qemu-server/lock-101011.conf' - got timeout"
+    );
     sim.shutdown().await;
 }
 
@@ -132,7 +159,10 @@ async fn state_survives_a_restart() {
     let sim = three().state_dir(dir.path()).start().await.expect("a simulator");
     assert_eq!((sim.token(), sim.fingerprint()), (token, print.as_str()));
     assert_eq!(sim.snapshot()["vms"], before);
-    assert_eq!(call(&sim, "GET", "/nodes/pve03/qemu/101011/config", &[]).await.body["data"]["name"], json!("solcp01"));
+    assert_eq!(
+        call(&sim, "GET", "/nodes/pve03/qemu/101011/config", &[]).await.body["data"]["name"],
+        json!("solcp01")
+    );
     sim.shutdown().await;
 }
 
@@ -147,7 +177,10 @@ async fn a_node_that_is_down_answers_595_and_loses_its_guests() {
     assert_eq!(call(&sim, "GET", "/nodes/pve02/qemu", &[]).await.status, 595);
     assert!(sim.set_node_online("pve02", true));
     sim.set_quorum(false);
-    assert_eq!(call(&sim, "PUT", "/nodes/pve02/qemu/101011/config", &[("cores", "2")]).await.status, 500);
+    assert_eq!(
+        call(&sim, "PUT", "/nodes/pve02/qemu/101011/config", &[("cores", "2")]).await.status,
+        500
+    );
     sim.shutdown().await;
 }
 
@@ -164,11 +197,17 @@ async fn an_applied_vnet_lets_machines_start() {
     machine.push(("net1", "virtio,bridge=vnet101"));
     assert_eq!(task(&sim, &call(&sim, "POST", "/nodes/pve01/qemu", &machine).await).await, "OK");
     let start = "/nodes/pve01/qemu/101011/status/start";
-    assert_eq!(task(&sim, &call(&sim, "POST", start, &[]).await).await, "bridge 'vnet101' does not exist");
+    assert_eq!(
+        task(&sim, &call(&sim, "POST", start, &[]).await).await,
+        "bridge 'vnet101' does not exist"
+    );
     let lock = call(&sim, "POST", "/cluster/sdn/lock", &[("allow-pending", "1")]).await;
     assert_eq!(call(&sim, "PUT", "/cluster/sdn", &[]).await.status, 500);
     let token = lock.body["data"].as_str().unwrap_or_default();
-    assert_eq!(task(&sim, &call(&sim, "PUT", "/cluster/sdn", &[("lock-token", token)]).await).await, "OK");
+    assert_eq!(
+        task(&sim, &call(&sim, "PUT", "/cluster/sdn", &[("lock-token", token)]).await).await,
+        "OK"
+    );
     assert_eq!(task(&sim, &call(&sim, "POST", start, &[]).await).await, "OK");
     sim.shutdown().await;
 }

@@ -3,7 +3,8 @@
 use regex::Regex;
 use serde_json::{Map, Value};
 
-const UPID: &str = r"UPID:[A-Za-z0-9-]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:([^:\s/]+):([^:\s/]*):([^:\s/]+):";
+const UPID: &str =
+    r"UPID:[A-Za-z0-9-]+:[0-9A-F]{8}:[0-9A-F]{8,9}:[0-9A-F]{8}:([^:\s/]+):([^:\s/]*):([^:\s/]+):";
 const MAC: &str = r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}";
 const UUID: &str = r"(?i:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})";
 const DIGEST: &str = r"(?:[0-9a-f]{64}|[0-9a-f]{40})";
@@ -61,7 +62,11 @@ impl Rules {
     /// Differences, empty when the answer fits.
     pub(crate) fn diff(self, want: &Value, got: &Value, path: &str) -> Vec<String> {
         match (want, got) {
-            (Value::Object(map), _) if map.keys().next().is_some_and(|key| key.starts_with('$')) => self.matcher(map, got, path),
+            (Value::Object(map), _)
+                if map.keys().next().is_some_and(|key| key.starts_with('$')) =>
+            {
+                self.matcher(map, got, path)
+            }
             (Value::Object(want), Value::Object(got)) => {
                 let mut out = Vec::new();
                 for (key, value) in want {
@@ -75,15 +80,25 @@ impl Rules {
                 out
             }
             (Value::Array(want), Value::Array(got)) if self.ordered => {
-                let mut out: Vec<String> = want.iter().zip(got).flat_map(|(want, got)| self.diff(want, got, path)).collect();
+                let mut out: Vec<String> = want
+                    .iter()
+                    .zip(got)
+                    .flat_map(|(want, got)| self.diff(want, got, path))
+                    .collect();
                 if want.len() != got.len() {
                     out.push(format!("{path}: {} rows, not {}", got.len(), want.len()));
                 }
                 out
             }
-            (Value::Array(want), Value::Array(got)) => self.rows(want, got.iter().collect(), path, true),
+            (Value::Array(want), Value::Array(got)) => {
+                self.rows(want, got.iter().collect(), path, true)
+            }
             _ if want == got => Vec::new(),
-            _ if self.loose && want.to_string().trim_matches('"') == got.to_string().trim_matches('"') => Vec::new(),
+            _ if self.loose
+                && want.to_string().trim_matches('"') == got.to_string().trim_matches('"') =>
+            {
+                Vec::new()
+            }
             _ => vec![format!("{path}: want {want}, got {got}")],
         }
     }
@@ -106,17 +121,23 @@ impl Rules {
         let Some((kind, arg)) = want.iter().next() else { return Vec::new() };
         let text = got.as_str();
         let part = |pattern: &str| text.is_some_and(|text| full(pattern, text));
-        let strings = || arg.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+        let strings =
+            || arg.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
         let good = match kind.as_str() {
             "$any" => true,
-            "$int" => got.as_f64().is_some_and(|number| number.fract() == 0.0) || self.loose && part(r"-?\d+"),
+            "$int" => {
+                got.as_f64().is_some_and(|number| number.fract() == 0.0)
+                    || self.loose && part(r"-?\d+")
+            }
             "$intstr" => part(r"-?\d+(\.\d+)?") || self.loose && got.is_number(),
             "$num" => got.is_number() || self.loose && part(r"-?\d+(\.\d+)?"),
             "$digest" => part(DIGEST),
             "$mac" => part(MAC),
             "$uuid" => part(UUID),
             "$ticket" => part(TICKET),
-            "$prefix" => text.is_some_and(|text| text.starts_with(arg.as_str().unwrap_or_default())),
+            "$prefix" => {
+                text.is_some_and(|text| text.starts_with(arg.as_str().unwrap_or_default()))
+            }
             "$like" => part(&like(arg.as_str().unwrap_or_default())),
             "$lines" => text.is_some_and(|text| sorted(text.split('\n')) == strings()),
             "$csv" => text.is_some_and(|text| sorted(text.split(',')) == strings()),
@@ -129,13 +150,27 @@ impl Rules {
     }
 
     fn has(self, arg: &Value, got: &Value, path: &str) -> Vec<String> {
-        let (Some(arg), Some(got)) = (arg.as_object(), got.as_object()) else { return vec![format!("{path}: no object")] };
-        let part: Map<String, Value> = got.iter().filter(|(key, _)| arg.contains_key(*key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let (Some(arg), Some(got)) = (arg.as_object(), got.as_object()) else {
+            return vec![format!("{path}: no object")];
+        };
+        let part: Map<String, Value> = got
+            .iter()
+            .filter(|(key, _)| arg.contains_key(*key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         self.diff(&Value::Object(arg.clone()), &Value::Object(part), path)
     }
 
-    fn contains(self, want: &Map<String, Value>, arg: &Value, got: &Value, path: &str) -> Vec<String> {
-        let (Some(arg), Some(got)) = (arg.as_array(), got.as_array()) else { return vec![format!("{path}: no list")] };
+    fn contains(
+        self,
+        want: &Map<String, Value>,
+        arg: &Value,
+        got: &Value,
+        path: &str,
+    ) -> Vec<String> {
+        let (Some(arg), Some(got)) = (arg.as_array(), got.as_array()) else {
+            return vec![format!("{path}: no list")];
+        };
         let rule = want.get("$where").and_then(Value::as_object);
         let rows = got.iter().filter(|row| rule.is_none_or(|rule| selected(row, rule))).collect();
         self.rows(arg, rows, path, rule.is_some())
@@ -143,9 +178,14 @@ impl Rules {
 
     fn upid(self, arg: &Value, text: &str, path: &str) -> Vec<String> {
         let pattern = Regex::new(&format!("^{UPID}$")).expect("a pattern");
-        let Some(found) = pattern.captures(text) else { return vec![format!("{path}: no UPID: {text}")] };
+        let Some(found) = pattern.captures(text) else {
+            return vec![format!("{path}: no UPID: {text}")];
+        };
         let got = |index: usize| Value::from(found.get(index).map_or("", |part| part.as_str()));
-        let parts: Map<String, Value> = [("type", 1), ("id", 2), ("user", 3)].map(|(key, index)| (key.to_owned(), got(index))).into_iter().collect();
+        let parts: Map<String, Value> = [("type", 1), ("id", 2), ("user", 3)]
+            .map(|(key, index)| (key.to_owned(), got(index)))
+            .into_iter()
+            .collect();
         self.diff(arg, &Value::Object(parts), path)
     }
 }

@@ -1,4 +1,12 @@
 //! The simulated Proxmox VE server.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::format_push_string,
+    clippy::disallowed_methods,
+    reason = "a test ends where something is not as it must be"
+)]
 
 mod life;
 mod matcher;

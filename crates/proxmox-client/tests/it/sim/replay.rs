@@ -31,13 +31,16 @@ fn substitute(value: &Value, names: &BTreeMap<String, String>) -> Value {
             Value::String(out)
         }
         Value::Array(rows) => rows.iter().map(|row| substitute(row, names)).collect(),
-        Value::Object(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), substitute(value, names))).collect()),
+        Value::Object(map) => Value::Object(
+            map.iter().map(|(key, value)| (key.clone(), substitute(value, names))).collect(),
+        ),
         other => other.clone(),
     }
 }
 
 fn noise(size: usize, seed: &str) -> Vec<u8> {
-    let blocks = (0..).flat_map(|index| Sha256::digest(format!("{seed}:{index}").as_bytes()).to_vec());
+    let blocks =
+        (0..).flat_map(|index| Sha256::digest(format!("{seed}:{index}").as_bytes()).to_vec());
     blocks.take(size).collect()
 }
 
@@ -75,15 +78,23 @@ fn body(step: &Value) -> (Option<String>, Option<Vec<u8>>) {
         return (Some("application/json".to_owned()), Some(value.to_string().into_bytes()));
     }
     if let Some(raw) = step.get("raw") {
-        return (raw["type"].as_str().map(str::to_owned), Some(raw["body"].as_str().unwrap_or_default().as_bytes().to_vec()));
+        return (
+            raw["type"].as_str().map(str::to_owned),
+            Some(raw["body"].as_str().unwrap_or_default().as_bytes().to_vec()),
+        );
     }
     let Some(parts) = step.get("multipart").and_then(Value::as_array) else { return (None, None) };
     let mut out = Vec::new();
     for part in parts {
-        let mut head = format!("--edge\r\nContent-Disposition: form-data; name=\"{}\"", part["name"].as_str().unwrap_or_default());
+        let mut head = format!(
+            "--edge\r\nContent-Disposition: form-data; name=\"{}\"",
+            part["name"].as_str().unwrap_or_default()
+        );
         let data = if part.get("file").is_some() {
             let name = part["filename"].as_str().unwrap_or_default();
-            head.push_str(&format!("; filename=\"{name}\"\r\nContent-Type: application/octet-stream"));
+            head.push_str(&format!(
+                "; filename=\"{name}\"\r\nContent-Type: application/octet-stream"
+            ));
             content(&part["file"])
         } else {
             part["value"].as_str().unwrap_or_default().as_bytes().to_vec()
@@ -101,7 +112,8 @@ fn lookup(data: &Value, path: &str) -> Value {
     let mut at = data.clone();
     for part in path.split('.') {
         at = if let Some((key, value)) = part.trim_matches(['[', ']']).split_once('=') {
-            let text = |row: &Value| row.get(key).map(|got| got.to_string().trim_matches('"').to_owned());
+            let text =
+                |row: &Value| row.get(key).map(|got| got.to_string().trim_matches('"').to_owned());
             let rows = at.as_array().cloned().unwrap_or_default();
             rows.into_iter().find(|row| text(row).as_deref() == Some(value)).unwrap_or(Value::Null)
         } else if let Ok(index) = part.parse::<usize>() {
@@ -118,9 +130,18 @@ impl Run {
         if let Some(known) = self.tickets.get(user) {
             return known.clone();
         }
-        let text = form(&[("username".to_owned(), user.to_owned()), ("password".to_owned(), password.to_owned())]);
-        let headers = vec![("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned())];
-        let request = Request { method: "POST".to_owned(), path: "/api2/json/access/ticket".to_owned(), headers, body: Some(text.into_bytes()) };
+        let text = form(&[
+            ("username".to_owned(), user.to_owned()),
+            ("password".to_owned(), password.to_owned()),
+        ]);
+        let headers =
+            vec![("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned())];
+        let request = Request {
+            method: "POST".to_owned(),
+            path: "/api2/json/access/ticket".to_owned(),
+            headers,
+            body: Some(text.into_bytes()),
+        };
         let data = self.wire.send(&request).await.body["data"].clone();
         let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
         let made = (text("ticket"), text("CSRFPreventionToken"));
@@ -130,7 +151,8 @@ impl Run {
 
     async fn auth(&mut self, auth: &str) -> Vec<(String, String)> {
         let (kind, rest) = auth.split_once(':').unwrap_or((auth, ""));
-        let header = |token: &str| vec![("Authorization".to_owned(), format!("PVEAPIToken={token}"))];
+        let header =
+            |token: &str| vec![("Authorization".to_owned(), format!("PVEAPIToken={token}"))];
         let cut = self.token.len().saturating_sub(4);
         match kind {
             "none" => Vec::new(),
@@ -139,11 +161,15 @@ impl Run {
             "bad-token" => header(&format!("{}0000", self.token.get(..cut).unwrap_or_default())),
             _ => {
                 let (user, password) = match kind {
-                    "user" => (rest.to_owned(), self.passwords[rest].as_str().unwrap_or_default().to_owned()),
+                    "user" => (
+                        rest.to_owned(),
+                        self.passwords[rest].as_str().unwrap_or_default().to_owned(),
+                    ),
                     _ => ("root@pam".to_owned(), self.password.clone()),
                 };
                 let (ticket, csrf) = self.login(&user, &password).await;
-                let mut headers = vec![("Cookie".to_owned(), format!("PVEAuthCookie={}", escape(&ticket)))];
+                let mut headers =
+                    vec![("Cookie".to_owned(), format!("PVEAuthCookie={}", escape(&ticket)))];
                 if kind != "ticket-no-csrf" {
                     headers.push(("CSRFPreventionToken".to_owned(), csrf));
                 }
@@ -154,7 +180,11 @@ impl Run {
 
     async fn request(&mut self, step: &Value) -> Request {
         let path = step["path"].as_str().unwrap_or_default();
-        let mut path = if step["absolute"] == json!(true) { path.to_owned() } else { format!("/api2/json{path}") };
+        let mut path = if step["absolute"] == json!(true) {
+            path.to_owned()
+        } else {
+            format!("/api2/json{path}")
+        };
         let query = pairs(&step["query"]);
         if !query.is_empty() {
             path = format!("{path}?{}", form(&query));
@@ -165,7 +195,12 @@ impl Run {
         for (key, value) in step["headers"].as_object().into_iter().flatten() {
             headers.push((key.clone(), value.as_str().unwrap_or_default().to_owned()));
         }
-        Request { method: step["method"].as_str().unwrap_or_default().to_owned(), path, headers, body }
+        Request {
+            method: step["method"].as_str().unwrap_or_default().to_owned(),
+            path,
+            headers,
+            body,
+        }
     }
 
     async fn task(&self, upid: &str) -> String {
@@ -173,7 +208,7 @@ impl Run {
         let headers = vec![("Authorization".to_owned(), format!("PVEAPIToken={}", self.token))];
         let path = format!("/api2/json/nodes/{node}/tasks/{}/status", escape(upid));
         let request = Request { method: "GET".to_owned(), path, headers, body: None };
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         while Instant::now() < end {
             let data = self.wire.send(&request).await.body["data"].clone();
             if data["status"] == json!("stopped") {
@@ -185,7 +220,8 @@ impl Run {
     }
 
     async fn finish(&self, step: &Value, answer: Answer) -> Value {
-        let mut out = json!({"status": answer.status, "reason": answer.reason, "body": answer.body});
+        let mut out =
+            json!({"status": answer.status, "reason": answer.reason, "body": answer.body});
         let upid = answer.body["data"].as_str().unwrap_or_default();
         if step["wait_task"] != json!(false) && is_upid(upid) {
             out["task"] = json!(self.task(upid).await);
@@ -199,7 +235,10 @@ impl Run {
             for step in steps {
                 requests.push(self.request(&substitute(step, &self.names)).await);
             }
-            let answers = futures_util::future::join_all(requests.iter().map(|request| self.wire.send(request))).await;
+            let answers = futures_util::future::join_all(
+                requests.iter().map(|request| self.wire.send(request)),
+            )
+            .await;
             let mut rows = Vec::new();
             for (step, answer) in steps.iter().zip(answers) {
                 rows.push(self.finish(step, answer).await);
@@ -213,16 +252,23 @@ impl Run {
     }
 
     async fn step(&mut self, step: &Value) -> Vec<String> {
-        let limit = if step.get("until").is_some() { step["timeout"].as_u64().unwrap_or(30) } else { 0 };
+        let limit =
+            if step.get("until").is_some() { step["timeout"].as_u64().unwrap_or(30) } else { 0 };
         let end = Instant::now() + Duration::from_secs(limit);
         loop {
             let got = self.perform(step).await;
             let mut want = substitute(&step["expect"], &self.names);
             match &mut want {
-                Value::Array(rows) => rows.iter_mut().filter_map(Value::as_object_mut).for_each(|map| drop(map.remove("type"))),
+                Value::Array(rows) => rows
+                    .iter_mut()
+                    .filter_map(Value::as_object_mut)
+                    .for_each(|map| drop(map.remove("type"))),
                 one => drop(one.as_object_mut().and_then(|map| map.remove("type"))),
             }
-            let rules = Rules { loose: step["loose"] == json!(true), ordered: step["ordered"] == json!(true) };
+            let rules = Rules {
+                loose: step["loose"] == json!(true),
+                ordered: step["ordered"] == json!(true),
+            };
             let found = rules.diff(&want, &got, "");
             if found.is_empty() || Instant::now() >= end {
                 for (name, path) in step["capture"].as_object().into_iter().flatten() {
@@ -246,10 +292,20 @@ async fn files() -> String {
             tokio::spawn(async move {
                 let mut buffer = vec![0; 4096];
                 let count = socket.read(&mut buffer).await.unwrap_or(0);
-                let head = String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned();
+                let head =
+                    String::from_utf8_lossy(buffer.get(..count).unwrap_or_default()).into_owned();
                 let mut words = head.split_whitespace();
-                let (method, path) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
-                let query: BTreeMap<&str, &str> = path.split_once('?').map(|(_, query)| query).unwrap_or_default().split('&').filter_map(|pair| pair.split_once('=')).collect();
+                let (method, path) = (
+                    words.next().unwrap_or_default().to_owned(),
+                    words.next().unwrap_or_default().to_owned(),
+                );
+                let query: BTreeMap<&str, &str> = path
+                    .split_once('?')
+                    .map(|(_, query)| query)
+                    .unwrap_or_default()
+                    .split('&')
+                    .filter_map(|pair| pair.split_once('='))
+                    .collect();
                 let out = match query.get("size").and_then(|size| size.parse::<usize>().ok()) {
                     Some(size) => {
                         let mut out = format!("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n").into_bytes();
@@ -258,7 +314,10 @@ async fn files() -> String {
                         }
                         out
                     }
-                    None => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+                    None => {
+                        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                            .to_vec()
+                    }
                 };
                 let _sent = socket.write_all(&out).await;
             });
@@ -269,7 +328,12 @@ async fn files() -> String {
 
 async fn replay(sim: &SimHandle, scenario: &Value, http: &str) -> (usize, Vec<String>) {
     let mut names: BTreeMap<String, String> = [
-        ("node", "pve1"), ("storage", "local"), ("user", "root@pam"), ("tokenid", "root@pam!lab"), ("password", sim.password()), ("http", http),
+        ("node", "pve1"),
+        ("storage", "local"),
+        ("user", "root@pam"),
+        ("tokenid", "root@pam!lab"),
+        ("password", sim.password()),
+        ("http", http),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into();
@@ -277,7 +341,14 @@ async fn replay(sim: &SimHandle, scenario: &Value, http: &str) -> (usize, Vec<St
         names.insert(key.clone(), value.as_str().unwrap_or_default().to_owned());
     }
     let passwords = scenario["users"].clone();
-    let mut run = Run { wire: Wire::new(sim), token: sim.token(), password: sim.password().to_owned(), names, passwords, tickets: BTreeMap::new() };
+    let mut run = Run {
+        wire: Wire::new(sim),
+        token: sim.token(),
+        password: sim.password().to_owned(),
+        names,
+        passwords,
+        tickets: BTreeMap::new(),
+    };
     let (mut passed, mut failures) = (0, Vec::new());
     for step in scenario["steps"].as_array().into_iter().flatten() {
         let found = run.step(step).await;
@@ -305,7 +376,10 @@ async fn recordings_of_a_real_server_replay_without_a_difference() {
         .expect("a simulator");
     let http = files().await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pve/recordings");
-    let mut paths: Vec<_> = std::fs::read_dir(folder).expect("recordings").map(|entry| entry.expect("an entry").path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .expect("recordings")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     paths.sort();
     let (mut steps, mut failures) = (0, Vec::new());
     for path in &paths {

@@ -39,7 +39,9 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) fn new(sim: &SimHandle) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(sim.ca_pem().as_bytes()).expect("a certificate")).expect("a root");
+        roots
+            .add(CertificateDer::from_pem_slice(sim.ca_pem().as_bytes()).expect("a certificate"))
+            .expect("a root");
         let provider = Arc::new(crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -53,8 +55,12 @@ impl Wire {
         let socket = TcpStream::connect(self.addr).await.expect("the simulator listens");
         let name = ServerName::try_from("localhost").expect("a name");
         let mut tls = self.connector.connect(name, socket).await.expect("TLS");
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", request.method, request.path);
-        let has = |name: &str| request.headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
+        let mut head = format!(
+            "{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
+            request.method, request.path
+        );
+        let has =
+            |name: &str| request.headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         if let Some(body) = &request.body
             && !has("content-length")
             && !has("transfer-encoding")
@@ -88,11 +94,14 @@ fn parse(bytes: &[u8]) -> Answer {
 /// Percent-encodes everything but unreserved characters.
 pub(crate) fn escape(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 /// A form from pairs.
 pub(crate) fn form(pairs: &[(String, String)]) -> String {
-    let rows: Vec<String> = pairs.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
+    let rows: Vec<String> =
+        pairs.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value))).collect();
     rows.join("&")
 }
