@@ -20,6 +20,7 @@ mod auth;
 mod builder;
 mod clock;
 mod cloudinit;
+mod decode;
 mod digest;
 mod drive;
 mod event;

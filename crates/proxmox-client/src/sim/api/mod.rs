@@ -14,6 +14,7 @@ mod pool;
 mod power;
 mod qemu;
 mod sdn;
+mod sdnrules;
 mod sdnview;
 mod storage;
 mod tasks;

@@ -17,9 +17,9 @@ fn cases(text: &str) -> Vec<Value> {
 fn fields(case: &Value) -> BTreeMap<String, Input> {
     let body = case["body"].as_str().unwrap_or_default();
     if case["encoding"] == "json" {
-        return crate::sim::http::decode_json(body.as_bytes()).expect("a JSON body");
+        return crate::sim::decode::decode_json(body.as_bytes()).expect("a JSON body");
     }
-    crate::sim::http::decode_form(body)
+    crate::sim::decode::decode_form(body)
 }
 
 fn lines(text: &str) -> Vec<&str> {
