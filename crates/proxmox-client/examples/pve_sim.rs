@@ -48,7 +48,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     writeln!(out, "{line}")?;
     out.flush()?;
     drop(out);
-    tokio::signal::ctrl_c().await?;
+    ended().await?;
     sim.shutdown().await;
     Ok(())
+}
+
+/// Waits until the process is asked to end.
+async fn ended() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
