@@ -1,1 +1,5 @@
 //! Integration tests.
+
+mod collision;
+mod scheme;
+mod size;
