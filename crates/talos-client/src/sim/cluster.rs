@@ -25,6 +25,10 @@ pub(crate) struct Member {
 }
 
 /// One etcd cluster.
+#[expect(
+    clippy::struct_field_names,
+    reason = "the configuration names it `cluster.id`, beside etcd's own id"
+)]
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Cluster {
     /// Its own id, made by Bootstrap.

@@ -14,43 +14,105 @@ use super::fact::Fact;
 
 /// Namespaces that can be read.
 const NAMESPACES: [&str; 14] = [
-    "runtime", "config", "network", "cluster", "k8s", "controlplane", "etcd", "secrets", "perf", "meta", "files", "cri",
-    "hardware", "network-config",
+    "runtime",
+    "config",
+    "network",
+    "cluster",
+    "k8s",
+    "controlplane",
+    "etcd",
+    "secrets",
+    "perf",
+    "meta",
+    "files",
+    "cri",
+    "hardware",
+    "network-config",
 ];
 
 /// Types that can be read, without those that nothing is ever shown of.
 pub(crate) const TYPES: &[&str] = &[
-    "MachineStatuses.runtime.talos.dev", "MachineTypes.config.talos.dev", "PlatformMetadatas.talos.dev",
-    "SecurityStates.talos.dev", "MetaKeys.runtime.talos.dev", "Diagnostics.runtime.talos.dev",
-    "Versions.runtime.talos.dev", "ExtensionStatuses.runtime.talos.dev", "MountStatuses.block.talos.dev",
-    "Disks.block.talos.dev", "SystemDisks.block.talos.dev", "DiscoveredVolumes.block.talos.dev",
-    "VolumeStatuses.block.talos.dev", "BlockDevices.block.talos.dev", "HostnameStatuses.net.talos.dev",
-    "HostnameSpecs.net.talos.dev", "NodeAddresses.net.talos.dev", "AddressStatuses.net.talos.dev",
-    "RouteStatuses.net.talos.dev", "ResolverStatuses.net.talos.dev", "NetworkStatuses.net.talos.dev",
-    "LinkStatuses.net.talos.dev", "TimeServerStatuses.net.talos.dev", "Members.cluster.talos.dev",
-    "Identities.cluster.talos.dev", "Affiliates.cluster.talos.dev", "Infos.cluster.talos.dev",
-    "TimeStatuses.v1alpha1.talos.dev", "Services.v1alpha1.talos.dev", "EtcdMembers.etcd.talos.dev",
-    "EtcdConfigs.etcd.talos.dev", "EtcdSpecs.etcd.talos.dev", "PKIStatuses.etcd.talos.dev",
-    "Nodenames.kubernetes.talos.dev", "KubeletConfigs.kubernetes.talos.dev", "NodeIPs.kubernetes.talos.dev",
-    "StaticPods.kubernetes.talos.dev", "StaticPodStatuses.kubernetes.talos.dev", "NodeStatuses.kubernetes.talos.dev",
-    "NodeLabelSpecs.k8s.talos.dev", "NodeTaintSpecs.k8s.talos.dev", "NodeAnnotationSpecs.k8s.talos.dev",
-    "KubePrismStatuses.kubernetes.talos.dev", "KubePrismConfigs.kubernetes.talos.dev",
-    "ConfigStatuses.kubernetes.talos.dev", "Endpoints.kubernetes.talos.dev", "APIServerConfigs.kubernetes.talos.dev",
-    "ControllerManagerConfigs.kubernetes.talos.dev", "SchedulerConfigs.kubernetes.talos.dev",
-    "Manifests.kubernetes.talos.dev", "ManifestStatuses.kubernetes.talos.dev", "SystemInformations.hardware.talos.dev",
-    "Processors.hardware.talos.dev", "MemoryModules.hardware.talos.dev", "Namespaces.meta.cosi.dev",
-    "ResourceDefinitions.meta.cosi.dev", "UpgradeStatuses.runtime.talos.dev", "KernelParamStatuses.runtime.talos.dev",
-    "MachineResetSignals.runtime.talos.dev", "DevicesStatuses.runtime.talos.dev", "ImageCacheConfigs.cri.talos.dev",
+    "MachineStatuses.runtime.talos.dev",
+    "MachineTypes.config.talos.dev",
+    "PlatformMetadatas.talos.dev",
+    "SecurityStates.talos.dev",
+    "MetaKeys.runtime.talos.dev",
+    "Diagnostics.runtime.talos.dev",
+    "Versions.runtime.talos.dev",
+    "ExtensionStatuses.runtime.talos.dev",
+    "MountStatuses.block.talos.dev",
+    "Disks.block.talos.dev",
+    "SystemDisks.block.talos.dev",
+    "DiscoveredVolumes.block.talos.dev",
+    "VolumeStatuses.block.talos.dev",
+    "BlockDevices.block.talos.dev",
+    "HostnameStatuses.net.talos.dev",
+    "HostnameSpecs.net.talos.dev",
+    "NodeAddresses.net.talos.dev",
+    "AddressStatuses.net.talos.dev",
+    "RouteStatuses.net.talos.dev",
+    "ResolverStatuses.net.talos.dev",
+    "NetworkStatuses.net.talos.dev",
+    "LinkStatuses.net.talos.dev",
+    "TimeServerStatuses.net.talos.dev",
+    "Members.cluster.talos.dev",
+    "Identities.cluster.talos.dev",
+    "Affiliates.cluster.talos.dev",
+    "Infos.cluster.talos.dev",
+    "TimeStatuses.v1alpha1.talos.dev",
+    "Services.v1alpha1.talos.dev",
+    "EtcdMembers.etcd.talos.dev",
+    "EtcdConfigs.etcd.talos.dev",
+    "EtcdSpecs.etcd.talos.dev",
+    "PKIStatuses.etcd.talos.dev",
+    "Nodenames.kubernetes.talos.dev",
+    "KubeletConfigs.kubernetes.talos.dev",
+    "NodeIPs.kubernetes.talos.dev",
+    "StaticPods.kubernetes.talos.dev",
+    "StaticPodStatuses.kubernetes.talos.dev",
+    "NodeStatuses.kubernetes.talos.dev",
+    "NodeLabelSpecs.k8s.talos.dev",
+    "NodeTaintSpecs.k8s.talos.dev",
+    "NodeAnnotationSpecs.k8s.talos.dev",
+    "KubePrismStatuses.kubernetes.talos.dev",
+    "KubePrismConfigs.kubernetes.talos.dev",
+    "ConfigStatuses.kubernetes.talos.dev",
+    "Endpoints.kubernetes.talos.dev",
+    "APIServerConfigs.kubernetes.talos.dev",
+    "ControllerManagerConfigs.kubernetes.talos.dev",
+    "SchedulerConfigs.kubernetes.talos.dev",
+    "Manifests.kubernetes.talos.dev",
+    "ManifestStatuses.kubernetes.talos.dev",
+    "SystemInformations.hardware.talos.dev",
+    "Processors.hardware.talos.dev",
+    "MemoryModules.hardware.talos.dev",
+    "Namespaces.meta.cosi.dev",
+    "ResourceDefinitions.meta.cosi.dev",
+    "UpgradeStatuses.runtime.talos.dev",
+    "KernelParamStatuses.runtime.talos.dev",
+    "MachineResetSignals.runtime.talos.dev",
+    "DevicesStatuses.runtime.talos.dev",
+    "ImageCacheConfigs.cri.talos.dev",
 ];
 
 /// Types that only an administrator may read.
 pub(crate) const SENSITIVE: &[&str] = &[
-    "MachineConfigs.config.talos.dev", "KubeletSpecs.kubernetes.talos.dev", "KubernetesRootSecrets.secrets.talos.dev",
-    "OSRootSecrets.secrets.talos.dev", "EtcdRootSecrets.secrets.talos.dev", "APIServerCertificates.secrets.talos.dev",
-    "APICertificates.secrets.talos.dev", "EtcdCertificates.secrets.talos.dev", "TrustdCertificates.secrets.talos.dev",
-    "KubernetesCertificates.secrets.talos.dev", "KubernetesDynamicCertificates.secrets.talos.dev",
-    "MaintenanceServiceCertificates.secrets.talos.dev", "MaintenanceRoots.secrets.talos.dev",
-    "EncryptionSalts.secrets.talos.dev", "KubeSpanIdentities.kubespan.talos.dev", "DiscoveryConfigs.cluster.talos.dev",
+    "MachineConfigs.config.talos.dev",
+    "KubeletSpecs.kubernetes.talos.dev",
+    "KubernetesRootSecrets.secrets.talos.dev",
+    "OSRootSecrets.secrets.talos.dev",
+    "EtcdRootSecrets.secrets.talos.dev",
+    "APIServerCertificates.secrets.talos.dev",
+    "APICertificates.secrets.talos.dev",
+    "EtcdCertificates.secrets.talos.dev",
+    "TrustdCertificates.secrets.talos.dev",
+    "KubernetesCertificates.secrets.talos.dev",
+    "KubernetesDynamicCertificates.secrets.talos.dev",
+    "MaintenanceServiceCertificates.secrets.talos.dev",
+    "MaintenanceRoots.secrets.talos.dev",
+    "EncryptionSalts.secrets.talos.dev",
+    "KubeSpanIdentities.kubespan.talos.dev",
+    "DiscoveryConfigs.cluster.talos.dev",
 ];
 
 /// Why something cannot be read.
@@ -133,7 +195,8 @@ impl Store {
         for fact in facts {
             wanted.insert((fact.namespace.to_owned(), fact.kind.to_owned(), fact.id.clone()), fact);
         }
-        let gone: Vec<Key> = inner.entries.keys().filter(|k| !wanted.contains_key(*k)).cloned().collect();
+        let gone: Vec<Key> =
+            inner.entries.keys().filter(|k| !wanted.contains_key(*k)).cloned().collect();
         for key in gone {
             if let Some(entry) = inner.entries.remove(&key) {
                 self.emit(&mut inner, "DESTROYED", show(&entry), None);
@@ -144,7 +207,12 @@ impl Store {
             match inner.entries.get(&key).cloned() {
                 Some(old) if old.fact == fact => {}
                 Some(old) => {
-                    let entry = Entry { fact, version: old.version + 1, created: old.created, updated: now };
+                    let entry = Entry {
+                        fact,
+                        version: old.version + 1,
+                        created: old.created,
+                        updated: now,
+                    };
                     let (shown, before) = (show(&entry), show(&old));
                     inner.entries.insert(key, entry);
                     self.emit(&mut inner, "UPDATED", shown, Some(before));
@@ -194,7 +262,8 @@ impl Store {
         let receiver = self.sender.subscribe();
         let fits = |key: &Key| key.0 == namespace && key.1 == kind;
         let now = inner.entries.iter().filter(|(k, _)| fits(k)).map(|(_, e)| show(e)).collect();
-        let past = inner.log.iter().filter(|e| is_of(&e.resource, namespace, kind)).cloned().collect();
+        let past =
+            inner.log.iter().filter(|e| is_of(&e.resource, namespace, kind)).cloned().collect();
         (now, past, receiver)
     }
 }
@@ -213,7 +282,9 @@ pub(crate) fn id_of(resource: &Value) -> &str {
 
 /// A bookmark as bytes.
 pub(crate) fn bookmark(position: u64) -> Value {
-    json!(STANDARD.encode(position.to_be_bytes()))
+    let mut bytes = vec![0xff, 0xfe, 0xfd, 0xfc];
+    bytes.extend(position.to_be_bytes());
+    json!(STANDARD.encode(bytes))
 }
 
 fn show(entry: &Entry) -> Value {

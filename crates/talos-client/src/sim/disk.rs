@@ -140,7 +140,9 @@ impl Disks {
     /// Change the content of a disk.
     pub(crate) fn change(&self, id: &str, edit: impl FnOnce(&mut Content)) {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let content = all.entry(id.to_owned()).or_insert_with(|| Content { id: id.to_owned(), ..Content::default() });
+        let content = all
+            .entry(id.to_owned())
+            .or_insert_with(|| Content { id: id.to_owned(), ..Content::default() });
         edit(content);
         if let Err(error) = self.shelf.save(id, content) {
             tracing::error!(%error, disk = id, "write disk state");

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::disk::Content;
 use super::life::{advertised, wwid};
-use super::node::{EtcdState, LiveLink, Machine, NodeInner};
+use super::node::{Early, EtcdState, LiveLink, Machine, NodeInner};
 use super::spec::DiskSpec;
 
 /// One resource.
@@ -32,7 +32,13 @@ pub(crate) struct Fact {
 struct Facts(Vec<Fact>);
 
 impl Facts {
-    fn add(&mut self, place: (&'static str, &'static str), owner: &'static str, id: impl Into<String>, spec: Value) {
+    fn add(
+        &mut self,
+        place: (&'static str, &'static str),
+        owner: &'static str,
+        id: impl Into<String>,
+        spec: Value,
+    ) {
         let (namespace, kind) = place;
         let spec = sorted(spec);
         self.0.push(Fact {
@@ -80,6 +86,18 @@ pub(crate) fn conditions(machine: &Machine) -> (bool, Value) {
         }
     }
     let mut out = Vec::new();
+    let clock = "resource TimeStatuses.v1alpha1.talos.dev(runtime/node@undefined) doesn't exist";
+    let reason = match machine.early {
+        Early::Nothing => Some(clock),
+        Early::Clock => Some("time is not synced"),
+        Early::Done => None,
+    };
+    if let Some(reason) = reason {
+        out.push(json!({"name": "time", "reason": reason}));
+        out.push(
+            json!({"name": "network", "reason": "waiting on: address, connectivity, hostname"}),
+        );
+    }
     if !waiting.is_empty() {
         out.push(json!({"name": "services", "reason": waiting.join(", ")}));
     }
@@ -114,14 +132,25 @@ pub(crate) fn all(node: &NodeInner, content: &Content) -> Vec<Fact> {
 
 fn runtime(machine: &Machine, content: &Content, out: &mut Facts) {
     let (ready, unmet) = conditions(machine);
-    let status = json!({"stage": machine.stage, "status": {"ready": ready, "unmetConditions": unmet}});
-    out.add(("runtime", "MachineStatuses.runtime.talos.dev"), "runtime.MachineStatusController", "machine", status);
+    let status =
+        json!({"stage": machine.stage, "status": {"ready": ready, "unmetConditions": unmet}});
+    out.add(
+        ("runtime", "MachineStatuses.runtime.talos.dev"),
+        "runtime.MachineStatusController",
+        "machine",
+        status,
+    );
     let kind = match machine.config.text("machine.type") {
         _ if machine.config.v1alpha1().is_none() => "unknown",
         "" => "worker",
         other => other,
     };
-    out.add(("config", "MachineTypes.config.talos.dev"), "config.MachineTypeController", "machine-type", json!(kind));
+    out.add(
+        ("config", "MachineTypes.config.talos.dev"),
+        "config.MachineTypeController",
+        "machine-type",
+        json!(kind),
+    );
     let mut platform = Map::new();
     platform.insert("platform".into(), json!(machine.system.platform));
     if let (Some(name), false) = (&machine.seed.hostname, machine.is_metal()) {
@@ -137,11 +166,28 @@ fn runtime(machine: &Machine, content: &Content, out: &mut Facts) {
         Value::Object(platform),
     );
     let secure = json!({"secureBoot": false});
-    out.add(("runtime", "SecurityStates.talos.dev"), "runtime.SecurityStateController", "securitystate", secure);
+    out.add(
+        ("runtime", "SecurityStates.talos.dev"),
+        "runtime.SecurityStateController",
+        "securitystate",
+        secure,
+    );
     let version = json!({"name": "Talos", "version": machine.system.version});
-    out.add(("runtime", "Versions.runtime.talos.dev"), "runtime.VersionController", "version", version);
-    let time = json!({"epoch": 0, "synced": true, "syncDisabled": machine.config.at("machine.time.disabled") == Some(&json!(true))});
-    out.add(("runtime", "TimeStatuses.v1alpha1.talos.dev"), "time.SyncController", "node", time);
+    out.add(
+        ("runtime", "Versions.runtime.talos.dev"),
+        "runtime.VersionController",
+        "version",
+        version,
+    );
+    let time = json!({"epoch": 0, "synced": machine.early == Early::Done, "syncDisabled": machine.config.at("machine.time.disabled") == Some(&json!(true))});
+    if machine.early != Early::Nothing {
+        out.add(
+            ("runtime", "TimeStatuses.v1alpha1.talos.dev"),
+            "time.SyncController",
+            "node",
+            time,
+        );
+    }
     let system = json!({
         "manufacturer": "QEMU", "productName": "Standard PC (Q35 + ICH9, 2009)", "version": "pc-q35",
         "uuid": machine.spec.uuid, "wakeUpType": "Power Switch",
@@ -149,12 +195,22 @@ fn runtime(machine: &Machine, content: &Content, out: &mut Facts) {
     let place = ("hardware", "SystemInformations.hardware.talos.dev");
     out.add(place, "hardware.SystemInfoController", "systeminformation", system);
     for (key, value) in &content.meta {
-        out.add(("runtime", "MetaKeys.runtime.talos.dev"), "", format!("0x{key:02x}"), json!({"value": value}));
+        out.add(
+            ("runtime", "MetaKeys.runtime.talos.dev"),
+            "",
+            format!("0x{key:02x}"),
+            json!({"value": value}),
+        );
     }
     for (id, service) in &machine.services {
         if service.state == "Running" {
             let spec = json!({"running": true, "healthy": service.healthy == Some(true), "unknown": service.healthy.is_none()});
-            out.add(("runtime", "Services.v1alpha1.talos.dev"), "v1alpha1.ServiceController", id.clone(), spec);
+            out.add(
+                ("runtime", "Services.v1alpha1.talos.dev"),
+                "v1alpha1.ServiceController",
+                id.clone(),
+                spec,
+            );
         }
     }
     if machine.system.schematic.len() == 64 {
@@ -169,11 +225,25 @@ fn network(machine: &Machine, out: &mut Facts) {
     let name = machine.hostname();
     if !name.is_empty() {
         let spec = json!({"hostname": name, "domainname": ""});
-        out.add(("network", "HostnameStatuses.net.talos.dev"), "network.HostnameSpecController", "hostname", spec);
+        out.add(
+            ("network", "HostnameStatuses.net.talos.dev"),
+            "network.HostnameSpecController",
+            "hostname",
+            spec,
+        );
         let platform = machine.seed.hostname.as_deref() == Some(name.as_str());
-        let layer = if platform && machine.config.v1alpha1().is_none() { "platform" } else { "configuration" };
+        let layer = if platform && machine.config.v1alpha1().is_none() {
+            "platform"
+        } else {
+            "configuration"
+        };
         let spec = json!({"hostname": name, "domainname": "", "layer": layer});
-        out.add(("network", "HostnameSpecs.net.talos.dev"), "HostnameMergeControllers.net.talos.dev", "hostname", spec);
+        out.add(
+            ("network", "HostnameSpecs.net.talos.dev"),
+            "HostnameMergeControllers.net.talos.dev",
+            "hostname",
+            spec,
+        );
         if let Some(fact) = out.0.last_mut() {
             fact.finalizers.push("network.HostnameSpecController");
         }
@@ -190,11 +260,17 @@ fn network(machine: &Machine, out: &mut Facts) {
         }
     }
     let first: Vec<&String> = all.first().into_iter().collect();
-    out.add(place, "network.NodeAddressController", "default", json!({"addresses": first, "sortAlgorithm": "v1"}));
+    out.add(
+        place,
+        "network.NodeAddressController",
+        "default",
+        json!({"addresses": first, "sortAlgorithm": "v1"}),
+    );
     for (index, link) in machine.links().iter().enumerate() {
         link_facts(link, index + 2, out);
     }
-    let servers: Vec<String> = machine.seed.network.nameservers.iter().map(ToString::to_string).collect();
+    let servers: Vec<String> =
+        machine.seed.network.nameservers.iter().map(ToString::to_string).collect();
     let mut servers = servers;
     let configured = machine.config.texts("machine.network.nameservers");
     if !configured.is_empty() {
@@ -204,18 +280,28 @@ fn network(machine: &Machine, out: &mut Facts) {
         servers = vec!["1.1.1.1".into(), "8.8.8.8".into()];
     }
     let spec = json!({"dnsServers": servers, "searchDomains": []});
-    out.add(("network", "ResolverStatuses.net.talos.dev"), "network.ResolverSpecController", "resolvers", spec);
+    out.add(
+        ("network", "ResolverStatuses.net.talos.dev"),
+        "network.ResolverSpecController",
+        "resolvers",
+        spec,
+    );
     let ready = !all.is_empty();
     let spec = json!({"addressReady": ready, "connectivityReady": ready, "hostnameReady": !name.is_empty(), "etcFilesReady": true});
-    out.add(("network", "NetworkStatuses.net.talos.dev"), "network.StatusController", "status", spec);
+    out.add(
+        ("network", "NetworkStatuses.net.talos.dev"),
+        "network.StatusController",
+        "status",
+        spec,
+    );
 }
 
 /// The link-local address that the kernel makes from a MAC address.
 fn link_local(mac: &str) -> Option<std::net::Ipv6Addr> {
     let bytes: Vec<u16> = mac.split(':').filter_map(|b| u16::from_str_radix(b, 16).ok()).collect();
-    let [a, b, c, d, e, f] = <[u16; 6]>::try_from(bytes).ok()?;
-    let first = (a ^ 2) << 8 | b;
-    Some(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, first, c << 8 | 0xff, 0xfe00 | d, e << 8 | f))
+    let [m0, m1, m2, m3, m4, m5] = <[u16; 6]>::try_from(bytes).ok()?;
+    let (first, last) = ((m0 ^ 2) << 8 | m1, m4 << 8 | m5);
+    Some(std::net::Ipv6Addr::new(0xfe80, 0, 0, 0, first, m2 << 8 | 0xff, 0xfe00 | m3, last))
 }
 
 fn link_facts(link: &LiveLink, index: usize, out: &mut Facts) {
@@ -229,11 +315,17 @@ fn link_facts(link: &LiveLink, index: usize, out: &mut Facts) {
         "slaveKind": "", "speedMbit": 4_294_967_295_u64, "type": "ether", "vendor": "Red Hat, Inc.",
         "vendorID": "0x1af4",
     });
-    out.add(("network", "LinkStatuses.net.talos.dev"), "network.LinkStatusController", name.clone(), status);
+    out.add(
+        ("network", "LinkStatuses.net.talos.dev"),
+        "network.LinkStatusController",
+        name.clone(),
+        status,
+    );
     let local = link_local(&link.mac).map(|l| (format!("{l}/64"), "inet6", "link"));
-    let own = link.addresses.iter().map(|a| {
-        (a.to_string(), if a.addr().is_ipv4() { "inet4" } else { "inet6" }, "global")
-    });
+    let own = link
+        .addresses
+        .iter()
+        .map(|a| (a.to_string(), if a.addr().is_ipv4() { "inet4" } else { "inet6" }, "global"));
     let place = ("network", "AddressStatuses.net.talos.dev");
     for (address, family, scope) in own.chain(local) {
         let spec = json!({
@@ -275,12 +367,24 @@ fn routes(link: &LiveLink, index: usize, out: &mut Facts) {
             priority: 0,
             marks,
         };
-        list.push(make(format!("{family}//{net}/0"), net.to_string(), ("kernel", "link", "main", "unicast")));
+        list.push(make(
+            format!("{family}//{net}/0"),
+            net.to_string(),
+            ("kernel", "link", "main", "unicast"),
+        ));
         let own = format!("{ip}/{full}");
-        list.push(make(format!("local/{family}//{own}/0"), own, ("kernel", "host", "local", "local")));
+        list.push(make(
+            format!("local/{family}//{own}/0"),
+            own,
+            ("kernel", "host", "local", "local"),
+        ));
         if ip.is_ipv4() {
             let all = format!("{}/32", net.broadcast());
-            list.push(make(format!("local/inet4//{all}/0"), all, ("kernel", "link", "local", "broadcast")));
+            list.push(make(
+                format!("local/inet4//{all}/0"),
+                all,
+                ("kernel", "link", "local", "broadcast"),
+            ));
         }
     }
     for gateway in &link.gateways {
@@ -298,9 +402,24 @@ fn routes(link: &LiveLink, index: usize, out: &mut Facts) {
     if let Some(local) = link_local(&link.mac) {
         let own = format!("{local}/128");
         let entries = [
-            (format!("{name}/inet6//fe80::/64/256"), "fe80::/64".to_owned(), 256, ("kernel", "global", "main", "unicast")),
-            (format!("local/{name}/inet6//{own}/0"), own, 0, ("kernel", "global", "local", "local")),
-            (format!("local/{name}/inet6//ff00::/8/256"), "ff00::/8".to_owned(), 256, ("kernel", "global", "local", "multicast")),
+            (
+                format!("{name}/inet6//fe80::/64/256"),
+                "fe80::/64".to_owned(),
+                256,
+                ("kernel", "global", "main", "unicast"),
+            ),
+            (
+                format!("local/{name}/inet6//{own}/0"),
+                own,
+                0,
+                ("kernel", "global", "local", "local"),
+            ),
+            (
+                format!("local/{name}/inet6//ff00::/8/256"),
+                "ff00::/8".to_owned(),
+                256,
+                ("kernel", "global", "local", "multicast"),
+            ),
         ];
         list.extend(entries.map(|(id, dst, priority, marks)| Route {
             id,
@@ -319,7 +438,12 @@ fn routes(link: &LiveLink, index: usize, out: &mut Facts) {
             "outLinkName": name, "priority": route.priority, "protocol": protocol, "scope": scope, "src": route.src,
             "table": table, "type": kind,
         });
-        out.add(("network", "RouteStatuses.net.talos.dev"), "network.RouteStatusController", route.id, spec);
+        out.add(
+            ("network", "RouteStatuses.net.talos.dev"),
+            "network.RouteStatusController",
+            route.id,
+            spec,
+        );
     }
 }
 
@@ -331,7 +455,8 @@ pub(crate) fn bus(disk: &DiskSpec) -> (String, &'static str, String) {
         let path = format!("/pci0000:00/0000:00:{pci:02x}.0/virtio{virtio}");
         return (path, "virtio", "virtio:d00000002v00001AF4".into());
     }
-    let path = format!("/pci0000:00/0000:00:05.0/0000:01:01.0/virtio3/host2/target2:0:0/2:0:0:{slot}");
+    let path =
+        format!("/pci0000:00/0000:00:05.0/0000:01:01.0/virtio3/host2/target2:0:0/2:0:0:{slot}");
     (path, "virtio", "scsi:t-0x00".into())
 }
 
@@ -356,7 +481,12 @@ pub(crate) fn pretty(size: u64) -> String {
 
 fn block(machine: &Machine, content: &Content, out: &mut Facts) {
     for (index, disk) in machine.spec.disks.iter().enumerate() {
-        disk_facts(disk, index, content.installed.is_some() && machine.system_disk.as_ref() == Some(&disk.key), out);
+        disk_facts(
+            disk,
+            index,
+            content.installed.is_some() && machine.system_disk.as_ref() == Some(&disk.key),
+            out,
+        );
     }
     let dvd = json!({
         "bus_path": "/pci0000:00/0000:00:01.1/ata2/host1/target1:0:0/1:0:0:0", "cdrom": true, "dev_path": "/dev/sr0",
@@ -372,13 +502,23 @@ fn block(machine: &Machine, content: &Content, out: &mut Facts) {
             "filesystem_block_size": 2048, "io_size": 512, "label": "cidata", "name": "vfat", "offset": 0,
             "pretty_size": "2.1 MB", "probed_size": 2_097_152, "sector_size": 512, "size": 2_097_152, "type": "disk",
         });
-        out.add(("runtime", "DiscoveredVolumes.block.talos.dev"), "block.DiscoveryController", "vdb", drive);
+        out.add(
+            ("runtime", "DiscoveredVolumes.block.talos.dev"),
+            "block.DiscoveryController",
+            "vdb",
+            drive,
+        );
     }
     let system = machine.spec.disks.iter().find(|d| Some(&d.key) == machine.system_disk.as_ref());
     let installed = content.installed.is_some();
     if let (Some(disk), true) = (system, installed) {
         let spec = json!({"devPath": format!("/dev/{}", disk.dev), "diskID": disk.dev});
-        out.add(("runtime", "SystemDisks.block.talos.dev"), "block.SystemDiskController", "system-disk", spec);
+        out.add(
+            ("runtime", "SystemDisks.block.talos.dev"),
+            "block.SystemDiskController",
+            "system-disk",
+            spec,
+        );
     }
     volumes(system.filter(|_| installed), machine.config.v1alpha1().is_some(), out);
 }
@@ -445,16 +585,31 @@ fn disk_facts(disk: &DiskSpec, index: usize, system: bool, out: &mut Facts) {
     links.push(format!("/dev/disk/by-path/pci-{slot}"));
     links.push(format!("/dev/disk/by-path/virtio-pci-{slot}"));
     put("symlinks", json!(links));
-    out.add(("runtime", "Disks.block.talos.dev"), "block.DisksController", dev.clone(), Value::Object(spec));
+    out.add(
+        ("runtime", "Disks.block.talos.dev"),
+        "block.DisksController",
+        dev.clone(),
+        Value::Object(spec),
+    );
     let device = format!("/sys/devices{path}/block/{dev}");
     let volume = json!({
         "dev_path": format!("/dev/{dev}"), "device_path": device, "io_size": 512, "name": if system { "gpt" } else { "" },
         "offset": 0, "pretty_size": pretty_size, "sector_size": 512, "size": disk.size, "type": "disk",
     });
-    out.add(("runtime", "DiscoveredVolumes.block.talos.dev"), "block.DiscoveryController", dev.clone(), volume);
+    out.add(
+        ("runtime", "DiscoveredVolumes.block.talos.dev"),
+        "block.DiscoveryController",
+        dev.clone(),
+        volume,
+    );
     let (major, minor) = if dev.starts_with("vd") { (254, index * 16) } else { (8, index * 16) };
     let spec = json!({"devicePath": device, "generation": 1, "major": major, "minor": minor, "type": "disk"});
-    out.add(("runtime", "BlockDevices.block.talos.dev"), "block.DevicesController", dev.clone(), spec);
+    out.add(
+        ("runtime", "BlockDevices.block.talos.dev"),
+        "block.DevicesController",
+        dev.clone(),
+        spec,
+    );
 }
 
 /// Other nodes that discovery shows: (host name, node id, type, addresses, version).
@@ -464,7 +619,8 @@ fn members(node: &NodeInner, own: &Content) -> Vec<Peer> {
     let (cluster, discovery) = {
         let machine = node.machine();
         let on = machine.config.at("cluster.discovery.enabled") == Some(&json!(true));
-        let off = machine.config.at("cluster.discovery.registries.service.disabled") == Some(&json!(true));
+        let off = machine.config.at("cluster.discovery.registries.service.disabled")
+            == Some(&json!(true));
         (machine.config.text("cluster.id").to_owned(), on && !off)
     };
     let mut out = vec![peer(node, own)];
@@ -491,7 +647,12 @@ fn peer(node: &NodeInner, content: &Content) -> Peer {
 
 fn cluster(machine: &Machine, content: &Content, peers: &[Peer], out: &mut Facts) {
     let identity = json!({"nodeId": content.node_id});
-    out.add(("cluster", "Identities.cluster.talos.dev"), "cluster.NodeIdentityController", "local", identity);
+    out.add(
+        ("cluster", "Identities.cluster.talos.dev"),
+        "cluster.NodeIdentityController",
+        "local",
+        identity,
+    );
     let info = json!({"clusterId": machine.config.text("cluster.id"), "clusterName": machine.config.text("cluster.clusterName")});
     out.add(("cluster", "Infos.cluster.talos.dev"), "cluster.InfoController", "current", info);
     for (name, id, kind, addresses, version) in peers {
@@ -502,7 +663,12 @@ fn cluster(machine: &Machine, content: &Content, peers: &[Peer], out: &mut Facts
         if let (Some(map), true) = (spec.as_object_mut(), kind != "worker") {
             map.insert("controlPlane".into(), json!({"port": 6443}));
         }
-        out.add(("cluster", "Members.cluster.talos.dev"), "cluster.MemberController", name.clone(), spec.clone());
+        out.add(
+            ("cluster", "Members.cluster.talos.dev"),
+            "cluster.MemberController",
+            name.clone(),
+            spec.clone(),
+        );
         if let Some(map) = spec.as_object_mut() {
             map.insert("nodename".into(), json!(name));
         }
@@ -514,7 +680,12 @@ fn cluster(machine: &Machine, content: &Content, peers: &[Peer], out: &mut Facts
     out.add(("k8s", "Nodenames.kubernetes.talos.dev"), "k8s.NodenameController", "nodename", spec);
     if machine.node_ready {
         let spec = json!({"nodename": name, "nodeReady": true, "unschedulable": false});
-        out.add(("k8s", "NodeStatuses.kubernetes.talos.dev"), "k8s.NodeStatusController", name, spec);
+        out.add(
+            ("k8s", "NodeStatuses.kubernetes.talos.dev"),
+            "k8s.NodeStatusController",
+            name,
+            spec,
+        );
     }
 }
 

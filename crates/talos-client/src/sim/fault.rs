@@ -147,7 +147,9 @@ fn is_node(wanted: &str, names: &[String]) -> bool {
 }
 
 fn fits(wanted: &str, path: &str) -> bool {
-    wanted == "*" || wanted == path || wanted.strip_prefix('*').is_some_and(|tail| path.ends_with(tail))
+    wanted == "*"
+        || wanted == path
+        || wanted.strip_prefix('*').is_some_and(|tail| path.ends_with(tail))
 }
 
 #[cfg(test)]

@@ -37,9 +37,23 @@ pub(crate) mod code {
 
 /// Names of the codes, by number.
 pub(crate) const CODES: [&str; 17] = [
-    "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists",
-    "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented",
-    "Internal", "Unavailable", "DataLoss", "Unauthenticated",
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
 ];
 
 const MAX_REQUEST: usize = 64 << 20;
@@ -64,7 +78,11 @@ impl Status {
 
     /// As Go prints it.
     pub(crate) fn text(&self) -> String {
-        let name = usize::try_from(self.code).ok().and_then(|c| CODES.get(c)).copied().unwrap_or("Unknown");
+        let name = usize::try_from(self.code)
+            .ok()
+            .and_then(|c| CODES.get(c))
+            .copied()
+            .unwrap_or("Unknown");
         format!("rpc error: code = {name} desc = {}", self.message)
     }
 }
@@ -171,7 +189,10 @@ async fn answer(
     let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     let Some(method) = wire::table().method(&path, minor) else {
         let message = if wire::table().has_service(service, minor) {
-            format!("unknown method {} for service {service}", path.rsplit('/').next().unwrap_or_default())
+            format!(
+                "unknown method {} for service {service}",
+                path.rsplit('/').next().unwrap_or_default()
+            )
         } else {
             format!("unknown service {service}")
         };
@@ -204,7 +225,9 @@ async fn answer(
                 Ok(Frame::trailers(trailers(None))),
             ]))
         }
-        Ok(Reply::Many(frames)) => stream_response(encoded(frames, method.output.clone(), deadline)),
+        Ok(Reply::Many(frames)) => {
+            stream_response(encoded(frames, method.output.clone(), deadline))
+        }
         Err(status) => refusal(&status),
     }
 }
@@ -220,13 +243,17 @@ fn encoded(
         async move {
             let mut frames = state?;
             let next = match end {
-                Some(end) => tokio::time::timeout_at(end, frames.next()).await.unwrap_or_else(|_| {
-                    Some(Err(Status::new(code::DEADLINE_EXCEEDED, "context deadline exceeded")))
-                }),
+                Some(end) => {
+                    tokio::time::timeout_at(end, frames.next()).await.unwrap_or_else(|_| {
+                        Some(Err(Status::new(code::DEADLINE_EXCEEDED, "context deadline exceeded")))
+                    })
+                }
                 None => frames.next().await,
             };
             Some(match next {
-                Some(Ok(value)) => (Ok(Frame::data(frame(&wire::encode(&output, &value)))), Some(frames)),
+                Some(Ok(value)) => {
+                    (Ok(Frame::data(frame(&wire::encode(&output, &value)))), Some(frames))
+                }
                 Some(Err(status)) => (Ok(Frame::trailers(trailers(Some(&status)))), None),
                 None => (Ok(Frame::trailers(trailers(None))), None),
             })

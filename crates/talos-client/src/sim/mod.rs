@@ -21,6 +21,8 @@ mod node;
 mod pki;
 mod replay;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use fault::{Fault, FaultAction, Faults};
@@ -28,5 +30,6 @@ pub use net::{Route, SimError, SimNet};
 pub use node::SimNode;
 pub use replay::{ReplayGroup, replay};
 pub use spec::{
-    BootDevice, BootMark, CloudInit, DiskSpec, NetConfig, NicSpec, NodeEvent, NodeEventKind, NodeSpec, Pace, Segment,
+    BootDevice, BootMark, CloudInit, DiskSpec, NetConfig, NicSpec, NodeEvent, NodeEventKind,
+    NodeSpec, Pace, Segment,
 };

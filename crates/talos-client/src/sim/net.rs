@@ -145,7 +145,12 @@ impl SimNet {
     ///
     /// # Errors
     /// When the port cannot be had.
-    pub async fn expose_at(&self, address: IpAddr, port: u16, local: SocketAddr) -> Result<SocketAddr, SimError> {
+    pub async fn expose_at(
+        &self,
+        address: IpAddr,
+        port: u16,
+        local: SocketAddr,
+    ) -> Result<SocketAddr, SimError> {
         if let Some(route) = self.routes().iter().find(|r| r.address == address && r.port == port) {
             return Ok(route.local);
         }
@@ -226,7 +231,9 @@ impl NetInner {
         let segments = &self.config.segments;
         segments.is_empty()
             || segments.iter().any(|s| {
-                s.bridge == bridge && s.tag == tag && s.prefixes.iter().any(|p| p.contains(&address))
+                s.bridge == bridge
+                    && s.tag == tag
+                    && s.prefixes.iter().any(|p| p.contains(&address))
             })
     }
 

@@ -68,6 +68,18 @@ pub(crate) enum Order {
     Reset { state: bool, ephemeral: bool, system: bool, reboot: bool, actor: String },
 }
 
+/// How far an early boot is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Early {
+    /// No clock, no network.
+    #[default]
+    Nothing,
+    /// The clock is looked at, no network.
+    Clock,
+    /// Clock and network.
+    Done,
+}
+
 /// A service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Service {
@@ -88,6 +100,7 @@ pub(crate) struct Counters {
 }
 
 /// The changing part of a machine.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a machine")]
 #[derive(Default)]
 pub(crate) struct Machine {
     pub(crate) spec: NodeSpec,
@@ -108,6 +121,7 @@ pub(crate) struct Machine {
     pub(crate) snapshot_uploaded: bool,
     pub(crate) kube: Option<Arc<rustls::ServerConfig>>,
     pub(crate) node_ready: bool,
+    pub(crate) early: Early,
     pub(crate) orders: Vec<Order>,
     pub(crate) trial: Option<(Config, CancellationToken)>,
     pub(crate) counters: Counters,
@@ -173,7 +187,8 @@ impl NodeInner {
         let machine = self.machine();
         machine.powered
             && machine.links().iter().any(|l| {
-                l.addresses.iter().any(|a| a.addr() == address) && net.reaches(address, &l.bridge, l.tag)
+                l.addresses.iter().any(|a| a.addr() == address)
+                    && net.reaches(address, &l.bridge, l.tag)
             })
     }
 
@@ -183,7 +198,10 @@ impl NodeInner {
         let machine = self.machine();
         machine.powered
             && machine.etcd == EtcdState::Running
-            && machine.links().iter().any(|l| l.vips.contains(&address) && net.reaches(address, &l.bridge, l.tag))
+            && machine
+                .links()
+                .iter()
+                .any(|l| l.vips.contains(&address) && net.reaches(address, &l.bridge, l.tag))
     }
 
     /// Content of its system disk.
@@ -251,7 +269,9 @@ impl NodeInner {
         let machine = self.machine();
         let tls = match (port, &machine.api) {
             (6443, _) => machine.kube.clone(),
-            (50000, Api::Maintenance(tls) | Api::Denied(tls) | Api::Secure(tls)) => Some(Arc::clone(tls)),
+            (50000, Api::Maintenance(tls) | Api::Denied(tls) | Api::Secure(tls)) => {
+                Some(Arc::clone(tls))
+            }
             _ => None,
         };
         let cut = machine.connections.child_token();
@@ -275,7 +295,8 @@ impl NodeInner {
                 let user = certificate.and_then(|c| pki::identity(c, false));
                 kube::serve(node, stream, user, cut).await;
             } else {
-                let roles = certificate.and_then(|c| pki::identity(c, true)).map(|(_, roles)| roles);
+                let roles =
+                    certificate.and_then(|c| pki::identity(c, true)).map(|(_, roles)| roles);
                 grpc::serve(node, stream, Peer { roles: roles.unwrap_or_default() }, cut).await;
             }
         });
@@ -337,7 +358,8 @@ impl Machine {
     /// Host name: documents, then the old field, then the platform's.
     pub(crate) fn hostname(&self) -> String {
         let document = self.config.documents("HostnameConfig").next();
-        let named = document.and_then(|d| d.get("hostname")).and_then(Value::as_str).unwrap_or_default();
+        let named =
+            document.and_then(|d| d.get("hostname")).and_then(Value::as_str).unwrap_or_default();
         let legacy = self.config.text("machine.network.hostname");
         let given = [named, legacy, self.seed.hostname.as_deref().unwrap_or_default()];
         if let Some(name) = given.into_iter().find(|n| !n.is_empty()) {
@@ -363,7 +385,8 @@ impl Machine {
         let mut out = Vec::new();
         for nic in &self.spec.nics {
             let own: Vec<_> = configured.links.iter().filter(|l| fits(l, nic)).collect();
-            let platform: Vec<_> = self.seed.network.links.iter().filter(|l| fits(l, nic)).collect();
+            let platform: Vec<_> =
+                self.seed.network.links.iter().filter(|l| fits(l, nic)).collect();
             let addressed = own.iter().any(|l| !l.addresses.is_empty() || l.dhcp);
             let mut live = vec![LiveLink {
                 name: nic.name.clone(),
@@ -380,8 +403,17 @@ impl Machine {
                     None => 0,
                     Some(id) => {
                         let name = format!("{}.{id}", nic.name);
-                        let base = LiveLink { name, tag: Some(id), ..live.first().cloned().unwrap_or_default() };
-                        live.push(LiveLink { addresses: vec![], gateways: vec![], vips: vec![], ..base });
+                        let base = LiveLink {
+                            name,
+                            tag: Some(id),
+                            ..live.first().cloned().unwrap_or_default()
+                        };
+                        live.push(LiveLink {
+                            addresses: vec![],
+                            gateways: vec![],
+                            vips: vec![],
+                            ..base
+                        });
                         live.len() - 1
                     }
                 };
@@ -405,7 +437,7 @@ impl Machine {
     /// All addresses, in the order in which the node lists them.
     pub(crate) fn addresses(&self) -> Vec<IpNet> {
         let mut out: Vec<IpNet> = self.links().into_iter().flat_map(|l| l.addresses).collect();
-        out.sort_by_key(|a| a.addr());
+        out.sort_by_key(IpNet::addr);
         out.dedup();
         out
     }
@@ -419,7 +451,11 @@ impl Machine {
 
 /// What identifies the content of a disk.
 pub(crate) fn content_id(uuid: &str, disk: &super::spec::DiskSpec) -> String {
-    if disk.content_id.is_empty() { format!("{uuid}/{}", disk.key) } else { disk.content_id.clone() }
+    if disk.content_id.is_empty() {
+        format!("{uuid}/{}", disk.key)
+    } else {
+        disk.content_id.clone()
+    }
 }
 
 /// A simulated machine.
@@ -507,7 +543,8 @@ impl SimNode {
         let content = self.0.content();
         let machine = self.0.machine();
         let hash = content.config.as_ref().map(|text| {
-            Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect::<String>()
+            let digest = Sha256::digest(text.as_bytes());
+            digest.iter().fold(String::new(), |hex, b| format!("{hex}{b:02x}"))
         });
         let addresses: Vec<_> = machine.addresses().iter().map(|a| a.addr().to_string()).collect();
         let installed = content.installed.as_ref().map(|i| {

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType, SerialNumber,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType, SerialNumber,
 };
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
@@ -111,7 +111,7 @@ pub(crate) fn maintenance(sans: &[String]) -> Result<Leaf, PkiError> {
     let pair = KeyPair::generate_for(&PKCS_ED25519).map_err(problem)?;
     let mut request = Request { sans: sans.to_vec(), ..Request::default() };
     "maintenance-service.talos.dev".clone_into(&mut request.name);
-    request.lifetime = Duration::from_secs(24 * 3600);
+    request.lifetime = Duration::from_hours(24);
     let cert = params(&request).self_signed(&pair).map_err(problem)?;
     Ok(Leaf { der: cert.der().clone(), key: pair.serialize_der(), label: "ED25519 PRIVATE KEY" })
 }
@@ -128,11 +128,15 @@ fn params(request: &Request) -> CertificateParams {
     params.distinguished_name = name;
     params.subject_alt_names = request.sans.iter().filter_map(|san| subject(san)).collect();
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    let usage =
-        if request.client { ExtendedKeyUsagePurpose::ClientAuth } else { ExtendedKeyUsagePurpose::ServerAuth };
+    let usage = if request.client {
+        ExtendedKeyUsagePurpose::ClientAuth
+    } else {
+        ExtendedKeyUsagePurpose::ServerAuth
+    };
     params.extended_key_usages = vec![usage];
     params.use_authority_key_identifier_extension = true;
-    params.serial_number = Some(SerialNumber::from(rand::random::<[u8; 16]>().map(|b| b & 0x7f).to_vec()));
+    params.serial_number =
+        Some(SerialNumber::from(rand::random::<[u8; 16]>().map(|b| b & 0x7f).to_vec()));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + now.saturating_sub(Duration::from_secs(10));
@@ -157,8 +161,12 @@ fn pem(text: &str) -> Result<(String, Vec<u8>), PkiError> {
     let text = String::from_utf8(bytes).map_err(problem)?;
     let begin = text.lines().find_map(|l| l.strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
     let label = begin.ok_or_else(|| problem("not PEM"))?.to_owned();
-    let body: String =
-        text.lines().skip_while(|l| !l.starts_with("-----BEGIN")).skip(1).take_while(|l| !l.starts_with("-----")).collect();
+    let body: String = text
+        .lines()
+        .skip_while(|l| !l.starts_with("-----BEGIN"))
+        .skip(1)
+        .take_while(|l| !l.starts_with("-----"))
+        .collect();
     Ok((label, STANDARD.decode(body).map_err(problem)?))
 }
 
@@ -175,8 +183,7 @@ fn armour(label: &str, der: &[u8]) -> String {
         out.push_str(rest);
         out.push('\n');
     }
-    out.push_str(&format!("-----END {label}-----\n"));
-    out
+    format!("{out}-----END {label}-----\n")
 }
 
 /// How clients must prove who they are.
@@ -214,14 +221,18 @@ pub(crate) fn server(
             builder.with_client_cert_verifier(verifier.build().map_err(problem)?)
         }
     };
-    let mut config = builder.with_single_cert(vec![leaf.der.clone()], leaf.private_key()).map_err(problem)?;
+    let mut config =
+        builder.with_single_cert(vec![leaf.der.clone()], leaf.private_key()).map_err(problem)?;
     config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
 
 /// Common name and organisations of a client's certificate, when it may be used as a client's.
-pub(crate) fn identity(der: &CertificateDer<'_>, strict_usage: bool) -> Option<(String, Vec<String>)> {
+pub(crate) fn identity(
+    der: &CertificateDer<'_>,
+    strict_usage: bool,
+) -> Option<(String, Vec<String>)> {
     let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
     if strict_usage {
         let usage = cert.extended_key_usage().ok()??.value;
@@ -229,7 +240,8 @@ pub(crate) fn identity(der: &CertificateDer<'_>, strict_usage: bool) -> Option<(
             return None;
         }
     }
-    let name = cert.subject().iter_common_name().next().and_then(|a| a.as_str().ok()).unwrap_or_default();
+    let name =
+        cert.subject().iter_common_name().next().and_then(|a| a.as_str().ok()).unwrap_or_default();
     let roles = cert.subject().iter_organization().filter_map(|a| a.as_str().ok());
     Some((name.to_owned(), roles.filter(|r| !r.is_empty()).map(str::to_owned).collect()))
 }

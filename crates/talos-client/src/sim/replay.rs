@@ -43,19 +43,29 @@ const VERSION: &str = "v1.13.9";
 ///
 /// # Errors
 /// When a configuration cannot be read or a port cannot be had.
-pub async fn replay(group: ReplayGroup, configs: &Path) -> Result<(SimNet, Vec<(String, SimNode)>), SimError> {
-    let net = SimNet::new(NetConfig { pace: Pace::quick(), ..NetConfig::default() })?;
+pub async fn replay(
+    group: ReplayGroup,
+    configs: &Path,
+) -> Result<(SimNet, Vec<(String, SimNode)>), SimError> {
+    let net =
+        SimNet::new(NetConfig { pace: Pace::quick(), stub_kubelet: true, ..NetConfig::default() })?;
     let mut nodes = Vec::new();
     match group {
-        ReplayGroup::Maintenance => nodes.push(("node".into(), net.power_on(spec("node", "metal")))),
+        ReplayGroup::Maintenance => {
+            nodes.push(("node".into(), net.power_on(spec("node", "metal"))))
+        }
         ReplayGroup::Nocloud => {
             let network = "version: 1\nconfig:\n    - type: physical\n      name: eth0\n      mac_address: '52:54:00:12:34:56'\n      subnets:\n      - type: static\n        address: '10.0.2.15'\n        netmask: '255.255.255.0'\n        gateway: '10.0.2.2'\n    - type: nameserver\n      address:\n      - '10.0.2.3'\n      search:\n      - 'lab.test'\n";
             let drive = CloudInit {
-                user: "#cloud-config\nhostname: pve-name\nfqdn: pve-name.lab.test\nuser: root\n".into(),
+                user: "#cloud-config\nhostname: pve-name\nfqdn: pve-name.lab.test\nuser: root\n"
+                    .into(),
                 meta: "instance-id: 0a1b2c3d\n".into(),
                 network: network.into(),
             };
-            nodes.push(("node".into(), net.power_on(NodeSpec { cloud_init: Some(drive), ..spec("node", "nocloud") })));
+            nodes.push((
+                "node".into(),
+                net.power_on(NodeSpec { cloud_init: Some(drive), ..spec("node", "nocloud") }),
+            ));
         }
         ReplayGroup::Configured | ReplayGroup::Etcd => {
             let path = configs.join("cp.yaml");
@@ -65,13 +75,19 @@ pub async fn replay(group: ReplayGroup, configs: &Path) -> Result<(SimNet, Vec<(
             nodes.push(("node".into(), net.power_on(spec("node", "metal"))));
         }
         ReplayGroup::Cluster => {
-            for (name, dhcp) in [("cp1", "10.0.11.15/16"), ("cp2", "10.0.12.15/16"), ("w1", "10.0.21.15/16")] {
+            for (name, dhcp) in
+                [("cp1", "10.0.11.15/16"), ("cp2", "10.0.12.15/16"), ("w1", "10.0.21.15/16")]
+            {
                 preinstall(&net, name, None);
                 let mut spec = spec(name, "metal");
                 if let Some(first) = spec.nics.first_mut() {
                     first.dhcp = dhcp.parse().into_iter().collect();
                 }
-                spec.nics.push(NicSpec { name: "eth1".into(), mac: "52:54:00:12:34:57".into(), ..NicSpec::default() });
+                spec.nics.push(NicSpec {
+                    name: "eth1".into(),
+                    mac: "52:54:00:12:34:57".into(),
+                    ..NicSpec::default()
+                });
                 nodes.push((name.to_owned(), net.power_on(spec)));
             }
         }

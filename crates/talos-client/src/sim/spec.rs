@@ -30,6 +30,8 @@ pub struct NetConfig {
     pub latency: Duration,
     /// Networks; without any, every address is reachable.
     pub segments: Vec<Segment>,
+    /// The kubelet answers its health check and does nothing else; there is no Kubernetes API.
+    pub stub_kubelet: bool,
 }
 
 /// How fast nodes live, as a factor on the times of a real machine.

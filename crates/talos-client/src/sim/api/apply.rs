@@ -35,7 +35,10 @@ pub(super) fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> 
         (machine.config.clone(), machine.config.v1alpha1().is_some(), machine.is_metal())
     };
     if !configured && minor <= 12 && matches!(mode, "NO_REBOOT" | "STAGED") {
-        let message = format!("apply configuration --mode={} is not supported in maintenance mode", mode.to_lowercase().replace('_', "-"));
+        let message = format!(
+            "apply configuration --mode={} is not supported in maintenance mode",
+            mode.to_lowercase().replace('_', "-")
+        );
         return Err(Status::new(code::UNIMPLEMENTED, message));
     }
     let new = config::load(&text, minor).map_err(|why| {
@@ -46,7 +49,9 @@ pub(super) fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> 
     })?;
     let complete = new.v1alpha1().is_some();
     if !complete && configured {
-        return Err(invalid("the applied machine configuration doesn't contain v1alpha1 config, did you mean to patch the machine config instead?"));
+        return Err(invalid(
+            "the applied machine configuration doesn't contain v1alpha1 config, did you mean to patch the machine config instead?",
+        ));
     }
     if !complete && minor <= 12 {
         return Err(invalid("the applied machine configuration doesn't contain v1alpha1 config"));
@@ -68,21 +73,28 @@ pub(super) fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> 
     } else {
         let limit = limit(call.request());
         if shown == "TRY" {
-            details.push_str(&format!(
-                "\nThe config is applied in 'try' mode and will be automatically reverted back in {}",
-                go_duration(limit)
-            ));
+            let back = go_duration(limit);
+            details = format!(
+                "{text}\nThe config is applied in 'try' mode and will be automatically reverted back in {back}"
+            );
         }
-        take(node, new, shown, limit);
+        take(node, &new, shown, limit);
     }
     Ok(Reply::One(json!({"messages": [{"mode": shown, "modeDetails": details}]})))
 }
 
 /// The mode that is used, and its words.
-fn resolve(mode: &str, changes: &Change, configured: bool) -> Result<(&'static str, &'static str), Status> {
+fn resolve(
+    mode: &str,
+    changes: &Change,
+    configured: bool,
+) -> Result<(&'static str, &'static str), Status> {
     let reboot = !changes.needs_reboot.is_empty();
     let refuse = || {
-        let text = format!("this config change can't be applied in immediate mode\ndiff:\n{}", changes.needs_reboot);
+        let text = format!(
+            "this config change can't be applied in immediate mode\ndiff:\n{}",
+            changes.needs_reboot
+        );
         Err(invalid(text))
     };
     match mode {
@@ -101,7 +113,7 @@ fn limit(request: &Value) -> Duration {
     let text = request.get("tryModeTimeout").and_then(Value::as_str).unwrap_or_default();
     match text.trim_end_matches('s').parse::<f64>() {
         Ok(seconds) if seconds > 0.0 => Duration::from_secs_f64(seconds),
-        _ => Duration::from_secs(60),
+        _ => Duration::from_mins(1),
     }
 }
 
@@ -115,7 +127,7 @@ fn go_duration(time: Duration) -> String {
     }
 }
 
-fn take(node: &Arc<NodeInner>, new: Config, mode: &str, limit: Duration) {
+fn take(node: &Arc<NodeInner>, new: &Config, mode: &str, limit: Duration) {
     if mode == "STAGED" {
         let text = new.encode();
         node.write(|c| c.staged = Some(text));

@@ -10,7 +10,7 @@ use super::super::life::advertised;
 use super::super::node::NodeInner;
 
 /// Check this node's etcd, kubelet and stage until all is well or the time is over.
-pub(super) fn health(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
+pub(super) fn health(node: &Arc<NodeInner>, call: &Call) -> Reply {
     let text = call.text("waitTimeout").trim_end_matches('s').to_owned();
     let limit = Duration::from_secs_f64(text.parse::<f64>().unwrap_or(1200.0).max(0.0));
     let info = call.request().get("clusterInfo").cloned().unwrap_or_default();
@@ -28,7 +28,8 @@ pub(super) fn health(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status
     tokio::spawn(async move {
         let say = |text: String| json!({"message": text});
         let quoted: Vec<String> = nodes.iter().map(|n| format!("{n:?}")).collect();
-        if sender.send(Ok(say(format!("discovered nodes: [{}]", quoted.join(" "))))).await.is_err() {
+        if sender.send(Ok(say(format!("discovered nodes: [{}]", quoted.join(" "))))).await.is_err()
+        {
             return;
         }
         let end = tokio::time::Instant::now() + limit;
@@ -38,7 +39,8 @@ pub(super) fn health(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status
                 return;
             }
             loop {
-                let now = state(&node, id).map_or_else(|| "OK".to_owned(), |why| trouble(&advertised(&node), &why));
+                let now = state(&node, id)
+                    .map_or_else(|| "OK".to_owned(), |why| trouble(&advertised(&node), &why));
                 let done = now == "OK";
                 if now != last {
                     if sender.send(Ok(say(format!("waiting for {what}: {now}")))).await.is_err() {
@@ -61,7 +63,7 @@ pub(super) fn health(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status
         }
     });
     let frames: Frames = Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver));
-    Ok(Reply::Many(frames))
+    Reply::Many(frames)
 }
 
 fn trouble(address: &str, why: &str) -> String {

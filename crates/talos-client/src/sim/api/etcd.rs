@@ -26,7 +26,9 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
     match call.method() {
         "EtcdMemberList" => Ok(list(&cluster)),
         "EtcdStatus" => status(node, &cluster),
-        "EtcdSnapshot" => Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(snapshot(&cluster))})])),
+        "EtcdSnapshot" => {
+            Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(snapshot(&cluster))})]))
+        }
         "EtcdRemoveMemberByID" => remove(&net, &cluster, call),
         "EtcdForfeitLeadership" => forfeit(node, &net, &cluster),
         "EtcdLeaveCluster" => {
@@ -35,9 +37,13 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
         }
         "EtcdDowngradeValidate" | "EtcdDowngradeEnable" => {
             let version = call.text("version");
-            let right = version.split('.').count() == 2 && version.split('.').all(|p| p.parse::<u32>().is_ok());
+            let right = version.split('.').count() == 2
+                && version.split('.').all(|p| p.parse::<u32>().is_ok());
             if !right {
-                return Err(Status::new(code::INVALID_ARGUMENT, "version should be in MAJOR.MINOR format"));
+                return Err(Status::new(
+                    code::INVALID_ARGUMENT,
+                    "version should be in MAJOR.MINOR format",
+                ));
             }
             Ok(downgrade())
         }
@@ -54,10 +60,14 @@ fn bootstrap(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     let content = node.content();
     let mut machine = node.machine();
     let not_yet = || Status::new(code::FAILED_PRECONDITION, "bootstrap is not available yet");
-    if !matches!(machine.stage.as_str(), "booting" | "running") || !machine.services.contains_key("etcd") {
+    if !matches!(machine.stage.as_str(), "booting" | "running")
+        || !machine.services.contains_key("etcd")
+    {
         return Err(not_yet());
     }
-    if content.etcd.is_some() && machine.etcd != EtcdState::Starting || machine.etcd == EtcdState::Running {
+    if content.etcd.is_some() && machine.etcd != EtcdState::Starting
+        || machine.etcd == EtcdState::Running
+    {
         return Err(Status::new(code::ALREADY_EXISTS, "etcd data directory is not empty"));
     }
     if machine.etcd == EtcdState::Starting {
@@ -87,7 +97,11 @@ async fn reach(node: &Arc<NodeInner>) -> Result<(Arc<NetInner>, Cluster), Status
             (EtcdState::Running, Some(cluster)) => Some(cluster),
             (EtcdState::Finished, _) => {
                 let id = node.machine().config.text("cluster.id").to_owned();
-                net.clusters.all().values().find(|c| c.cluster_id == id && !c.members.is_empty()).cloned()
+                net.clusters
+                    .all()
+                    .values()
+                    .find(|c| c.cluster_id == id && !c.members.is_empty())
+                    .cloned()
             }
             _ => None,
         };
@@ -161,13 +175,13 @@ fn forfeit(node: &NodeInner, net: &NetInner, cluster: &Cluster) -> Result<Reply,
     if cluster.leader != own {
         return Ok(Reply::One(json!({"messages": [{}]})));
     }
-    let next = cluster.members.iter().find(|m| m.id != own && !m.learner);
-    let Some(next) = next else {
+    let heir = cluster.members.iter().find(|m| m.id != own && !m.learner);
+    let Some(heir) = heir else {
         return Err(Status::new(code::UNKNOWN, "failed to forfeit leadership: no voting member"));
     };
     net.clusters.change(&cluster.id, |c| {
-        c.leader = next.id;
+        c.leader = heir.id;
         c.term += 1;
     });
-    Ok(Reply::One(json!({"messages": [{"member": next.name}]})))
+    Ok(Reply::One(json!({"messages": [{"member": heir.name}]})))
 }

@@ -10,12 +10,16 @@ use super::super::node::{Api, NodeInner};
 /// A call about images, or to install or upgrade.
 pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
     let containerd = call.request().get("containerd").cloned().unwrap_or_default();
-    let text = |key: &str| containerd.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |key: &str| containerd.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let method = call.method();
     if call.service() == "machine.LifecycleService" {
         return lifecycle(node, call);
     }
-    if method != "Verify" && method != "Import" && matches!(text("namespace").as_str(), "" | "NS_UNKNOWN") {
+    if method != "Verify"
+        && method != "Import"
+        && matches!(text("namespace").as_str(), "" | "NS_UNKNOWN")
+    {
         return Err(Status::new(code::INVALID_ARGUMENT, "invalid containerd namespace NS_UNKNOWN"));
     }
     let image = call.text("imageRef");
@@ -29,7 +33,8 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
         }
         "Pull" => {
             if image.is_empty() || image.contains(' ') {
-                let message = format!("failed to parse image reference {image:?}: invalid reference format");
+                let message =
+                    format!("failed to parse image reference {image:?}: invalid reference format");
                 return Err(Status::new(code::UNKNOWN, message));
             }
             let name = image.rsplit_once(':').map_or(image, |(name, _)| name);
@@ -57,7 +62,8 @@ fn lifecycle(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     if call.method() == "Install" && installed {
         return Err(Status::new(code::ALREADY_EXISTS, "machine is already installed"));
     }
-    let image = call.request().pointer("/source/imageName").and_then(Value::as_str).unwrap_or_default();
+    let image =
+        call.request().pointer("/source/imageName").and_then(Value::as_str).unwrap_or_default();
     if image.is_empty() {
         return Err(Status::new(code::INVALID_ARGUMENT, "installer image name is required"));
     }

@@ -9,11 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::super::config::yaml;
 use super::super::grpc::{Call, Frames, Reply, Status, code};
 use super::super::node::{Api, NodeInner, Order};
 use super::super::pki::{Authority, PkiError, Request};
-use super::super::config::yaml;
 
+#[expect(clippy::needless_pass_by_value, reason = "callers build the value for this")]
 fn one(value: Value) -> Reply {
     Reply::One(json!({"messages": [value]}))
 }
@@ -37,7 +38,11 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
         "Reboot" | "Shutdown" => {
             let actor = uuid::Uuid::new_v4().to_string();
             let reboot = call.method() == "Reboot";
-            node.order(if reboot { Order::Reboot(actor.clone()) } else { Order::Shutdown(actor.clone()) });
+            node.order(if reboot {
+                Order::Reboot(actor.clone())
+            } else {
+                Order::Shutdown(actor.clone())
+            });
             Ok(one(json!({"actorId": actor})))
         }
         "Reset" => reset(node, call),
@@ -52,10 +57,7 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
             "machined", "syslogd", "udevd",
         ]}))),
         "Dmesg" | "DiskUsage" => Ok(Reply::list(Vec::new())),
-        "List" => Err(Status::new(
-            code::UNKNOWN,
-            format!("lstat {}: no such file or directory", call.text("root")),
-        )),
+        "List" => list(call.text("root")),
         "ImageList" | "ImagePull" => images(node, call).await,
         _ => facts(node, call),
     }
@@ -114,7 +116,12 @@ fn service(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
         return Err(Status::new(code::UNKNOWN, message));
     }
     let running = operation != "stop";
-    node.service(id, if running { "Running" } else { "Finished" }, Some(running), "Health check successful");
+    node.service(
+        id,
+        if running { "Running" } else { "Finished" },
+        Some(running),
+        "Health check successful",
+    );
     node.sync();
     Ok(one(json!({"resp": format!("Service {id:?} {past}")})))
 }
@@ -129,7 +136,7 @@ fn kubeconfig(node: &NodeInner) -> Result<Reply, PkiError> {
         name: "admin".into(),
         organizations: vec!["system:masters".into()],
         client: true,
-        lifetime: Duration::from_secs(365 * 24 * 3600),
+        lifetime: Duration::from_hours(365 * 24),
         ..Request::default()
     })?;
     let name = config.text("cluster.clusterName");
@@ -193,10 +200,18 @@ fn client(node: &NodeInner, call: &Call) -> Result<Reply, PkiError> {
 }
 
 fn reset(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
-    let wipe = call.request().get("systemPartitionsToWipe").and_then(Value::as_array).cloned().unwrap_or_default();
-    let labels: Vec<&str> = wipe.iter().filter_map(|w| w.get("label").and_then(Value::as_str)).collect();
+    let wipe = call
+        .request()
+        .get("systemPartitionsToWipe")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let labels: Vec<&str> =
+        wipe.iter().filter_map(|w| w.get("label").and_then(Value::as_str)).collect();
     if let Some(bad) = labels.iter().find(|l| !matches!(**l, "STATE" | "EPHEMERAL" | "META")) {
-        let message = format!("failed to get volume status with label {bad:?}: resource VolumeStatuses.block.talos.dev(runtime/{bad}@undefined) doesn't exist");
+        let message = format!(
+            "failed to get volume status with label {bad:?}: resource VolumeStatuses.block.talos.dev(runtime/{bad}@undefined) doesn't exist"
+        );
         return Err(Status::new(code::UNKNOWN, message));
     }
     let mode = call.text("mode");
@@ -241,7 +256,8 @@ fn rollback(node: &NodeInner) -> Result<Reply, Status> {
 
 fn meta(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     let key = call.request().get("key").and_then(Value::as_u64).unwrap_or(0);
-    let key = u8::try_from(key).map_err(|_| Status::new(code::INVALID_ARGUMENT, "key must be a uint8"))?;
+    let key = u8::try_from(key)
+        .map_err(|_| Status::new(code::INVALID_ARGUMENT, "key must be a uint8"))?;
     if call.method() == "MetaWrite" {
         let value = STANDARD.decode(call.text("value")).unwrap_or_default();
         let value = String::from_utf8_lossy(&value).into_owned();
@@ -261,24 +277,29 @@ fn events(node: &NodeInner, call: &Call) -> Reply {
     let tail = call.request().get("tailEvents").and_then(Value::as_i64).unwrap_or(0);
     let actor = call.text("withActorId").to_owned();
     let count = usize::try_from(tail).unwrap_or(if tail < 0 { usize::MAX } else { 0 });
-    let fits = move |e: &Value| actor.is_empty() || e.get("actorId").and_then(Value::as_str) == Some(&actor);
+    let fits = move |e: &Value| {
+        actor.is_empty() || e.get("actorId").and_then(Value::as_str) == Some(&actor)
+    };
     let chosen: Vec<Value> = past.into_iter().filter(|e| fits(e)).collect();
     let skip = chosen.len().saturating_sub(count);
     let hello = json!({"data": {}, "id": "0"});
     let queue: std::collections::VecDeque<Value> =
         std::iter::once(hello).chain(chosen.into_iter().skip(skip)).collect();
-    let stream = futures_util::stream::unfold((queue, receiver, fits), |(mut queue, mut receiver, fits)| async move {
-        loop {
-            if let Some(next) = queue.pop_front() {
-                return Some((Ok(next), (queue, receiver, fits)));
+    let stream = futures_util::stream::unfold(
+        (queue, receiver, fits),
+        |(mut queue, mut receiver, fits)| async move {
+            loop {
+                if let Some(next) = queue.pop_front() {
+                    return Some((Ok(next), (queue, receiver, fits)));
+                }
+                match receiver.recv().await {
+                    Ok(event) if fits(&event) => queue.push_back(event),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                }
             }
-            match receiver.recv().await {
-                Ok(event) if fits(&event) => queue.push_back(event),
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
-            }
-        }
-    });
+        },
+    );
     let frames: Frames = Box::pin(stream);
     Reply::Many(frames)
 }
@@ -288,11 +309,43 @@ fn read(node: &NodeInner, path: &str) -> Result<Reply, Status> {
     let text = match path {
         "/proc/sys/kernel/random/boot_id" => format!("{}\n", machine.boot_id),
         "/proc/sys/kernel/hostname" | "/etc/hostname" => format!("{}\n", machine.hostname()),
-        "/etc/os-release" => format!("NAME=\"Talos\"\nID=talos\nVERSION_ID={0}\nPRETTY_NAME=\"Talos ({0})\"\n", machine.system.version),
+        "/etc/os-release" => format!(
+            "NAME=\"Talos\"\nID=talos\nVERSION_ID={0}\nPRETTY_NAME=\"Talos ({0})\"\n",
+            machine.system.version
+        ),
         "/proc/version" => "Linux version 6.18.0-talos\n".to_owned(),
-        _ => return Err(Status::new(code::NOT_FOUND, format!("stat {path}: no such file or directory"))),
+        _ => {
+            return Err(Status::new(
+                code::NOT_FOUND,
+                format!("stat {path}: no such file or directory"),
+            ));
+        }
     };
     Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(text)})]))
+}
+
+/// Folders that every node has.
+fn list(root: &str) -> Result<Reply, Status> {
+    const FOLDERS: [&str; 7] = [
+        "/etc",
+        "/etc/cni",
+        "/etc/kubernetes",
+        "/etc/kubernetes/manifests",
+        "/proc",
+        "/system",
+        "/var",
+    ];
+    let root = if root.len() > 1 { root.trim_end_matches('/') } else { root };
+    if root != "/" && !FOLDERS.contains(&root) {
+        return Err(Status::new(code::UNKNOWN, format!("lstat {root}: no such file or directory")));
+    }
+    let entry = |path: &str, relative: &str| json!({"name": path, "relativeName": relative, "isDir": true, "mode": 0x8000_01ed_u32, "size": "32", "modified": "1795392813"});
+    let prefix = format!("{}/", root.trim_end_matches('/'));
+    let inside = FOLDERS.iter().filter_map(|f| {
+        let relative = f.strip_prefix(&prefix).filter(|r| !r.contains('/'))?;
+        Some(entry(f, relative))
+    });
+    Ok(Reply::list(std::iter::once(entry(root, ".")).chain(inside).collect()))
 }
 
 fn logs(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
@@ -329,7 +382,9 @@ fn facts(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
         }
         "LoadAvg" => Ok(one(json!({"load1": 0.1, "load5": 0.1, "load15": 0.1}))),
         "CPUInfo" => {
-            let list: Vec<Value> = (0..machine.spec.cpus).map(|p| json!({"processor": p, "modelName": "QEMU Virtual CPU"})).collect();
+            let list: Vec<Value> = (0..machine.spec.cpus)
+                .map(|p| json!({"processor": p, "modelName": "QEMU Virtual CPU"}))
+                .collect();
             Ok(one(json!({"cpuInfo": list})))
         }
         "Containers" | "Stats" if call.text("driver") == "CRI" && !configured => Err(Status::new(
@@ -344,8 +399,12 @@ fn facts(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
             "id": "apid", "name": "apid", "namespace": "system", "podId": "apid", "cpuUsage": "1000000",
             "memoryUsage": "30000000",
         }]}))),
-        "Mounts" => Ok(one(json!({"stats": [{"filesystem": "rootfs", "mountedOn": "/", "size": "1"}]}))),
-        "Netstat" | "Processes" | "SystemStat" | "NetworkDeviceStats" | "DiskStats" => Ok(one(json!({}))),
+        "Mounts" => {
+            Ok(one(json!({"stats": [{"filesystem": "rootfs", "mountedOn": "/", "size": "1"}]})))
+        }
+        "Netstat" | "Processes" | "SystemStat" | "NetworkDeviceStats" | "DiskStats" => {
+            Ok(one(json!({})))
+        }
         other => Err(Status::new(code::UNIMPLEMENTED, format!("{other} is not simulated"))),
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn local(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, S
     match call.service() {
         "cosi.resource.State" => state::call(node, call),
         "storage.StorageService" => storage::call(node, call),
-        "cluster.ClusterService" => cluster::health(node, call),
+        "cluster.ClusterService" => Ok(cluster::health(node, call)),
         "machine.ImageService" | "machine.LifecycleService" => image::call(node, call).await,
         "machine.MachineService" => match method {
             "ApplyConfiguration" => apply::call(node, call),

@@ -3,13 +3,35 @@
 use super::super::grpc::{Call, Status, code};
 
 const ADMIN: &[&str] = &[
-    "ApplyConfiguration", "Bootstrap", "Kubeconfig", "Read", "Copy", "Reset", "Rollback", "Upgrade",
-    "EtcdLeaveCluster", "EtcdForfeitLeadership", "EtcdRecover", "EtcdRemoveMemberByID", "EtcdDowngradeValidate",
-    "EtcdDowngradeEnable", "EtcdDowngradeCancel", "GenerateClientConfiguration", "BlockDeviceWipe",
+    "ApplyConfiguration",
+    "Bootstrap",
+    "Kubeconfig",
+    "Read",
+    "Copy",
+    "Reset",
+    "Rollback",
+    "Upgrade",
+    "EtcdLeaveCluster",
+    "EtcdForfeitLeadership",
+    "EtcdRecover",
+    "EtcdRemoveMemberByID",
+    "EtcdDowngradeValidate",
+    "EtcdDowngradeEnable",
+    "EtcdDowngradeCancel",
+    "GenerateClientConfiguration",
+    "BlockDeviceWipe",
 ];
 const OPERATOR: &[&str] = &[
-    "Reboot", "Shutdown", "Restart", "ServiceStart", "ServiceStop", "ServiceRestart", "ImagePull",
-    "EtcdDefragment", "EtcdAlarmDisarm", "PacketCapture",
+    "Reboot",
+    "Shutdown",
+    "Restart",
+    "ServiceStart",
+    "ServiceStop",
+    "ServiceRestart",
+    "ImagePull",
+    "EtcdDefragment",
+    "EtcdAlarmDisarm",
+    "PacketCapture",
 ];
 const BACKUP: &[&str] = &["EtcdStatus", "EtcdMemberList", "EtcdAlarmList"];
 
@@ -30,7 +52,9 @@ fn needed(call: &Call) -> &'static [&'static str] {
         (_, "EtcdSnapshot") => &["os:admin", "os:operator", "os:etcd:backup"],
         _ if ADMIN.contains(&method) => ONLY,
         _ if OPERATOR.contains(&method) => WRITER,
-        _ if BACKUP.contains(&method) => &["os:admin", "os:operator", "os:reader", "os:etcd:backup"],
+        _ if BACKUP.contains(&method) => {
+            &["os:admin", "os:operator", "os:reader", "os:etcd:backup"]
+        }
         _ => READER,
     }
 }
@@ -57,7 +81,10 @@ pub(super) fn maintenance(call: &Call, minor: u64) -> Result<(), Status> {
             _ => false,
         };
         if !open {
-            return Err(Status::new(code::UNIMPLEMENTED, "API is not implemented in maintenance mode"));
+            return Err(Status::new(
+                code::UNIMPLEMENTED,
+                "API is not implemented in maintenance mode",
+            ));
         }
     }
     if method == "BlockDeviceWipe" || needed(call).contains(&"os:reader") {

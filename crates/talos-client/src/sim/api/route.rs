@@ -19,7 +19,9 @@ pub(crate) async fn entry(node: &Arc<NodeInner>, call: Call) -> Result<Reply, St
     tokio::time::sleep(net.config.latency).await;
     let fault = net.faults.take(&names, &call.path);
     match &fault {
-        Some(FaultAction::Refuse { code, message }) => return Err(Status::new(*code, message.clone())),
+        Some(FaultAction::Refuse { code, message }) => {
+            return Err(Status::new(*code, message.clone()));
+        }
         Some(FaultAction::DropBefore) => {
             call.cut.cancel();
             return Err(gone());
@@ -79,9 +81,10 @@ fn find(node: &Arc<NodeInner>, target: &str) -> Result<Arc<NodeInner>, Status> {
     let Some(net) = node.net() else { return Err(gone()) };
     let Some(address) = address else {
         let cluster = node.machine().config.text("cluster.id").to_owned();
-        let named = net.all().into_iter().find(|n| {
-            n.hostname() == target && n.machine().config.text("cluster.id") == cluster
-        });
+        let named = net
+            .all()
+            .into_iter()
+            .find(|n| n.hostname() == target && n.machine().config.text("cluster.id") == cluster);
         return named.ok_or_else(|| {
             Status::new(code::UNAVAILABLE, "name resolver error: produced zero addresses")
         });
@@ -91,8 +94,12 @@ fn find(node: &Arc<NodeInner>, target: &str) -> Result<Arc<NodeInner>, Status> {
     }
     let found = net.owner(address).filter(|n| matches!(n.machine().api, Api::Secure(_)));
     found.ok_or_else(|| {
-        let dial = format!("dial tcp {}: connect: no route to host", std::net::SocketAddr::new(address, 50000));
-        let message = format!("connection error: desc = \"transport: Error while dialing: {dial}\"");
+        let dial = format!(
+            "dial tcp {}: connect: no route to host",
+            std::net::SocketAddr::new(address, 50000)
+        );
+        let message =
+            format!("connection error: desc = \"transport: Error while dialing: {dial}\"");
         Status::new(code::UNAVAILABLE, message)
     })
 }
@@ -101,7 +108,11 @@ async fn many(node: &Arc<NodeInner>, call: Call) -> Result<Reply, Status> {
     let is_worker = !node.machine().config.is_control_plane();
     let simple = matches!(
         call.service(),
-        "machine.MachineService" | "cluster.ClusterService" | "inspect.InspectService" | "storage.StorageService" | "time.TimeService"
+        "machine.MachineService"
+            | "cluster.ClusterService"
+            | "inspect.InspectService"
+            | "storage.StorageService"
+            | "time.TimeService"
     );
     if !simple {
         let message = format!("one-2-many proxying is not supported for method {}", call.path);
@@ -122,7 +133,8 @@ async fn many(node: &Arc<NodeInner>, call: Call) -> Result<Reply, Status> {
         };
         match reply {
             Ok(Reply::One(value)) => {
-                for message in value.get("messages").and_then(Value::as_array).into_iter().flatten() {
+                for message in value.get("messages").and_then(Value::as_array).into_iter().flatten()
+                {
                     messages.push(marked(message.clone(), (!is_worker).then_some(&target), None));
                 }
             }

@@ -12,7 +12,9 @@ use super::super::node::NodeInner;
 
 fn status(refusal: Refusal) -> Status {
     match refusal {
-        Refusal::Namespace(text) | Refusal::Type(text) => Status::new(code::PERMISSION_DENIED, text),
+        Refusal::Namespace(text) | Refusal::Type(text) => {
+            Status::new(code::PERMISSION_DENIED, text)
+        }
         Refusal::Absent(text) => Status::new(code::NOT_FOUND, text),
     }
 }
@@ -33,7 +35,9 @@ pub(super) fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> 
             let query = call.request().pointer("/options/idQuery/regexp").and_then(Value::as_str);
             let labels = call.request().pointer("/options/labelQuery");
             let all = node.store.list(namespace, kind).into_iter();
-            let chosen = all.filter(|r| query.is_none_or(|q| cosi::id_of(r).contains(q.trim_matches(['^', '$']))));
+            let chosen = all.filter(|r| {
+                query.is_none_or(|q| cosi::id_of(r).contains(q.trim_matches(['^', '$'])))
+            });
             let chosen = chosen.filter(|r| has_labels(r, labels));
             Ok(Reply::list(chosen.map(|resource| json!({"resource": resource})).collect()))
         }
@@ -60,7 +64,9 @@ fn has_labels(resource: &Value, queries: Option<&Value>) -> bool {
         fits != term.get("invert").and_then(Value::as_bool).unwrap_or(false)
     };
     queries.is_empty()
-        || queries.iter().any(|q| q.get("terms").and_then(Value::as_array).into_iter().flatten().all(term))
+        || queries
+            .iter()
+            .any(|q| q.get("terms").and_then(Value::as_array).into_iter().flatten().all(term))
 }
 
 fn watch(node: &Arc<NodeInner>, call: &Call) -> Reply {
@@ -73,7 +79,9 @@ fn watch(node: &Arc<NodeInner>, call: &Call) -> Reply {
     let (now, past, receiver) = node.store.watch(&namespace, &kind);
     let fits = {
         let (namespace, kind, id) = (namespace.clone(), kind.clone(), id.clone());
-        move |r: &Value| cosi::is_of(r, &namespace, &kind) && id.as_deref().is_none_or(|i| cosi::id_of(r) == i)
+        move |r: &Value| {
+            cosi::is_of(r, &namespace, &kind) && id.as_deref().is_none_or(|i| cosi::id_of(r) == i)
+        }
     };
     let mut queue = VecDeque::from([json!({})]);
     let chosen: Vec<Value> = now.into_iter().filter(|r| fits(r)).collect();
@@ -83,12 +91,11 @@ fn watch(node: &Arc<NodeInner>, call: &Call) -> Reply {
         let skip = own.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX));
         queue.extend(own.into_iter().skip(skip).map(event));
     } else if let Some(id) = &id {
-        queue.push_back(match chosen.first() {
-            Some(resource) => json!({"event": [{"resource": resource, "eventType": "CREATED"}]}),
-            None => {
-                let metadata = json!({"namespace": namespace, "type": kind, "id": id, "version": "undefined"});
-                json!({"event": [{"resource": {"metadata": metadata, "spec": {}}, "eventType": "DESTROYED"}]})
-            }
+        queue.push_back(if let Some(resource) = chosen.first() {
+            json!({"event": [{"resource": resource, "eventType": "CREATED"}]})
+        } else {
+            let metadata = blank(&namespace, &kind, id);
+            json!({"event": [{"resource": {"metadata": metadata, "spec": {}}, "eventType": "DESTROYED"}]})
         });
     } else if set("bootstrapContents") {
         let mut events: Vec<Value> =
@@ -104,28 +111,41 @@ fn watch(node: &Arc<NodeInner>, call: &Call) -> Reply {
     } else if set("bootstrapBookmark") && newer {
         queue.push_back(json!({"event": [marker("NOOP", &namespace, &kind, last)]}));
     }
-    let stream = futures_util::stream::unfold((queue, receiver, fits), |(mut queue, mut receiver, fits)| async move {
-        loop {
-            if let Some(next) = queue.pop_front() {
-                return Some((Ok(next), (queue, receiver, fits)));
-            }
-            match receiver.recv().await {
-                Ok(item) if fits(&item.resource) => queue.push_back(event(&item)),
-                Ok(_) => {}
-                Err(RecvError::Lagged(_)) => {
-                    let status = Status::new(code::FAILED_PRECONDITION, "buffer overrun: watch lagged");
-                    return Some((Err(status), (queue, receiver, fits)));
+    let stream = futures_util::stream::unfold(
+        (queue, receiver, fits),
+        |(mut queue, mut receiver, fits)| async move {
+            loop {
+                if let Some(next) = queue.pop_front() {
+                    return Some((Ok(next), (queue, receiver, fits)));
                 }
-                Err(RecvError::Closed) => return None,
+                match receiver.recv().await {
+                    Ok(item) if fits(&item.resource) => queue.push_back(event(&item)),
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => {
+                        let status =
+                            Status::new(code::FAILED_PRECONDITION, "buffer overrun: watch lagged");
+                        return Some((Err(status), (queue, receiver, fits)));
+                    }
+                    Err(RecvError::Closed) => return None,
+                }
             }
-        }
-    });
+        },
+    );
     let frames: Frames = Box::pin(stream);
     Reply::Many(frames)
 }
 
+/// Metadata of something that is not there.
+fn blank(namespace: &str, kind: &str, id: &str) -> Value {
+    let now = jiff::Timestamp::now().to_string();
+    json!({
+        "namespace": namespace, "type": kind, "id": id, "version": "1", "phase": "running", "created": now,
+        "updated": now,
+    })
+}
+
 fn marker(kind: &str, namespace: &str, resource: &str, position: u64) -> Value {
-    let metadata = json!({"namespace": namespace, "type": resource, "id": "", "version": "undefined"});
+    let metadata = blank(namespace, resource, "");
     json!({"resource": {"metadata": metadata, "spec": {}}, "eventType": kind, "bookmark": cosi::bookmark(position)})
 }
 

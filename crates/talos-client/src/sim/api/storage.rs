@@ -40,7 +40,8 @@ fn disks(node: &NodeInner) -> Reply {
 fn wipe(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     let installed = node.content().installed.is_some();
     let machine = node.machine();
-    let wanted = call.request().get("devices").and_then(Value::as_array).cloned().unwrap_or_default();
+    let wanted =
+        call.request().get("devices").and_then(Value::as_array).cloned().unwrap_or_default();
     for entry in &wanted {
         let name = entry.get("device").and_then(Value::as_str).unwrap_or_default();
         if matches!(name, "loop0" | "sr0") {
@@ -49,7 +50,8 @@ fn wipe(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
         }
         let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
         let disk = machine.spec.disks.iter().find(|d| d.dev == base);
-        let system = disk.is_some_and(|d| installed && machine.system_disk.as_ref() == Some(&d.key));
+        let system =
+            disk.is_some_and(|d| installed && machine.system_disk.as_ref() == Some(&d.key));
         if disk.is_none() || (base != name && !system) {
             return Err(Status::new(code::NOT_FOUND, format!("blockdevice {name:?} not found")));
         }

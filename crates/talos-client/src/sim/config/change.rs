@@ -7,8 +7,24 @@ use super::load::Config;
 
 /// Keys of `machine` whose change is taken live.
 const LIVE: [&str; 19] = [
-    "ca", "acceptedCAs", "certSANs", "time", "install", "network", "sysfs", "sysctls", "logging", "controlPlane",
-    "kubelet", "kernel", "registries", "pods", "seccompProfiles", "nodeAnnotations", "nodeLabels", "nodeTaints",
+    "ca",
+    "acceptedCAs",
+    "certSANs",
+    "time",
+    "install",
+    "network",
+    "sysfs",
+    "sysctls",
+    "logging",
+    "controlPlane",
+    "kubelet",
+    "kernel",
+    "registries",
+    "pods",
+    "seccompProfiles",
+    "nodeAnnotations",
+    "nodeLabels",
+    "nodeTaints",
     "persist",
 ];
 
@@ -38,7 +54,9 @@ pub(crate) fn change(old: &Config, new: &Config) -> Change {
 /// The new document with every value that needs a reboot put back to the old one.
 fn live(old: &Value, new: &Value) -> Value {
     let mut out = new.clone();
-    let (Some(before), Some(after)) = (old.get("machine"), out.get_mut("machine")) else { return out };
+    let (Some(before), Some(after)) = (old.get("machine"), out.get_mut("machine")) else {
+        return out;
+    };
     let kept = |key: &str| LIVE.contains(&key);
     put_back(before, after, "Machine", &kept);
     if let (Some(a), Some(b)) = (before.get("features"), new.pointer("/machine/features")) {

@@ -110,15 +110,21 @@ fn document(node: &Node, minor: u64) -> Result<Document, String> {
     };
     let text = |key: &str| node.get(key).and_then(Node::text).unwrap_or_default().to_owned();
     let (version, mut kind, name) = (text("apiVersion"), text("kind"), text("name"));
-    let legacy = entries.iter().any(|(k, _)| matches!(k.as_str(), "machine" | "cluster" | "debug" | "persist"));
+    let legacy = entries
+        .iter()
+        .any(|(k, _)| matches!(k.as_str(), "machine" | "cluster" | "debug" | "persist"));
     let is_legacy = kind.is_empty() && (legacy || !version.is_empty());
     if kind.is_empty() {
         "v1alpha1".clone_into(&mut kind);
     }
-    let at = |kind: &str| format!("error decoding document {version}/{kind}/{name} (line {})", node.line);
+    let at = |kind: &str| {
+        format!("error decoding document {version}/{kind}/{name} (line {})", node.line)
+    };
     if is_legacy {
         let value = decode(node, &Type::Struct("Config".to_owned()), "", "*v1alpha1.Config")
-            .map_err(|error| format!("{}: {error}", at(if version.is_empty() { "v1alpha1" } else { &kind })))?;
+            .map_err(|error| {
+                format!("{}: {error}", at(if version.is_empty() { "v1alpha1" } else { &kind }))
+            })?;
         return Ok(Document { identity: (version, kind, name), value });
     }
     if text("kind").is_empty() {
@@ -179,7 +185,8 @@ fn decode(node: &Node, kind: &Type, from: &str, target: &str) -> Result<Value, S
     yaml::repeated_keys(node, &mut repeated);
     let mut problems = Problems::default();
     let value = normal(node, kind, &mut problems);
-    let mut lines: Vec<String> = repeated.iter().map(|r| repeated_text(std::slice::from_ref(r))).collect();
+    let mut lines: Vec<String> =
+        repeated.iter().map(|r| repeated_text(std::slice::from_ref(r))).collect();
     lines.extend(problems.lines);
     if !lines.is_empty() {
         return Err(format!(
@@ -226,20 +233,20 @@ fn normal(node: &Node, kind: &Type, problems: &mut Problems) -> Value {
     match (kind, &node.kind) {
         (Type::Any, _) => node.value(),
         (Type::Text, Kind::Scalar(text, _)) => json!(text),
-        (Type::Flag | Type::Tri, Kind::Scalar(..)) => match node.value() {
-            value @ Value::Bool(_) => value,
-            _ => {
-                problems.add(node, "bool");
-                Value::Null
+        (Type::Flag | Type::Tri, Kind::Scalar(..)) => {
+            if let value @ Value::Bool(_) = node.value() {
+                return value;
             }
-        },
-        (Type::Number, Kind::Scalar(..)) => match node.value() {
-            value @ Value::Number(_) => value,
-            _ => {
-                problems.add(node, "int");
-                Value::Null
+            problems.add(node, "bool");
+            Value::Null
+        }
+        (Type::Number, Kind::Scalar(..)) => {
+            if let value @ Value::Number(_) = node.value() {
+                return value;
             }
-        },
+            problems.add(node, "int");
+            Value::Null
+        }
         (Type::List(inner), Kind::List(items)) => {
             Value::Array(items.iter().map(|item| normal(item, inner, problems)).collect())
         }
@@ -290,7 +297,9 @@ fn unset(kind: &Type) -> Value {
         Type::List(_) => json!([]),
         Type::Map(_) => json!({}),
         Type::Struct(name) if matches!(name.as_str(), "Disabled" | "DiscoveryService") => json!({}),
-        Type::Struct(name) if name == "DiscoveryRegistries" => json!({"kubernetes": {}, "service": {}}),
+        Type::Struct(name) if name == "DiscoveryRegistries" => {
+            json!({"kubernetes": {}, "service": {}})
+        }
         _ => Value::Null,
     }
 }

@@ -233,7 +233,8 @@ fn device_link(device: &Value, base: Link) -> Link {
 }
 
 fn documents(config: &Config, out: &mut NetworkPlan) {
-    let aliases: Vec<(String, String)> = config.documents("LinkAliasConfig").filter_map(alias).collect();
+    let aliases: Vec<(String, String)> =
+        config.documents("LinkAliasConfig").filter_map(alias).collect();
     let resolve = |name: &str| {
         let mac = aliases.iter().find(|(alias, _)| alias == name).map(|(_, mac)| mac.clone());
         Link { name: name.to_owned(), mac, ..Link::default() }
@@ -244,7 +245,10 @@ fn documents(config: &Config, out: &mut NetworkPlan) {
         match kind {
             "LinkConfig" => out.links.push(document_link(document, resolve(name))),
             "VLANConfig" => {
-                let id = document.get("vlanID").and_then(Value::as_u64).and_then(|v| u16::try_from(v).ok());
+                let id = document
+                    .get("vlanID")
+                    .and_then(Value::as_u64)
+                    .and_then(|v| u16::try_from(v).ok());
                 vlans.push((name.to_owned(), out.links.len()));
                 out.links.push(document_link(
                     document,
@@ -302,11 +306,15 @@ mod tests {
 
     #[test]
     fn a_drive_of_proxmox_gives_addresses_and_name() {
-        let seed = seed("#cloud-config\nhostname: solcp01\n", "instance-id: abc\n", NETWORK).unwrap();
+        let seed =
+            seed("#cloud-config\nhostname: solcp01\n", "instance-id: abc\n", NETWORK).unwrap();
         let link = &seed.network.links[0];
         assert_eq!(seed.hostname.as_deref(), Some("solcp01"));
         assert_eq!(link.mac.as_deref(), Some("bc:24:11:00:00:01"));
-        assert_eq!(link.addresses, ["10.101.0.11/24".parse().unwrap(), "fd00:101::11/64".parse().unwrap()]);
+        assert_eq!(
+            link.addresses,
+            ["10.101.0.11/24".parse().unwrap(), "fd00:101::11/64".parse().unwrap()]
+        );
         assert_eq!(seed.network.nameservers, ["10.0.0.53".parse::<IpAddr>().unwrap()]);
         assert!(seed.user_data.is_none());
     }

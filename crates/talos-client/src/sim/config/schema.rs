@@ -158,10 +158,18 @@ const KINDS: &[(&str, u64, &str)] = &[
     ("LinkConfig", 12, "name up mtu addresses routes multicast"),
     ("LinkAliasConfig", 12, "name selector"),
     ("VLANConfig", 12, "name vlanID vlanMode parent up mtu addresses routes multicast"),
-    ("BondConfig", 12, "name hardwareAddr links bondMode miimon updelay downdelay useCarrier xmitHashPolicy arpInterval arpIpTargets nsIp6Targets arpValidate arpAllTargets lacpRate failOverMac adSelect adActorSysPrio adUserPortKey adLACPActive primaryReselect resendIGMP minLinks lpInterval packetsPerSlave numPeerNotif tlbLogicalLb allSlavesActive peerNotifDelay missedMax up mtu addresses routes multicast"),
+    (
+        "BondConfig",
+        12,
+        "name hardwareAddr links bondMode miimon updelay downdelay useCarrier xmitHashPolicy arpInterval arpIpTargets nsIp6Targets arpValidate arpAllTargets lacpRate failOverMac adSelect adActorSysPrio adUserPortKey adLACPActive primaryReselect resendIGMP minLinks lpInterval packetsPerSlave numPeerNotif tlbLogicalLb allSlavesActive peerNotifDelay missedMax up mtu addresses routes multicast",
+    ),
     ("BridgeConfig", 12, "name hardwareAddr links stp vlan up mtu addresses routes multicast"),
     ("DummyLinkConfig", 12, "name hardwareAddr up mtu addresses routes multicast"),
-    ("WireguardConfig", 12, "name privateKey listenPort firewallMark peers up mtu addresses routes multicast"),
+    (
+        "WireguardConfig",
+        12,
+        "name privateKey listenPort firewallMark peers up mtu addresses routes multicast",
+    ),
     ("VRFConfig", 13, "name hardwareAddr links table up mtu addresses routes multicast"),
     ("DHCPv4Config", 12, "name routeMetric ignoreHostname clientIdentifier duidRaw"),
     ("DHCPv6Config", 12, "name routeMetric ignoreHostname clientIdentifier duidRaw"),
@@ -170,7 +178,11 @@ const KINDS: &[(&str, u64, &str)] = &[
     ("ResolverConfig", 12, "nameservers searchDomains"),
     ("TimeSyncConfig", 12, "enabled bootTimeout ntp ptp"),
     ("StaticHostConfig", 12, "name hostnames"),
-    ("KubeSpanConfig", 13, "enabled advertiseKubernetesNetworks allowDownPeerBypass harvestExtraEndpoints mtu filters"),
+    (
+        "KubeSpanConfig",
+        13,
+        "enabled advertiseKubernetesNetworks allowDownPeerBypass harvestExtraEndpoints mtu filters",
+    ),
     ("KubeSpanEndpointsConfig", 11, "extraAnnouncedEndpoints"),
     ("NetworkDefaultActionConfig", 11, "ingress"),
     ("NetworkRuleConfig", 11, "name portSelector ingress"),
@@ -191,7 +203,11 @@ const KINDS: &[(&str, u64, &str)] = &[
     ("KmsgLogConfig", 11, "name url"),
     ("EventSinkConfig", 11, "endpoint"),
     ("WatchdogTimerConfig", 11, "device timeout"),
-    ("OOMConfig", 12, "triggerExpression cgroupRankingExpression strictCgroupClassOrdering sampleInterval"),
+    (
+        "OOMConfig",
+        12,
+        "triggerExpression cgroupRankingExpression strictCgroupClassOrdering sampleInterval",
+    ),
     ("TrustedRootsConfig", 11, "name certificates"),
     ("ExtensionServiceConfig", 11, "name configFiles environment"),
     ("SideroLinkConfig", 11, "apiUrl uniqueToken"),
@@ -227,6 +243,9 @@ mod tests {
     #[test]
     fn kinds_depend_on_the_version() {
         assert!(document_keys("HostnameConfig", 11).is_none());
-        assert_eq!(document_keys("HostnameConfig", 12).unwrap(), ["apiVersion", "kind", "auto", "hostname"]);
+        assert_eq!(
+            document_keys("HostnameConfig", 12).unwrap(),
+            ["apiVersion", "kind", "auto", "hostname"]
+        );
     }
 }

@@ -54,13 +54,16 @@ fn v1alpha1(config: &Config, mode: Mode) -> Vec<String> {
     if mode.requires_install {
         if !given("machine.install") {
             out.push("install instructions are required in \"metal\" mode".to_owned());
-        } else if config.text("machine.install.disk").is_empty() && !given("machine.install.diskSelector") {
+        } else if config.text("machine.install.disk").is_empty()
+            && !given("machine.install.diskSelector")
+        {
             out.push("either install disk or diskSelector should be defined".to_owned());
         }
     }
     if !given("machine.ca") && !given("machine.acceptedCAs") {
         out.push(
-            "issuing CA or some accepted CAs are required (.machine.ca, machine.acceptedCAs)".to_owned(),
+            "issuing CA or some accepted CAs are required (.machine.ca, machine.acceptedCAs)"
+                .to_owned(),
         );
     }
     let kind = config.text("machine.type");
@@ -69,7 +72,9 @@ fn v1alpha1(config: &Config, mode: Mode) -> Vec<String> {
             if config.text("machine.ca.crt").is_empty() {
                 out.push("issuing CA is required (.machine.ca)".to_owned());
             } else if config.text("machine.ca.key").is_empty() {
-                out.push("issuing CA key is required for controlplane nodes (.machine.ca)".to_owned());
+                out.push(
+                    "issuing CA key is required for controlplane nodes (.machine.ca)".to_owned(),
+                );
             }
         }
         "worker" | "join" | "" => worker(config, &mut out),
@@ -89,7 +94,9 @@ fn endpoint(config: &Config, out: &mut Vec<String>) {
     };
     let problem = match url::Url::parse(endpoint) {
         _ if endpoint.is_empty() => Some("hostname must not be blank".to_owned()),
-        Ok(url) if url.host_str().is_none_or(str::is_empty) => Some("hostname must not be blank".to_owned()),
+        Ok(url) if url.host_str().is_none_or(str::is_empty) => {
+            Some("hostname must not be blank".to_owned())
+        }
         Ok(_) => None,
         Err(url::ParseError::EmptyHost | url::ParseError::RelativeUrlWithoutBase) => {
             Some("hostname must not be blank".to_owned())
@@ -103,8 +110,14 @@ fn endpoint(config: &Config, out: &mut Vec<String>) {
 
 fn worker(config: &Config, out: &mut Vec<String>) {
     let rules = [
-        ("machine.ca.key", "issuing Talos API CA key is not allowed on non-controlplane nodes (.machine.ca)"),
-        ("cluster.ca.key", "issuing Kubernetes API CA key is not allowed on non-controlplane nodes (.cluster.ca)"),
+        (
+            "machine.ca.key",
+            "issuing Talos API CA key is not allowed on non-controlplane nodes (.machine.ca)",
+        ),
+        (
+            "cluster.ca.key",
+            "issuing Kubernetes API CA key is not allowed on non-controlplane nodes (.cluster.ca)",
+        ),
     ];
     for (path, problem) in rules {
         if !config.text(path).is_empty() {
@@ -112,7 +125,10 @@ fn worker(config: &Config, out: &mut Vec<String>) {
         }
     }
     if config.at("cluster.etcd").is_some_and(|v| !v.is_null()) {
-        out.push("etcd configuration is not allowed on non-controlplane nodes (.cluster.etcd)".to_owned());
+        out.push(
+            "etcd configuration is not allowed on non-controlplane nodes (.cluster.etcd)"
+                .to_owned(),
+        );
     }
 }
 
@@ -123,15 +139,21 @@ fn network(config: &Config, out: &mut Vec<String>) {
         let selected = device.get("deviceSelector").is_some();
         let path = format!("networking.os.device.interface {index}");
         match (named, selected) {
-            (false, false) => out.push(format!("[{path}]: required either config section to be set")),
+            (false, false) => {
+                out.push(format!("[{path}]: required either config section to be set"))
+            }
             (true, true) => out.push(format!("[{path}]: config sections are mutually exclusive")),
             _ => {}
         }
         for address in device.get("addresses").and_then(Value::as_array).into_iter().flatten() {
             let text = address.as_str().unwrap_or_default();
             let ip = text.split('/').next().unwrap_or_default();
-            if text.parse::<ipnet::IpNet>().is_err() && (text != ip || ip.parse::<std::net::IpAddr>().is_err()) {
-                out.push(format!("[networking.os.device.addresses] {text:?}: invalid CIDR address: {text}"));
+            if text.parse::<ipnet::IpNet>().is_err()
+                && (text != ip || ip.parse::<std::net::IpAddr>().is_err())
+            {
+                out.push(format!(
+                    "[networking.os.device.addresses] {text:?}: invalid CIDR address: {text}"
+                ));
             }
         }
     }
@@ -164,7 +186,8 @@ fn document(config: &Config, kind: &str, value: &Value) -> Vec<String> {
             }
         }
         _ => {
-            let named = super::schema::document_keys(kind, u64::MAX).is_some_and(|k| k.contains(&"name"));
+            let named =
+                super::schema::document_keys(kind, u64::MAX).is_some_and(|k| k.contains(&"name"));
             if named && text("name").is_empty() {
                 out.push("name must be specified".to_owned());
             }

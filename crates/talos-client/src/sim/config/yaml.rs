@@ -210,7 +210,8 @@ fn resolve(text: &str) -> Value {
     if let Some(hex) = text.strip_prefix("0x").and_then(|t| i64::from_str_radix(t, 16).ok()) {
         return json!(hex);
     }
-    let float_like = text.contains('.') && text.chars().all(|c| c.is_ascii_digit() || "+-.eE".contains(c));
+    let float_like =
+        text.contains('.') && text.chars().all(|c| c.is_ascii_digit() || "+-.eE".contains(c));
     match text.parse::<f64>() {
         Ok(number) if float_like => json!(number),
         _ => json!(text),
@@ -345,7 +346,8 @@ fn means_another_type(text: &str) -> bool {
         || (text.contains(':') && text.split(':').all(digits))
         || text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10
         || matches!(lower.as_str(), ".inf" | "-.inf" | "+.inf" | ".nan")
-        || (text.parse::<f64>().is_ok() && text.starts_with(|c: char| c.is_ascii_digit() || c == '-'))
+        || (text.parse::<f64>().is_ok()
+            && text.starts_with(|c: char| c.is_ascii_digit() || c == '-'))
 }
 
 fn needs_quotes(text: &str) -> bool {

@@ -22,7 +22,10 @@ pub(super) fn home(node: &NodeInner) -> Option<String> {
     }
     let (id, ca) = {
         let machine = node.machine();
-        (machine.config.text("cluster.id").to_owned(), machine.config.text("cluster.ca.crt").to_owned())
+        (
+            machine.config.text("cluster.id").to_owned(),
+            machine.config.text("cluster.ca.crt").to_owned(),
+        )
     };
     let serving = |uuid: &str| {
         net.all().iter().any(|n| {
@@ -31,11 +34,16 @@ pub(super) fn home(node: &NodeInner) -> Option<String> {
         })
     };
     let all: Vec<Cluster> = net.clusters.all().values().cloned().collect();
-    all.into_iter().find(|c| c.cluster_id == id && c.members.iter().any(|m| serving(&m.uuid))).map(|c| c.id)
+    all.into_iter()
+        .find(|c| c.cluster_id == id && c.members.iter().any(|m| serving(&m.uuid)))
+        .map(|c| c.id)
 }
 
 /// Start the API server when etcd is there, register the node, see whether it is ready.
 pub(crate) fn tend(node: &Arc<NodeInner>) {
+    if node.net().is_none_or(|net| net.config.stub_kubelet) {
+        return;
+    }
     let running = node.machine().etcd == EtcdState::Running;
     let serving = node.machine().kube.is_some();
     if running && !serving {
@@ -87,7 +95,8 @@ pub(super) fn store(cluster: &mut Cluster, path: &str, mut object: Value) {
         metadata.insert("resourceVersion".into(), json!(cluster.revision.to_string()));
         metadata.entry("uid").or_insert_with(|| json!(uuid::Uuid::new_v4().to_string()));
         metadata.entry("creationTimestamp").or_insert_with(|| {
-            let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
+            let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second())
+                .unwrap_or_default();
             json!(now.to_string())
         });
     }
@@ -112,7 +121,9 @@ fn has_cni(node: &NodeInner, cluster: &Cluster) -> bool {
     let name = node.machine().config.text("cluster.network.cni.name").to_owned();
     let workers_follow = node.machine().config.text("machine.type") == "worker";
     let declared_by_config = matches!(name.as_str(), "" | "flannel") && !workers_follow;
-    let flannel = cluster.objects.contains_key("/apis/apps/v1/namespaces/kube-system/daemonsets/kube-flannel");
+    let flannel = cluster
+        .objects
+        .contains_key("/apis/apps/v1/namespaces/kube-system/daemonsets/kube-flannel");
     let writes_cni = |object: &Value| {
         let volumes = object.pointer("/spec/template/spec/volumes").and_then(Value::as_array);
         volumes.into_iter().flatten().any(|v| {
@@ -120,7 +131,8 @@ fn has_cni(node: &NodeInner, cluster: &Cluster) -> bool {
             path.starts_with("/etc/cni/net.d") || path.starts_with("/opt/cni/bin")
         })
     };
-    let applied = cluster.objects.iter().any(|(path, o)| path.contains("/daemonsets/") && writes_cni(o));
+    let applied =
+        cluster.objects.iter().any(|(path, o)| path.contains("/daemonsets/") && writes_cni(o));
     let inline = node.machine().config.at("cluster.inlineManifests").is_some_and(|m| {
         m.to_string().contains("DaemonSet") && m.to_string().contains("/etc/cni/net.d")
     });
@@ -137,7 +149,8 @@ fn node_object(node: &NodeInner, ready: bool) -> Value {
         if control_plane {
             map.insert("node-role.kubernetes.io/control-plane".into(), json!(""));
         }
-        let extra = config.at("machine.nodeLabels").and_then(Value::as_object).cloned().unwrap_or_default();
+        let extra =
+            config.at("machine.nodeLabels").and_then(Value::as_object).cloned().unwrap_or_default();
         map.extend(extra);
     }
     let schedulable = config.at("cluster.allowSchedulingOnControlPlanes") == Some(&json!(true));
@@ -146,14 +159,22 @@ fn node_object(node: &NodeInner, ready: bool) -> Value {
     } else {
         json!([])
     };
-    let subnets: Vec<ipnet::IpNet> =
-        config.texts("machine.kubelet.nodeIP.validSubnets").iter().filter_map(|s| s.parse().ok()).collect();
-    let valid = |a: &&ipnet::IpNet| subnets.is_empty() || subnets.iter().any(|s| s.contains(&a.addr()));
+    let subnets: Vec<ipnet::IpNet> = config
+        .texts("machine.kubelet.nodeIP.validSubnets")
+        .iter()
+        .filter_map(|s| s.parse().ok())
+        .collect();
+    let valid =
+        |a: &&ipnet::IpNet| subnets.is_empty() || subnets.iter().any(|s| s.contains(&a.addr()));
     let all = machine.addresses();
-    let mut addresses: Vec<Value> =
-        all.iter().filter(valid).map(|a| json!({"type": "InternalIP", "address": a.addr().to_string()})).collect();
+    let mut addresses: Vec<Value> = all
+        .iter()
+        .filter(valid)
+        .map(|a| json!({"type": "InternalIP", "address": a.addr().to_string()}))
+        .collect();
     addresses.push(json!({"type": "Hostname", "address": name}));
-    let version = config.text("machine.kubelet.image").rsplit(':').next().unwrap_or_default().to_owned();
+    let version =
+        config.text("machine.kubelet.image").rsplit(':').next().unwrap_or_default().to_owned();
     let reason = if ready { "KubeletReady" } else { "KubeletNotReady" };
     json!({
         "apiVersion": "v1", "kind": "Node",
@@ -203,7 +224,9 @@ fn open(node: &NodeInner) -> Result<Arc<rustls::ServerConfig>, pki::PkiError> {
     let machine = node.machine();
     let config = machine.config.clone();
     let mut sans: Vec<String> =
-        ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1"].map(str::to_owned).into();
+        ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1"]
+            .map(str::to_owned)
+            .into();
     sans.push(machine.hostname());
     for link in machine.links() {
         sans.extend(link.addresses.iter().map(|a| a.addr().to_string()));
@@ -218,8 +241,13 @@ fn open(node: &NodeInner) -> Result<Arc<rustls::ServerConfig>, pki::PkiError> {
     sans.sort();
     sans.dedup();
     let authority = Authority::new(config.text("cluster.ca.crt"), config.text("cluster.ca.key"))?;
-    let lifetime = Duration::from_secs(365 * 24 * 3600);
-    let leaf = authority.sign(&Request { name: "kube-apiserver".into(), sans, lifetime, ..Request::default() })?;
+    let lifetime = Duration::from_hours(365 * 24);
+    let leaf = authority.sign(&Request {
+        name: "kube-apiserver".into(),
+        sans,
+        lifetime,
+        ..Request::default()
+    })?;
     let roots = [pki::certificate(config.text("cluster.ca.crt"))?];
     pki::server(&leaf, &Clients::Optional(&roots), &["h2", "http/1.1"])
 }

@@ -50,7 +50,8 @@ pub(crate) async fn serve(
         let (node, user) = (Arc::clone(&node), user.clone());
         async move {
             let (code, body) = answer(&node, request, &user).await;
-            let kind = if body.is_string() { "text/plain; charset=utf-8" } else { "application/json" };
+            let kind =
+                if body.is_string() { "text/plain; charset=utf-8" } else { "application/json" };
             let text = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
             let mut response = Response::new(Full::new(Bytes::from(text)));
             *response.status_mut() = code;
@@ -90,7 +91,10 @@ async fn answer(node: &NodeInner, request: Request<Incoming>, user: &User) -> (S
         _ => {}
     }
     if user.is_none() {
-        let message = format!("forbidden: User \"system:anonymous\" cannot {} path {path:?}", head.method.as_str().to_lowercase());
+        let message = format!(
+            "forbidden: User \"system:anonymous\" cannot {} path {path:?}",
+            head.method.as_str().to_lowercase()
+        );
         return failure(StatusCode::FORBIDDEN, "Forbidden", message);
     }
     if let Some(found) = discovery(&path) {
@@ -101,14 +105,18 @@ async fn answer(node: &NodeInner, request: Request<Incoming>, user: &User) -> (S
     };
     let bytes = bytes.to_bytes();
     let text = String::from_utf8_lossy(&bytes);
-    let input = serde_json::from_str::<Value>(&text).ok().or_else(|| {
-        yaml::parse(&text).ok().and_then(|d| d.first().map(yaml::Node::value))
-    });
+    let input = serde_json::from_str::<Value>(&text)
+        .ok()
+        .or_else(|| yaml::parse(&text).ok().and_then(|d| d.first().map(yaml::Node::value)));
     let Some(net) = node.net() else {
         return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "shutting down");
     };
     let out = match head.method {
-        Method::GET => Some(get(net.clusters.get(&home).map(|c| c.objects).unwrap_or_default(), &path, head.uri.query())),
+        Method::GET => Some(get(
+            &net.clusters.get(&home).map(|c| c.objects).unwrap_or_default(),
+            &path,
+            head.uri.query(),
+        )),
         Method::DELETE => net.clusters.change(&home, |c| match c.objects.remove(&path) {
             Some(object) => (StatusCode::OK, object),
             None => absent(&path),
@@ -125,7 +133,9 @@ async fn answer(node: &NodeInner, request: Request<Incoming>, user: &User) -> (S
     for other in net.all() {
         other.wake.notify_one();
     }
-    out.unwrap_or_else(|| failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "not supported"))
+    out.unwrap_or_else(|| {
+        failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "not supported")
+    })
 }
 
 fn version(node: &NodeInner) -> Value {
@@ -138,12 +148,17 @@ fn version(node: &NodeInner) -> Value {
 
 fn discovery(path: &str) -> Option<Value> {
     let group = |name: &str| {
-        let version = RESOURCES.iter().find(|r| r.0.starts_with(&format!("{name}/"))).map(|r| r.0)?;
+        let version =
+            RESOURCES.iter().find(|r| r.0.starts_with(&format!("{name}/"))).map(|r| r.0)?;
         let entry = json!({"groupVersion": version, "version": version.rsplit('/').next()});
         Some(json!({"name": name, "versions": [entry], "preferredVersion": entry}))
     };
     match path {
-        "/api" => return Some(json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})),
+        "/api" => {
+            return Some(
+                json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
+            );
+        }
         "/apis" => {
             let names: std::collections::BTreeSet<&str> =
                 RESOURCES.iter().filter_map(|r| r.0.split_once('/').map(|(g, _)| g)).collect();
@@ -176,7 +191,9 @@ fn parts(path: &str) -> Option<(String, &str, Option<&str>, Option<&str>)> {
     let segments: Vec<&str> = rest.split('/').collect();
     match segments.as_slice() {
         ["namespaces", namespace, plural] => Some((version, plural, Some(namespace), None)),
-        ["namespaces", namespace, plural, name, ..] => Some((version, plural, Some(namespace), Some(name))),
+        ["namespaces", namespace, plural, name, ..] => {
+            Some((version, plural, Some(namespace), Some(name)))
+        }
         [plural] => Some((version, plural, None, None)),
         [plural, name, ..] => Some((version, plural, None, Some(name))),
         [] => None,
@@ -188,24 +205,40 @@ fn absent(path: &str) -> (StatusCode, Value) {
     failure(StatusCode::NOT_FOUND, "NotFound", format!("{plural} {name:?} not found"))
 }
 
-fn get(objects: std::collections::BTreeMap<String, Value>, path: &str, query: Option<&str>) -> (StatusCode, Value) {
+fn get(
+    objects: &std::collections::BTreeMap<String, Value>,
+    path: &str,
+    query: Option<&str>,
+) -> (StatusCode, Value) {
     if let Some(object) = objects.get(path) {
         return (StatusCode::OK, object.clone());
     }
     let Some((version, plural, namespace, None)) = parts(path) else { return absent(path) };
     let query = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let selector = query.into_owned().find(|(k, _)| k == "labelSelector").map(|(_, v)| v).unwrap_or_default();
+    let selector =
+        query.into_owned().find(|(k, _)| k == "labelSelector").map(|(_, v)| v).unwrap_or_default();
     let fits = |key: &str| {
-        parts(key).is_some_and(|p| p.0 == version && p.1 == plural && p.3.is_some() && (namespace.is_none() || p.2 == namespace))
+        parts(key).is_some_and(|p| {
+            p.0 == version
+                && p.1 == plural
+                && p.3.is_some()
+                && (namespace.is_none() || p.2 == namespace)
+        })
     };
     let chosen = |object: &Value| {
         selector.split(',').filter(|s| !s.is_empty()).all(|term| {
             let (key, wanted) = term.split_once('=').unwrap_or((term, ""));
-            let found = object.pointer("/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str);
-            if term.contains('=') { found == Some(wanted.trim_start_matches('=')) } else { found.is_some() }
+            let found =
+                object.pointer("/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str);
+            if term.contains('=') {
+                found == Some(wanted.trim_start_matches('='))
+            } else {
+                found.is_some()
+            }
         })
     };
-    let items: Vec<&Value> = objects.iter().filter(|(k, o)| fits(k) && chosen(o)).map(|(_, o)| o).collect();
+    let items: Vec<&Value> =
+        objects.iter().filter(|(k, o)| fits(k) && chosen(o)).map(|(_, o)| o).collect();
     let kind = RESOURCES.iter().find(|r| r.0 == version && r.1 == plural).map_or("", |r| r.2);
     let body = json!({
         "kind": format!("{kind}List"), "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": items,
@@ -225,15 +258,27 @@ fn write(
     let key = match (name, &given) {
         (None, Some(given)) => format!("{path}/{given}"),
         (Some(_), _) => path.trim_end_matches("/status").to_owned(),
-        (None, None) => return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "metadata.name: Required value"),
+        (None, None) => {
+            return failure(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Invalid",
+                "metadata.name: Required value",
+            );
+        }
     };
     if let Some(namespace) = namespace
         && !cluster.objects.contains_key(&format!("/api/v1/namespaces/{namespace}"))
     {
-        return failure(StatusCode::NOT_FOUND, "NotFound", format!("namespaces {namespace:?} not found"));
+        return failure(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            format!("namespaces {namespace:?} not found"),
+        );
     }
     let old = cluster.objects.get(&key).cloned();
-    let apply = headers.get(http::header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"application/apply-patch"));
+    let apply = headers
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|t| t.as_bytes().starts_with(b"application/apply-patch"));
     let (code, mut object) = match (method, old) {
         (&Method::POST, Some(_)) => {
             let message = format!("{:?} already exists", given.unwrap_or_default());
@@ -249,7 +294,9 @@ fn write(
         (&Method::PATCH, None) if apply => (StatusCode::CREATED, input),
         (_, None) => return absent(path),
     };
-    if let (Some(namespace), Some(metadata)) = (namespace, object.get_mut("metadata").and_then(Value::as_object_mut)) {
+    if let (Some(namespace), Some(metadata)) =
+        (namespace, object.get_mut("metadata").and_then(Value::as_object_mut))
+    {
         metadata.insert("namespace".into(), json!(namespace));
     }
     store(cluster, &key, object);

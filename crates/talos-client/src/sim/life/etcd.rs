@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use sha1::{Digest as _, Sha1};
+
 use super::super::cluster::{Cluster, Member};
 use super::super::disk::EtcdData;
 use super::super::net::NetInner;
@@ -43,8 +45,12 @@ pub(super) async fn step(node: &Arc<NodeInner>) {
 /// The address that etcd advertises.
 pub(crate) fn advertised(node: &NodeInner) -> String {
     let machine = node.machine();
-    let subnets: Vec<ipnet::IpNet> =
-        machine.config.texts("cluster.etcd.advertisedSubnets").iter().filter_map(|s| s.parse().ok()).collect();
+    let subnets: Vec<ipnet::IpNet> = machine
+        .config
+        .texts("cluster.etcd.advertisedSubnets")
+        .iter()
+        .filter_map(|s| s.parse().ok())
+        .collect();
     let all = machine.addresses();
     let wanted = all.iter().find(|a| subnets.iter().any(|s| s.contains(&a.addr())));
     wanted.or(all.first()).map(|a| a.addr().to_string()).unwrap_or_default()
@@ -72,26 +78,39 @@ fn found(node: &NodeInner, net: &NetInner) {
 
 fn member(node: &NodeInner, learner: bool) -> Member {
     let address = advertised(node);
-    Member { id: rand::random::<u64>() | 1 << 63, name: node.hostname(), address, learner, uuid: node.uuid.clone() }
+    let id = if learner { rand::random::<u64>() | 1 << 63 } else { founder_id(&address) };
+    Member { id, name: node.hostname(), address, learner, uuid: node.uuid.clone() }
+}
+
+/// The id that etcd gives the first member: a hash of its peers' URL and the cluster's token.
+fn founder_id(address: &str) -> u64 {
+    let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+    let digest = Sha1::digest(format!("https://{host}:2380etcd-cluster").as_bytes());
+    digest.first_chunk::<8>().map_or(1, |head| u64::from_be_bytes(*head))
 }
 
 /// Whether so many members run that the cluster can decide.
 pub(crate) fn has_quorum(net: &NetInner, cluster: &Cluster) -> bool {
-    let running = |m: &&Member| {
+    let running = |m: &Member| {
         net.all().iter().any(|n| {
             let machine = n.machine();
-            n.uuid == m.uuid && machine.powered && matches!(machine.etcd, EtcdState::Running | EtcdState::Starting)
+            n.uuid == m.uuid
+                && machine.powered
+                && matches!(machine.etcd, EtcdState::Running | EtcdState::Starting)
         })
     };
     let voters: Vec<&Member> = cluster.members.iter().filter(|m| !m.learner).collect();
-    let alive = voters.iter().copied().filter(|m| running(&m)).count();
+    let alive = voters.iter().copied().filter(|m| running(m)).count();
     alive * 2 > voters.len()
 }
 
 async fn join(node: &Arc<NodeInner>, net: &NetInner) -> bool {
     let (cluster_id, ca) = {
         let machine = node.machine();
-        (machine.config.text("cluster.id").to_owned(), machine.config.text("cluster.etcd.ca.crt").to_owned())
+        (
+            machine.config.text("cluster.id").to_owned(),
+            machine.config.text("cluster.etcd.ca.crt").to_owned(),
+        )
     };
     let all: Vec<Cluster> = net.clusters.all().values().cloned().collect();
     let running = |c: &Cluster| {
@@ -100,8 +119,9 @@ async fn join(node: &Arc<NodeInner>, net: &NetInner) -> bool {
             is_member && n.machine().etcd == EtcdState::Running
         })
     };
-    let Some(target) =
-        all.into_iter().find(|c| c.cluster_id == cluster_id && c.ca == ca && running(c) && has_quorum(net, c))
+    let Some(target) = all
+        .into_iter()
+        .find(|c| c.cluster_id == cluster_id && c.ca == ca && running(c) && has_quorum(net, c))
     else {
         return false;
     };
@@ -155,9 +175,10 @@ fn elect(node: &NodeInner, net: &NetInner) {
         .filter(|n| n.machine().etcd == EtcdState::Running)
         .map(|n| n.uuid.clone())
         .collect();
-    let stale = net.clusters.get(&data.cluster).is_some_and(|c| {
-        c.member(c.leader).is_none_or(|m| !alive.contains(&m.uuid))
-    });
+    let stale = net
+        .clusters
+        .get(&data.cluster)
+        .is_some_and(|c| c.member(c.leader).is_none_or(|m| !alive.contains(&m.uuid)));
     if stale {
         net.clusters.change(&data.cluster, |c| c.elect(|m| alive.contains(&m.uuid)));
     }

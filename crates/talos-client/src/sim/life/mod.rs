@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, load, net};
 use super::disk::{Content, Installed};
-use super::node::{Api, EtcdState, Machine, NodeInner, Order, content_id};
+use super::node::{Api, Early, EtcdState, Machine, NodeInner, Order, content_id};
 use super::pki::{self, Authority, Clients, Request};
 use super::spec::{BootDevice, NodeEventKind};
 
@@ -26,7 +26,7 @@ pub(crate) enum End {
     Off,
 }
 
-const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const DAY: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// Live until the plug is pulled.
 pub(crate) async fn run(node: Arc<NodeInner>, token: CancellationToken) {
@@ -37,14 +37,9 @@ pub(crate) async fn run(node: Arc<NodeInner>, token: CancellationToken) {
 }
 
 async fn lives(node: &Arc<NodeInner>) {
-    loop {
-        match boot(node).await {
-            End::Reboot => {
-                close(node);
-                notify(node, NodeEventKind::GuestReboot);
-            }
-            End::Off => break,
-        }
+    while matches!(boot(node).await, End::Reboot) {
+        close(node);
+        notify(node, NodeEventKind::GuestReboot);
     }
     close(node);
     let mut machine = node.machine();
@@ -84,7 +79,11 @@ async fn boot(node: &Arc<NodeInner>) -> End {
         return End::Off;
     }
     boot_events(node);
-    pause(node, 25.0).await;
+    pause(node, 15.0).await;
+    node.machine().early = Early::Clock;
+    node.stage("booting");
+    pause(node, 10.0).await;
+    node.machine().early = Early::Done;
     if let Err(why) = read_seed(node) {
         notify(node, NodeEventKind::BootFailed(why.clone()));
         node.log.add("ConfigLoadErrorEvent", json!({"error": why}), None);
@@ -142,7 +141,7 @@ fn start(node: &NodeInner) -> Result<(), String> {
     let swap = net.faults.take(&node.names(), "@boot").is_some();
     let mut machine = node.machine();
     let Machine { spec, counters, connections, life, powered, .. } = std::mem::take(&mut *machine);
-    *machine = Machine { counters, connections, powered, ..Machine::default() };
+    *machine = Machine { powered, counters, connections, ..Machine::default() };
     machine.restore_life(life);
     machine.spec = spec;
     if swap {
@@ -166,15 +165,21 @@ fn start(node: &NodeInner) -> Result<(), String> {
         }
     });
     let (system, disk) = found.ok_or("no bootable device")?;
-    let installed = |d: &&super::spec::DiskSpec| net.disks.get(&content_id(&node.uuid, d)).installed.is_some();
-    machine.system_disk = disk.or_else(|| machine.spec.disks.iter().find(installed).map(|d| d.key.clone()));
+    let installed =
+        |d: &&super::spec::DiskSpec| net.disks.get(&content_id(&node.uuid, d)).installed.is_some();
+    machine.system_disk =
+        disk.or_else(|| machine.spec.disks.iter().find(installed).map(|d| d.key.clone()));
     machine.system = system;
     machine.counters.boots += 1;
     machine.boot_id = uuid::Uuid::new_v4().to_string();
     machine.booted_at = jiff::Timestamp::now();
     "booting".clone_into(&mut machine.stage);
     for id in ["auditd", "containerd", "machined", "syslogd", "udevd"] {
-        let service = super::node::Service { state: "Running".into(), healthy: Some(true), message: String::new() };
+        let service = super::node::Service {
+            state: "Running".into(),
+            healthy: Some(true),
+            message: String::new(),
+        };
         machine.services.insert(id.into(), service);
     }
     Ok(())
@@ -215,7 +220,8 @@ fn read_seed(node: &NodeInner) -> Result<(), String> {
 /// Wait for a complete configuration; `None` when it came.
 async fn maintenance(node: &Arc<NodeInner>) -> Option<End> {
     node.log.add("TaskEvent", json!({"task": "runningMaintenance"}), None);
-    let sans: Vec<String> = node.machine().addresses().iter().map(|a| a.addr().to_string()).collect();
+    let sans: Vec<String> =
+        node.machine().addresses().iter().map(|a| a.addr().to_string()).collect();
     let tls = pki::maintenance(&sans).and_then(|leaf| pki::server(&leaf, &Clients::Any, &["h2"]));
     node.service("apid", "Running", Some(true), "Health check successful");
     node.stage("maintenance");
@@ -306,7 +312,9 @@ fn open_secure(node: &Arc<NodeInner>) {
             node.service("apid", "Running", Some(true), "Health check successful");
             node.serve(Api::Secure(tls));
         }
-        Err(error) => tracing::warn!(%error, node = node.uuid, "make the machine API's certificate"),
+        Err(error) => {
+            tracing::warn!(%error, node = node.uuid, "make the machine API's certificate")
+        }
     }
 }
 
@@ -316,7 +324,8 @@ fn trustd(other: &NodeInner, config: &Config) -> Option<String> {
     let same = |path: &str| machine.config.text(path) == config.text(path);
     let serves = machine.powered && machine.services.contains_key("trustd");
     let key = machine.config.text("machine.ca.key");
-    (serves && same("machine.ca.crt") && same("machine.token") && !key.is_empty()).then(|| key.to_owned())
+    (serves && same("machine.ca.crt") && same("machine.token") && !key.is_empty())
+        .then(|| key.to_owned())
 }
 
 type Secured = (Arc<rustls::ServerConfig>, Vec<CertificateDer<'static>>);
@@ -324,7 +333,9 @@ type Secured = (Arc<rustls::ServerConfig>, Vec<CertificateDer<'static>>);
 fn secure(node: &NodeInner, config: &Config, key: &str) -> Result<Secured, pki::PkiError> {
     let ca = config.text("machine.ca.crt");
     let mut authorities = vec![pki::certificate(ca)?];
-    for accepted in config.at("machine.acceptedCAs").and_then(|v| v.as_array()).into_iter().flatten() {
+    for accepted in
+        config.at("machine.acceptedCAs").and_then(|v| v.as_array()).into_iter().flatten()
+    {
         let text = accepted.get("crt").and_then(|c| c.as_str()).unwrap_or_default();
         authorities.push(pki::certificate(text)?);
     }

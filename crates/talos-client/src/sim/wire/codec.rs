@@ -358,7 +358,8 @@ mod tests {
 
     #[test]
     fn apply_request_keeps_its_values() {
-        let value = json!({"data": "eA==", "mode": "AUTO", "dryRun": true, "tryModeTimeout": "60s"});
+        let value =
+            json!({"data": "eA==", "mode": "AUTO", "dryRun": true, "tryModeTimeout": "60s"});
         let bytes = encode("machine.ApplyConfigurationRequest", &value);
         assert_eq!(decode("machine.ApplyConfigurationRequest", &bytes).unwrap(), value);
     }
@@ -373,7 +374,8 @@ mod tests {
 
     #[test]
     fn events_carry_their_type() {
-        let event = json!({"data": {"@type": "talos/runtime/machine.TaskEvent", "task": "x"}, "id": "1"});
+        let event =
+            json!({"data": {"@type": "talos/runtime/machine.TaskEvent", "task": "x"}, "id": "1"});
         let bytes = encode("machine.Event", &event);
         let back = decode("machine.Event", &bytes).unwrap();
         assert_eq!(back["data"]["task"], "x");

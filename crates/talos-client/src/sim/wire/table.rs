@@ -85,7 +85,9 @@ impl Table {
 pub(crate) fn table() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
     TABLE.get_or_init(|| {
-        serde_json::from_str::<Value>(include_str!("api.json")).map(|v| build(&v)).unwrap_or_default()
+        serde_json::from_str::<Value>(include_str!("api.json"))
+            .map(|v| build(&v))
+            .unwrap_or_default()
     })
 }
 

@@ -1,0 +1,192 @@
+//! A cluster comes up, loses power, and is judged from the simulator's own state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::super::grpc::{Call, Peer, Reply, Status};
+use super::super::{
+    BootDevice, BootMark, CloudInit, DiskSpec, Fault, FaultAction, NetConfig, NicSpec, NodeSpec,
+    Pace, Segment, SimNet, SimNode, api,
+};
+
+const SUBNET: &str = "10.5.0.0/24";
+
+fn net(dir: &std::path::Path) -> SimNet {
+    let segment = Segment {
+        name: "lab".into(),
+        bridge: "vnet1".into(),
+        tag: None,
+        prefixes: SUBNET.parse().into_iter().collect(),
+    };
+    let pace = Pace::instant();
+    SimNet::new(NetConfig {
+        state_dir: Some(dir.into()),
+        pace,
+        segments: vec![segment],
+        ..NetConfig::default()
+    })
+    .unwrap()
+}
+
+fn spec(name: &str, suffix: u8, bridge: &str) -> NodeSpec {
+    let mac = format!("bc:24:11:00:00:{suffix:02x}");
+    let network = format!(
+        "version: 1\nconfig:\n    - type: physical\n      name: eth0\n      mac_address: '{mac}'\n      subnets:\n      - type: static\n        address: '10.5.0.{suffix}'\n        netmask: '255.255.255.0'\n"
+    );
+    NodeSpec {
+        uuid: format!("00000000-0000-0000-0000-0000000000{suffix}"),
+        name: name.into(),
+        media: Some(BootMark {
+            talos: "v1.13.9".into(),
+            schematic: "s".repeat(64),
+            platform: "nocloud".into(),
+            architecture: "amd64".into(),
+        }),
+        boot: vec![BootDevice::Disk("scsi0".into()), BootDevice::Cdrom],
+        disks: vec![DiskSpec {
+            key: "scsi0".into(),
+            dev: "vda".into(),
+            size: 40 << 30,
+            content_id: format!("vm-{suffix}-disk-0"),
+            ..DiskSpec::default()
+        }],
+        nics: vec![NicSpec {
+            name: "eth0".into(),
+            mac,
+            bridge: bridge.into(),
+            ..NicSpec::default()
+        }],
+        cloud_init: Some(CloudInit {
+            user: format!("#cloud-config\nhostname: {name}\n"),
+            meta: "instance-id: a\n".into(),
+            network,
+        }),
+        ..NodeSpec::default()
+    }
+}
+
+async fn call(node: &SimNode, path: &str, request: Value) -> Result<Reply, Status> {
+    let call = Call {
+        path: path.into(),
+        requests: vec![request],
+        node: Vec::new(),
+        nodes: Vec::new(),
+        peer: Peer { roles: vec!["os:admin".into()] },
+        cut: CancellationToken::new(),
+    };
+    api::entry(&Arc::clone(&node.0), call).await
+}
+
+async fn until(what: &str, test: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if test() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// The recorded configuration, on the first card, with a shared address.
+fn config(file: &str) -> Value {
+    let text = super::fixture(file).replace(
+        "interface: eth1",
+        "interface: eth0\n              vip:\n                ip: 10.5.0.10",
+    );
+    json!({"data": STANDARD.encode(text), "mode": "AUTO"})
+}
+
+const APPLY: &str = "/machine.MachineService/ApplyConfiguration";
+const BOOTSTRAP: &str = "/machine.MachineService/Bootstrap";
+
+#[tokio::test]
+async fn a_cluster_comes_up_and_survives_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = net(dir.path());
+    let [cp1, cp2] = [("cp1", 11, "cluster-cp1.yaml"), ("cp2", 12, "cluster-cp2.yaml")]
+        .map(|(name, suffix, file)| (lab.power_on(spec(name, suffix, "vnet1")), file));
+    for (node, file) in [&cp1, &cp2] {
+        until("maintenance", || node.stage() == "maintenance").await;
+        call(node, APPLY, config(file)).await.map(drop).unwrap();
+    }
+    until("installed", || cp1.0.snapshot()["installs"] == 1 && cp1.0.snapshot()["boots"] == 2)
+        .await;
+    for _ in 0..2000 {
+        if call(&cp1.0, BOOTSTRAP, json!({})).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let members = |lab: &SimNet| {
+        let snapshot = lab.snapshot();
+        let clusters = snapshot["clusters"].as_object().unwrap().clone();
+        assert!(clusters.len() <= 1, "one cluster only");
+        clusters.values().next().map_or(0, |c| {
+            c["members"].as_array().unwrap().iter().filter(|m| m["learner"] == false).count()
+        })
+    };
+    until("both members", || members(&lab) == 2).await;
+    until("nodes are ready", || {
+        cp1.0.snapshot()["node_ready"] == true && cp2.0.snapshot()["node_ready"] == true
+    })
+    .await;
+    let holder = lab.0.vip_holder("10.5.0.10".parse().unwrap()).unwrap();
+    assert_eq!(holder.hostname(), "cp1");
+    let refused = call(&cp1.0, BOOTSTRAP, json!({})).await.err().unwrap();
+    assert_eq!(refused.message, "etcd data directory is not empty");
+
+    let hash = cp1.0.snapshot()["config_sha256"].clone();
+    lab.shutdown();
+    let lab = net(dir.path());
+    let again = lab.power_on(spec("cp1", 11, "vnet1"));
+    let other = lab.power_on(spec("cp2", 12, "vnet1"));
+    until("both are back", || again.stage() == "running" && other.stage() == "running").await;
+    assert_eq!(again.snapshot()["config_sha256"], hash);
+    assert_eq!(again.snapshot()["installs"], 1);
+    assert_eq!(members(&lab), 2);
+    lab.shutdown();
+}
+
+#[tokio::test]
+async fn a_node_on_the_wrong_bridge_is_not_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = net(dir.path());
+    let wrong = lab.power_on(spec("cp1", 11, "vnet9"));
+    until("maintenance", || wrong.stage() == "maintenance").await;
+    assert!(lab.0.owner("10.5.0.11".parse().unwrap()).is_none());
+    let right = lab.power_on(spec("cp2", 12, "vnet1"));
+    until("maintenance", || right.stage() == "maintenance").await;
+    assert_eq!(lab.0.owner("10.5.0.12".parse().unwrap()).unwrap().uuid, right.uuid());
+    lab.shutdown();
+}
+
+#[tokio::test]
+async fn a_lost_answer_leaves_the_configuration_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = net(dir.path());
+    let node = lab.power_on(spec("cp1", 11, "vnet1"));
+    until("maintenance", || node.stage() == "maintenance").await;
+    lab.faults().add(Fault::new(FaultAction::DropAfter).node("cp1").method("*/ApplyConfiguration"));
+    assert!(call(&node, APPLY, config("cluster-cp1.yaml")).await.is_err());
+    until("installed", || node.snapshot()["installs"] == 1).await;
+    assert_eq!(lab.faults().calls("cp1", "*/ApplyConfiguration"), 1);
+    lab.shutdown();
+}
+
+#[tokio::test]
+async fn a_failed_installation_ends_in_maintenance() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = net(dir.path());
+    let node = lab.power_on(spec("cp1", 11, "vnet1"));
+    until("maintenance", || node.stage() == "maintenance").await;
+    lab.faults().add(Fault::new(FaultAction::InstallFails));
+    call(&node, APPLY, config("cluster-cp1.yaml")).await.map(drop).unwrap();
+    until("again", || node.snapshot()["boots"] == 2 && node.stage() == "maintenance").await;
+    assert_eq!(node.snapshot()["installs"], 0);
+    lab.shutdown();
+}
