@@ -1,4 +1,5 @@
 //! The tree: text to typed values, each with its origin.
 
+pub mod root;
 pub mod site;
 pub mod sops;
