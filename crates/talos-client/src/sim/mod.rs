@@ -16,6 +16,7 @@ mod fault;
 mod grpc;
 mod kube;
 mod life;
+mod link;
 mod net;
 mod node;
 mod pki;

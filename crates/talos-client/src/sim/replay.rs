@@ -52,7 +52,7 @@ pub async fn replay(
     let mut nodes = Vec::new();
     match group {
         ReplayGroup::Maintenance => {
-            nodes.push(("node".into(), net.power_on(spec("node", "metal"))))
+            nodes.push(("node".into(), net.power_on(spec("node", "metal"))));
         }
         ReplayGroup::Nocloud => {
             let network = "version: 1\nconfig:\n    - type: physical\n      name: eth0\n      mac_address: '52:54:00:12:34:56'\n      subnets:\n      - type: static\n        address: '10.0.2.15'\n        netmask: '255.255.255.0'\n        gateway: '10.0.2.2'\n    - type: nameserver\n      address:\n      - '10.0.2.3'\n      search:\n      - 'lab.test'\n";

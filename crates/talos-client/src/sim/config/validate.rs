@@ -140,7 +140,7 @@ fn network(config: &Config, out: &mut Vec<String>) {
         let path = format!("networking.os.device.interface {index}");
         match (named, selected) {
             (false, false) => {
-                out.push(format!("[{path}]: required either config section to be set"))
+                out.push(format!("[{path}]: required either config section to be set"));
             }
             (true, true) => out.push(format!("[{path}]: config sections are mutually exclusive")),
             _ => {}

@@ -313,7 +313,7 @@ fn open_secure(node: &Arc<NodeInner>) {
             node.serve(Api::Secure(tls));
         }
         Err(error) => {
-            tracing::warn!(%error, node = node.uuid, "make the machine API's certificate")
+            tracing::warn!(%error, node = node.uuid, "make the machine API's certificate");
         }
     }
 }

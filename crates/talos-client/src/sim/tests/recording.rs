@@ -75,9 +75,7 @@ fn absent_defaults(value: &mut Value) {
 
 async fn play(node: &SimNode, step: &Value) -> Option<String> {
     let path = step["call"].as_str().unwrap();
-    if wire::table().method(path, 13).is_none() {
-        return None;
-    }
+    wire::table().method(path, 13)?;
     let list = |key: &str| -> Vec<String> {
         let values = step["meta"][key].as_array().cloned().unwrap_or_default();
         values.iter().map(|v| vars(v.as_str().unwrap())).collect()

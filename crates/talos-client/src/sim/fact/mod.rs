@@ -1,0 +1,346 @@
+//! What a node says about itself, derived from its state.
+
+mod block;
+mod network;
+
+use serde_json::{Map, Value, json};
+
+use super::disk::Content;
+use super::life::advertised;
+use super::node::{Early, EtcdState, Machine, NodeInner};
+
+pub(crate) use block::bus;
+
+/// One resource.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fact {
+    /// Namespace.
+    pub(crate) namespace: &'static str,
+    /// Type.
+    pub(crate) kind: &'static str,
+    /// Id.
+    pub(crate) id: String,
+    /// Which part of the node owns it.
+    pub(crate) owner: &'static str,
+    /// Content.
+    pub(crate) spec: Value,
+    /// Labels.
+    pub(crate) labels: Vec<(String, String)>,
+    /// Annotations.
+    pub(crate) annotations: Vec<(String, String)>,
+    /// Finalizers.
+    pub(crate) finalizers: Vec<&'static str>,
+}
+
+#[derive(Default)]
+struct Facts(Vec<Fact>);
+
+impl Facts {
+    fn add(
+        &mut self,
+        place: (&'static str, &'static str),
+        owner: &'static str,
+        id: impl Into<String>,
+        spec: Value,
+    ) {
+        let (namespace, kind) = place;
+        let spec = sorted(spec);
+        self.0.push(Fact {
+            namespace,
+            kind,
+            id: id.into(),
+            owner,
+            spec,
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            finalizers: Vec::new(),
+        });
+    }
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(mut map) => {
+            map.sort_keys();
+            Value::Object(map.into_iter().map(|(k, v)| (k, sorted(v))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+/// Conditions that keep a node from being ready.
+pub(crate) fn conditions(machine: &Machine) -> (bool, Value) {
+    if !matches!(machine.stage.as_str(), "booting" | "running") {
+        return (true, json!([]));
+    }
+    let healthy = |id: &str| machine.services.get(id).is_some_and(|s| s.healthy == Some(true));
+    let state = |id: &str| machine.services.get(id).map(|s| s.state.as_str());
+    let mut waiting = Vec::new();
+    let mut names = vec!["apid", "kubelet"];
+    let configured = machine.config.v1alpha1().is_some();
+    if machine.config.is_control_plane() {
+        names.push("etcd");
+    }
+    for id in names {
+        match state(id) {
+            Some("Running") if healthy(id) || id == "etcd" => {}
+            Some("Running") => waiting.push(format!("{id} not healthy")),
+            _ => waiting.push(format!("{id} not running")),
+        }
+    }
+    let mut out = Vec::new();
+    let clock = "resource TimeStatuses.v1alpha1.talos.dev(runtime/node@undefined) doesn't exist";
+    let reason = match machine.early {
+        Early::Nothing => Some(clock),
+        Early::Clock => Some("time is not synced"),
+        Early::Done => None,
+    };
+    if let Some(reason) = reason {
+        out.push(json!({"name": "time", "reason": reason}));
+        out.push(
+            json!({"name": "network", "reason": "waiting on: address, connectivity, hostname"}),
+        );
+    }
+    if !waiting.is_empty() {
+        out.push(json!({"name": "services", "reason": waiting.join(", ")}));
+    }
+    if configured && !machine.node_ready {
+        let reason = format!("node {:?} status is not available yet", machine.hostname());
+        out.push(json!({"name": "nodeReady", "reason": reason}));
+    }
+    (out.is_empty(), Value::Array(out))
+}
+
+/// All resources of a node.
+pub(crate) fn all(node: &NodeInner, content: &Content) -> Vec<Fact> {
+    let address = advertised(node);
+    let peers = members(node, content);
+    let machine = node.machine();
+    let mut out = Facts::default();
+    if !machine.powered || machine.system.version.is_empty() {
+        return out.0;
+    }
+    runtime(&machine, content, &mut out);
+    network::facts(&machine, &mut out);
+    block::facts(&machine, content, &mut out);
+    if machine.config.v1alpha1().is_some() {
+        cluster(&machine, content, &peers, &mut out);
+        configuration(&machine, &mut out);
+        if machine.config.is_control_plane() {
+            etcd(&machine, content, &address, &mut out);
+        }
+    }
+    out.0
+}
+
+fn runtime(machine: &Machine, content: &Content, out: &mut Facts) {
+    let (ready, unmet) = conditions(machine);
+    let status =
+        json!({"stage": machine.stage, "status": {"ready": ready, "unmetConditions": unmet}});
+    out.add(
+        ("runtime", "MachineStatuses.runtime.talos.dev"),
+        "runtime.MachineStatusController",
+        "machine",
+        status,
+    );
+    let kind = match machine.config.text("machine.type") {
+        _ if machine.config.v1alpha1().is_none() => "unknown",
+        "" => "worker",
+        other => other,
+    };
+    out.add(
+        ("config", "MachineTypes.config.talos.dev"),
+        "config.MachineTypeController",
+        "machine-type",
+        json!(kind),
+    );
+    let mut platform = Map::new();
+    platform.insert("platform".into(), json!(machine.system.platform));
+    if let (Some(name), false) = (&machine.seed.hostname, machine.is_metal()) {
+        platform.insert("hostname".into(), json!(name));
+    }
+    if let Some(id) = &machine.seed.instance_id {
+        platform.insert("instanceId".into(), json!(id));
+    }
+    out.add(
+        ("runtime", "PlatformMetadatas.talos.dev"),
+        "network.PlatformConfigApplyController",
+        "platformmetadata",
+        Value::Object(platform),
+    );
+    let secure = json!({"secureBoot": false});
+    out.add(
+        ("runtime", "SecurityStates.talos.dev"),
+        "runtime.SecurityStateController",
+        "securitystate",
+        secure,
+    );
+    system(machine, content, out);
+}
+
+fn system(machine: &Machine, content: &Content, out: &mut Facts) {
+    let version = json!({"name": "Talos", "version": machine.system.version});
+    out.add(
+        ("runtime", "Versions.runtime.talos.dev"),
+        "runtime.VersionController",
+        "version",
+        version,
+    );
+    let time = json!({"epoch": 0, "synced": machine.early == Early::Done, "syncDisabled": machine.config.at("machine.time.disabled") == Some(&json!(true))});
+    if machine.early != Early::Nothing {
+        out.add(
+            ("runtime", "TimeStatuses.v1alpha1.talos.dev"),
+            "time.SyncController",
+            "node",
+            time,
+        );
+    }
+    let system = json!({
+        "manufacturer": "QEMU", "productName": "Standard PC (Q35 + ICH9, 2009)", "version": "pc-q35",
+        "uuid": machine.spec.uuid, "wakeUpType": "Power Switch",
+    });
+    let place = ("hardware", "SystemInformations.hardware.talos.dev");
+    out.add(place, "hardware.SystemInfoController", "systeminformation", system);
+    for (key, value) in &content.meta {
+        out.add(
+            ("runtime", "MetaKeys.runtime.talos.dev"),
+            "",
+            format!("0x{key:02x}"),
+            json!({"value": value}),
+        );
+    }
+    for (id, service) in &machine.services {
+        if service.state == "Running" {
+            let spec = json!({"running": true, "healthy": service.healthy == Some(true), "unknown": service.healthy.is_none()});
+            out.add(
+                ("runtime", "Services.v1alpha1.talos.dev"),
+                "v1alpha1.ServiceController",
+                id.clone(),
+                spec,
+            );
+        }
+    }
+    if machine.system.schematic.len() == 64 {
+        let place = ("runtime", "ExtensionStatuses.runtime.talos.dev");
+        let metadata = json!({"name": "schematic", "version": machine.system.schematic, "author": "Image Factory", "description": "Virtual extension which specifies the schematic of the image built with Image Factory."});
+        let spec = json!({"image": "", "metadata": metadata});
+        out.add(place, "runtime.ExtensionStatusController", "0", spec);
+    }
+}
+
+/// Other nodes that discovery shows: (host name, node id, type, addresses, version).
+type Peer = (String, String, String, Vec<String>, String);
+
+fn members(node: &NodeInner, own: &Content) -> Vec<Peer> {
+    let (cluster, discovery) = {
+        let machine = node.machine();
+        let on = machine.config.at("cluster.discovery.enabled") == Some(&json!(true));
+        let off = machine.config.at("cluster.discovery.registries.service.disabled")
+            == Some(&json!(true));
+        (machine.config.text("cluster.id").to_owned(), on && !off)
+    };
+    let mut out = vec![peer(node, own)];
+    if discovery && !cluster.is_empty() {
+        for other in node.net().map(|n| n.all()).unwrap_or_default() {
+            let fits = other.uuid != node.uuid && {
+                let machine = other.machine();
+                machine.powered && machine.config.text("cluster.id") == cluster
+            };
+            if fits {
+                out.push(peer(&other, &other.content()));
+            }
+        }
+    }
+    out
+}
+
+fn peer(node: &NodeInner, content: &Content) -> Peer {
+    let machine = node.machine();
+    let addresses = machine.addresses().iter().map(|a| a.addr().to_string()).collect();
+    let kind = machine.config.text("machine.type").to_owned();
+    (machine.hostname(), content.node_id.clone(), kind, addresses, machine.system.version.clone())
+}
+
+fn cluster(machine: &Machine, content: &Content, peers: &[Peer], out: &mut Facts) {
+    let identity = json!({"nodeId": content.node_id});
+    out.add(
+        ("cluster", "Identities.cluster.talos.dev"),
+        "cluster.NodeIdentityController",
+        "local",
+        identity,
+    );
+    let info = json!({"clusterId": machine.config.text("cluster.id"), "clusterName": machine.config.text("cluster.clusterName")});
+    out.add(("cluster", "Infos.cluster.talos.dev"), "cluster.InfoController", "current", info);
+    for (name, id, kind, addresses, version) in peers {
+        let mut spec = json!({
+            "nodeId": id, "addresses": addresses, "hostname": name, "machineType": kind,
+            "operatingSystem": format!("Talos ({version})"),
+        });
+        if let (Some(map), true) = (spec.as_object_mut(), kind != "worker") {
+            map.insert("controlPlane".into(), json!({"port": 6443}));
+        }
+        out.add(
+            ("cluster", "Members.cluster.talos.dev"),
+            "cluster.MemberController",
+            name.clone(),
+            spec.clone(),
+        );
+        if let Some(map) = spec.as_object_mut() {
+            map.insert("nodename".into(), json!(name));
+        }
+        let place = ("cluster", "Affiliates.cluster.talos.dev");
+        out.add(place, "cluster.LocalAffiliateController", id.clone(), spec);
+    }
+    let name = machine.hostname();
+    let spec = json!({"nodename": name, "hostnameVersion": 1, "skipNodeRegistration": false});
+    out.add(("k8s", "Nodenames.kubernetes.talos.dev"), "k8s.NodenameController", "nodename", spec);
+    if machine.node_ready {
+        let spec = json!({"nodename": name, "nodeReady": true, "unschedulable": false});
+        out.add(
+            ("k8s", "NodeStatuses.kubernetes.talos.dev"),
+            "k8s.NodeStatusController",
+            name,
+            spec,
+        );
+    }
+}
+
+fn configuration(machine: &Machine, out: &mut Facts) {
+    let text = json!(machine.config.encode());
+    let mut ids = vec!["v1alpha1"];
+    if machine.persistent {
+        ids.push("persistent");
+    }
+    for id in ids {
+        out.add(("config", "MachineConfigs.config.talos.dev"), "", id, text.clone());
+        if let Some(fact) = out.0.last_mut() {
+            fact.annotations.push(("talos.dev/yaml-spec".into(), "1".into()));
+        }
+    }
+}
+
+fn etcd(machine: &Machine, content: &Content, address: &str, out: &mut Facts) {
+    let image = match machine.config.text("cluster.etcd.image") {
+        "" => match machine.minor() {
+            11 => "gcr.io/etcd-development/etcd:v3.6.5",
+            12 => "registry.k8s.io/etcd:v3.6.11",
+            13 => "registry.k8s.io/etcd:v3.6.12",
+            _ => "registry.k8s.io/etcd:3.7.1",
+        },
+        image => image,
+    };
+    let spec = json!({"advertiseExcludeSubnets": [], "extraArgs": {}, "image": image, "listenExcludeSubnets": []});
+    out.add(("etcd", "EtcdConfigs.etcd.talos.dev"), "etcd.ConfigController", "etcd", spec);
+    let spec = json!({
+        "advertisedAddresses": [address], "extraArgs": {}, "image": image, "listenClientAddresses": ["0.0.0.0"],
+        "listenPeerAddresses": ["0.0.0.0"], "name": machine.hostname(),
+    });
+    out.add(("etcd", "EtcdSpecs.etcd.talos.dev"), "etcd.SpecController", "etcd", spec);
+    let spec = json!({"ready": true, "version": "1"});
+    out.add(("etcd", "PKIStatuses.etcd.talos.dev"), "etcd.PKIController", "etcd", spec);
+    if let (Some(data), EtcdState::Running) = (&content.etcd, machine.etcd) {
+        let spec = json!({"memberID": format!("{:016x}", data.member)});
+        out.add(("etcd", "EtcdMembers.etcd.talos.dev"), "etcd.MemberController", "local", spec);
+    }
+}
