@@ -276,9 +276,15 @@ async fn configured(node: &Arc<NodeInner>) -> End {
         settle(node);
         tokio::select! {
             () = woken => {}
-            () = pause(node, 5.0) => {}
+            () = tokio::time::sleep(tick(node)) => {}
         }
     }
+}
+
+/// How often a running node looks around; never so often that it only does that.
+fn tick(node: &NodeInner) -> std::time::Duration {
+    let pace = node.net().map(|n| n.config.pace).unwrap_or_default();
+    pace.of(5.0).max(std::time::Duration::from_millis(20))
 }
 
 /// Go from booting to running, and see to Kubernetes.

@@ -101,6 +101,64 @@ fn config(file: &str) -> Value {
     json!({"data": STANDARD.encode(text), "mode": "AUTO"})
 }
 
+/// One request to the API server under the shared address; with `Some` as an administrator.
+async fn kubernetes(
+    port: std::net::SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+) -> (u16, Value) {
+    use super::super::config::load;
+    use super::super::pki::{Authority, Request, certificate};
+    use http_body_util::BodyExt as _;
+    use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+    let config = load(&super::fixture("cluster-cp1.yaml"), 13).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate(config.text("cluster.ca.crt")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let tls = if body.is_some() {
+        let authority =
+            Authority::new(config.text("cluster.ca.crt"), config.text("cluster.ca.key")).unwrap();
+        let leaf = authority
+            .sign(&Request {
+                name: "admin".into(),
+                organizations: vec!["system:masters".into()],
+                client: true,
+                lifetime: Duration::from_mins(5),
+                ..Request::default()
+            })
+            .unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.clone()));
+        builder.with_client_auth_cert(vec![leaf.der.clone()], key).unwrap()
+    } else {
+        builder.with_no_client_auth()
+    };
+    let stream = tokio::net::TcpStream::connect(port).await.unwrap();
+    let name = rustls_pki_types::ServerName::try_from("10.5.0.10").unwrap();
+    let stream =
+        tokio_rustls::TlsConnector::from(Arc::new(tls)).connect(name, stream).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "10.5.0.10")
+        .header("content-type", "application/apply-patch+yaml")
+        .body(http_body_util::Full::new(bytes::Bytes::from(body.unwrap_or_default().to_owned())))
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let code = response.status().as_u16();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    (code, serde_json::from_str(&text).unwrap_or(json!(text)))
+}
+
 const APPLY: &str = "/machine.MachineService/ApplyConfiguration";
 const BOOTSTRAP: &str = "/machine.MachineService/Bootstrap";
 
@@ -137,6 +195,15 @@ async fn a_cluster_comes_up_and_survives_a_restart() {
     .await;
     let holder = lab.0.vip_holder("10.5.0.10".parse().unwrap()).unwrap();
     assert_eq!(holder.hostname(), "cp1");
+    let port = lab.expose("10.5.0.10".parse().unwrap(), 6443).await.unwrap();
+    assert_eq!(kubernetes(port, "GET", "/readyz", None).await, (200, json!("ok")));
+    assert_eq!(kubernetes(port, "GET", "/api/v1/nodes", None).await.0, 403);
+    let (code, nodes) = kubernetes(port, "GET", "/api/v1/nodes", Some("")).await;
+    assert_eq!((code, nodes["items"].as_array().unwrap().len()), (200, 2));
+    let path = "/api/v1/namespaces/default/configmaps/a?fieldManager=t";
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: v\n";
+    assert_eq!(kubernetes(port, "PATCH", path, Some(text)).await.0, 201);
+    assert_eq!(kubernetes(port, "PATCH", path, Some(text)).await.0, 200);
     let refused = call(&cp1.0, BOOTSTRAP, json!({})).await.err().unwrap();
     assert_eq!(refused.message, "etcd data directory is not empty");
 
