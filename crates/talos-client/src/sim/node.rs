@@ -284,12 +284,15 @@ impl NodeInner {
         stream.set_nodelay(true).ok();
         let node = Arc::clone(self);
         tokio::spawn(async move {
-            let handshake = TlsAcceptor::from(tls).accept(stream);
+            let handshake = TlsAcceptor::from(tls).accept(stream).into_fallible();
             let stream = tokio::select! {
                 () = cut.cancelled() => return,
                 stream = handshake => stream,
             };
-            let Ok(stream) = stream else { return };
+            let stream = match stream {
+                Ok(stream) => stream,
+                Err((_, refused)) => return drain(refused).await,
+            };
             let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
             if port == 6443 {
                 let user = certificate.and_then(|c| pki::identity(c, false));
@@ -323,6 +326,12 @@ impl NodeInner {
             net.refresh();
         }
     }
+}
+
+/// Read on after a refused handshake, so that the client sees the alert and not a reset.
+async fn drain(mut stream: TcpStream) {
+    let rest = async { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await };
+    tokio::time::timeout(std::time::Duration::from_secs(2), rest).await.ok();
 }
 
 /// A simulated machine.
