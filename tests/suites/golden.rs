@@ -25,3 +25,13 @@ fn sops_files_decrypt_as_sops_does() {
 fn sops_files_are_written_as_sops_does() {
     agrees("sops/sops-encrypt.json", &[], 80);
 }
+
+#[test]
+fn expressions_evaluate_as_in_terraform() {
+    agrees("hcl/hcl-eval.json", &[], 248);
+}
+
+#[test]
+fn trees_evaluate_as_in_terragrunt() {
+    agrees("hcl/hcl-tree.json", &[], 290);
+}

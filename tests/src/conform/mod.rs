@@ -4,6 +4,7 @@
 //! case, [`check`] compares it with the golden one by the rules of [`compare`].
 
 pub mod compare;
+mod hcl;
 mod sops;
 
 use std::path::Path;
@@ -94,9 +95,9 @@ fn answer(
     case: &Value,
     tree: Option<&Path>,
 ) -> anyhow::Result<String> {
-    let _ = tree;
     let input = &case["in"];
     let out = match kind {
+        "hcl-eval" | "hcl-tree" | "hcl-deployed" => return hcl::answer(kind, tree, input),
         "sops-decrypt" | "sops-encrypt" => sops::answer(kind, dir, id, input)?,
         _ => bail!("no answers to cases of kind {kind:?}"),
     };

@@ -1,5 +1,6 @@
 //! The tree: text to typed values, each with its origin.
 
+pub mod hcl;
 pub mod root;
 pub mod site;
 pub mod sops;

@@ -30,6 +30,35 @@ impl Decrypted {
         }
     }
 
+    /// The text of its first document, printed in this form.
+    ///
+    /// # Errors
+    /// A value cannot be written in the form.
+    pub fn to_text(&self, format: Format) -> Result<String> {
+        let bytes = match (self, format) {
+            (Self::Binary(bytes), _) => bytes.to_vec(),
+            (Self::Tree(_), Format::Dotenv) => self.dotenv_text().into_bytes(),
+            (Self::Tree(tree), Format::Yaml) => yaml::write(tree.first().unwrap_or(&Value::Null))?,
+            (Self::Tree(tree), _) => json::write(tree.first().unwrap_or(&Value::Null))?,
+        };
+        String::from_utf8(bytes)
+            .map_err(|_| SopsError::new(SopsClass::CannotEmit, "the content is not text"))
+    }
+
+    fn dotenv_text(&self) -> String {
+        let Some(Value::Map(entries)) = self.first() else { return String::new() };
+        let mut text = String::new();
+        for (key, value) in entries {
+            if let (Key::Str(key), Some((bytes, _))) = (key, value.sealed_text()) {
+                text.push_str(key);
+                text.push('=');
+                text.push_str(&String::from_utf8_lossy(&bytes).replace('\n', "\\n"));
+                text.push('\n');
+            }
+        }
+        text
+    }
+
     /// Whether it holds what a plain text of this form holds.
     pub fn same_as_text(&self, text: &[u8], format: Format) -> bool {
         match (self, parse(text, format)) {

@@ -1,0 +1,191 @@
+//! Encodings.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Arguments;
+use crate::spec::hcl::convert::unify;
+use crate::spec::hcl::eval::Result;
+use crate::spec::hcl::value::{Kind, Value};
+
+pub(super) fn base64encode(given: &Arguments<'_>) -> Result<Value> {
+    Ok(Value::string(STANDARD.encode(given.string(0)?.as_bytes())))
+}
+
+pub(super) fn base64decode(given: &Arguments<'_>) -> Result<Value> {
+    let text: String = given.string(0)?.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    match STANDARD.decode(text).map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(Value::string(text)),
+        Ok(Err(_)) => given.fail("the decoded bytes are no text (UTF-8)"),
+        Err(_) => given.fail("the text is no base64"),
+    }
+}
+
+pub(super) fn base64gzip(given: &Arguments<'_>) -> Result<Value> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let written = encoder.write_all(given.string(0)?.as_bytes()).and_then(|()| encoder.finish());
+    match written {
+        Ok(bytes) => Ok(Value::string(STANDARD.encode(bytes))),
+        Err(error) => given.fail(error),
+    }
+}
+
+pub(super) fn jsonencode(given: &Arguments<'_>) -> Result<Value> {
+    let value = given.values.first().unwrap_or(&Value::NULL);
+    match value.to_json_escaped() {
+        Some(text) => Ok(Value::string(text)),
+        None => given.fail("a value is not known"),
+    }
+}
+
+pub(super) fn jsondecode(given: &Arguments<'_>) -> Result<Value> {
+    match super::super::json::parse(&given.string(0)?) {
+        Some(value) => Ok(value),
+        None => given.fail("the text is no JSON"),
+    }
+}
+
+pub(super) fn urlencode(given: &Arguments<'_>) -> Result<Value> {
+    let text = given.string(0)?;
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            b' ' => out.push('+'),
+            other => {
+                use std::fmt::Write as _;
+                let _ = write!(out, "%{other:02X}");
+            }
+        }
+    }
+    Ok(Value::string(out))
+}
+
+/// A row of comma-separated text; fields in quotes may hold commas, quotes and line breaks.
+fn rows(text: &str) -> Option<Vec<Vec<String>>> {
+    let mut rows = Vec::new();
+    let mut row: Vec<String> = Vec::new();
+    let mut field = String::new();
+    let mut letters = text.chars().peekable();
+    let mut quoted = false;
+    let mut begins = true;
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                field.push('"');
+            }
+            '"' if quoted => {
+                quoted = false;
+                if !matches!(letters.peek(), None | Some(',' | '\n' | '\r')) {
+                    return None;
+                }
+            }
+            '"' if begins => quoted = true,
+            '"' => return None,
+            ',' if !quoted => {
+                row.push(std::mem::take(&mut field));
+                begins = true;
+                continue;
+            }
+            '\r' if !quoted && letters.peek() == Some(&'\n') => continue,
+            '\n' if !quoted => {
+                if !(row.is_empty() && field.is_empty() && begins) {
+                    row.push(std::mem::take(&mut field));
+                    rows.push(std::mem::take(&mut row));
+                }
+                begins = true;
+                continue;
+            }
+            other => field.push(other),
+        }
+        begins = false;
+    }
+    if quoted {
+        return None;
+    }
+    if !(row.is_empty() && field.is_empty()) {
+        row.push(field);
+        rows.push(row);
+    }
+    Some(rows)
+}
+
+pub(super) fn csvdecode(given: &Arguments<'_>) -> Result<Value> {
+    let Some(rows) = rows(&given.string(0)?) else { return given.fail("the text is no CSV") };
+    let Some((header, rows)) = rows.split_first() else {
+        return given.fail("the header line is missing");
+    };
+    let mut items = Vec::new();
+    for row in rows {
+        if row.len() != header.len() {
+            return given.fail(format!(
+                "a line has {} fields, the header {}",
+                row.len(),
+                header.len()
+            ));
+        }
+        let fields: BTreeMap<String, Value> =
+            header.iter().cloned().zip(row.iter().map(Value::string)).collect();
+        if fields.len() < header.len() {
+            return given.fail("a column's name stands twice in the header");
+        }
+        items.push(Value::object(fields));
+    }
+    let item = unify(&items.iter().map(Value::type_of).collect::<Vec<_>>());
+    Ok(match item {
+        Some(item) => Kind::List(item, Arc::new(items)).into(),
+        None => Value::tuple(items),
+    })
+}
+
+pub(super) fn textencodebase64(given: &Arguments<'_>) -> Result<Value> {
+    let (text, encoding) = (given.string(0)?, given.string(1)?);
+    let bytes: Vec<u8> = match encoding.to_ascii_uppercase().as_str() {
+        "UTF-8" => text.as_bytes().to_vec(),
+        "UTF-16LE" => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        "UTF-16BE" => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+        "ISO-8859-1" | "US-ASCII" => {
+            let most = if encoding.eq_ignore_ascii_case("US-ASCII") { 127 } else { 255 };
+            let bytes =
+                text.chars().map(|c| u8::try_from(u32::from(c)).ok().filter(|b| *b <= most));
+            match bytes.collect() {
+                Some(bytes) => bytes,
+                None => return given.fail(format!("a letter is not in {encoding}")),
+            }
+        }
+        _ => return given.fail(format!("{encoding:?} is no encoding that is known")),
+    };
+    Ok(Value::string(STANDARD.encode(bytes)))
+}
+
+pub(super) fn textdecodebase64(given: &Arguments<'_>) -> Result<Value> {
+    let (text, encoding) = (given.string(0)?, given.string(1)?);
+    let Ok(bytes) = STANDARD.decode(text.as_bytes()) else {
+        return given.fail("the text is no base64");
+    };
+    let wide = |read: fn([u8; 2]) -> u16| -> Option<String> {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        if !rest.is_empty() {
+            return None;
+        }
+        String::from_utf16(&pairs.iter().map(|pair| read(*pair)).collect::<Vec<_>>()).ok()
+    };
+    let decoded = match encoding.to_ascii_uppercase().as_str() {
+        "UTF-8" => String::from_utf8(bytes.clone()).ok(),
+        "UTF-16LE" => wide(u16::from_le_bytes),
+        "UTF-16BE" => wide(u16::from_be_bytes),
+        "ISO-8859-1" | "US-ASCII" => Some(bytes.iter().map(|byte| char::from(*byte)).collect()),
+        _ => return given.fail(format!("{encoding:?} is no encoding that is known")),
+    };
+    match decoded {
+        Some(text) => Ok(Value::string(text)),
+        None => given.fail(format!("the bytes are no {encoding}")),
+    }
+}

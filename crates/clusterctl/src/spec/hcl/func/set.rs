@@ -1,0 +1,99 @@
+//! Sets.
+
+use std::sync::Arc;
+
+use super::Arguments;
+use crate::spec::hcl::convert::{convert, distinct_sorted, equal, unify};
+use crate::spec::hcl::error::Failure;
+use crate::spec::hcl::eval::{MOST_ELEMENTS, Result};
+use crate::spec::hcl::value::{Kind, Type, Value};
+
+/// The arguments as sets of one type.
+fn sets(given: &Arguments<'_>) -> Result<(Type, Vec<Vec<Value>>)> {
+    let mut types = Vec::new();
+    for at in 0..given.len() {
+        types.extend(given.items(at)?.iter().map(Value::type_of));
+    }
+    let Some(item) = unify(&types) else {
+        return given.fail("all elements must have one type");
+    };
+    let to = Type::Set(Box::new(item.clone()));
+    let mut sets = Vec::new();
+    for at in 0..given.len() {
+        let set = convert(given.value(at)?, &to).map_err(|why| given.failure(at, why))?;
+        sets.push(set.items().map(|items| items.to_vec()).unwrap_or_default());
+    }
+    Ok((item, sets))
+}
+
+fn made(item: Type, items: Vec<Value>) -> Value {
+    Kind::Set(item, Arc::new(distinct_sorted(items))).into()
+}
+
+fn has(items: &[Value], wanted: &Value) -> bool {
+    items.iter().any(|item| equal(item, wanted))
+}
+
+pub(super) fn union(given: &Arguments<'_>) -> Result<Value> {
+    let (item, sets) = sets(given)?;
+    Ok(made(item, sets.concat()))
+}
+
+pub(super) fn intersection(given: &Arguments<'_>) -> Result<Value> {
+    let (item, sets) = sets(given)?;
+    let Some((first, rest)) = sets.split_first() else { return Ok(made(item, Vec::new())) };
+    let kept = first.iter().filter(|value| rest.iter().all(|set| has(set, value)));
+    Ok(made(item, kept.cloned().collect()))
+}
+
+pub(super) fn subtract(given: &Arguments<'_>) -> Result<Value> {
+    let (item, sets) = sets(given)?;
+    let Some((first, rest)) = sets.split_first() else { return Ok(made(item, Vec::new())) };
+    let kept = first.iter().filter(|value| !rest.iter().any(|set| has(set, value)));
+    Ok(made(item, kept.cloned().collect()))
+}
+
+pub(super) fn symmetric_difference(given: &Arguments<'_>) -> Result<Value> {
+    let (item, sets) = sets(given)?;
+    let odd = sets.iter().fold(Vec::new(), |all: Vec<Value>, set| {
+        let left = all.iter().filter(|value| !has(set, value)).cloned();
+        let right = set.iter().filter(|value| !has(&all, value)).cloned();
+        left.chain(right).collect()
+    });
+    Ok(made(item, odd))
+}
+
+pub(super) fn product(given: &Arguments<'_>) -> Result<Value> {
+    if given.len() < 2 {
+        return given.fail("at least two sets are needed");
+    }
+    let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
+    let mut all_sets = true;
+    for at in 0..given.len() {
+        let value = given.value(at)?;
+        all_sets &= matches!(value.kind, Kind::Set(..));
+        let items = given.items(at)?;
+        if rows.len().saturating_mul(items.len()) > MOST_ELEMENTS {
+            return given.fail("the product is too large");
+        }
+        rows = rows
+            .iter()
+            .flat_map(|row| {
+                items.iter().map(|item| {
+                    let mut row = row.clone();
+                    row.push(item.clone());
+                    row
+                })
+            })
+            .collect();
+    }
+    let rows: Vec<Value> = rows.into_iter().map(Value::tuple).collect();
+    let item = unify(&rows.iter().map(Value::type_of).collect::<Vec<_>>())
+        .ok_or_else(|| Failure::value("setproduct: all elements of a set must have one type"))?;
+    let rows = rows
+        .iter()
+        .map(|row| convert(row, &item))
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(Failure::value)?;
+    Ok(if all_sets { made(item, rows) } else { Kind::List(item, Arc::new(rows)).into() })
+}

@@ -1,0 +1,377 @@
+//! `yamlencode` and `yamldecode`: YAML 1.1 as Terraform's library has it.
+
+use std::collections::BTreeMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
+
+use super::Arguments;
+use crate::spec::hcl::eval::Result;
+use crate::spec::hcl::number::Number;
+use crate::spec::hcl::value::{Kind, Value};
+
+/// Deepest nesting that is read.
+const DEEPEST: usize = 100;
+
+/// Most nodes of a text once its aliases are written out.
+const MOST_NODES: usize = 1 << 18;
+
+pub(super) fn encode(given: &Arguments<'_>) -> Result<Value> {
+    let value = given.values.first().unwrap_or(&Value::NULL);
+    let mut out = String::new();
+    write(&mut out, value, 0, Place::Top);
+    if matches!(value.kind, Kind::Null | Kind::Bool(_) | Kind::Number(_)) {
+        // A bare scalar leaves the document open, so its end is marked.
+        out.push_str("...\n");
+    }
+    Ok(Value::string(out))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Top,
+    /// Behind `key:`.
+    Key,
+    /// Behind `-`.
+    Item,
+}
+
+fn pad(out: &mut String, indent: usize) {
+    out.extend(std::iter::repeat_n(' ', indent));
+}
+
+fn write(out: &mut String, value: &Value, indent: usize, place: Place) {
+    match &value.kind {
+        Kind::List(_, items) | Kind::Set(_, items) | Kind::Tuple(items) if !items.is_empty() => {
+            if place == Place::Key {
+                out.push('\n');
+            }
+            for (number, item) in items.iter().enumerate() {
+                if !(place == Place::Item && number == 0) {
+                    pad(out, indent);
+                }
+                out.push_str("- ");
+                write(out, item, indent + 2, Place::Item);
+            }
+        }
+        Kind::Map(_, items) | Kind::Object(items) if !items.is_empty() => {
+            if place == Place::Key {
+                out.push('\n');
+            }
+            for (number, (name, item)) in items.iter().enumerate() {
+                if !(place == Place::Item && number == 0) {
+                    pad(out, indent);
+                }
+                write_text(out, name, indent, true);
+                out.push(':');
+                let is_list = item.items().is_some_and(|items| !items.is_empty());
+                let nests = is_list || item.attributes().is_some_and(|items| !items.is_empty());
+                if !nests {
+                    out.push(' ');
+                }
+                // A list stands below its key without further indentation.
+                write(out, item, if is_list { indent } else { indent + 2 }, Place::Key);
+            }
+        }
+        _ => {
+            write_leaf(out, value, indent);
+            out.push('\n');
+        }
+    }
+}
+
+fn write_leaf(out: &mut String, value: &Value, indent: usize) {
+    match &value.kind {
+        Kind::Null | Kind::Unknown(_) => out.push_str("null"),
+        Kind::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
+        Kind::Number(number) => out.push_str(&number.to_string()),
+        Kind::String(text) => write_text(out, text, indent, false),
+        Kind::List(..) | Kind::Set(..) | Kind::Tuple(_) => out.push_str("[]"),
+        Kind::Map(..) | Kind::Object(_) => out.push_str("{}"),
+    }
+}
+
+/// Text is quoted, or a literal block when it has several lines.
+fn write_text(out: &mut String, text: &str, indent: usize, is_key: bool) {
+    let printable = text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control());
+    let literal = !is_key
+        && text.contains('\n')
+        && printable
+        && !text.starts_with([' ', '\n', '\t'])
+        && !text.lines().any(|line| line.ends_with([' ', '\t']));
+    if !literal {
+        out.push_str(&double_quoted(text));
+        return;
+    }
+    let body = text.trim_end_matches('\n');
+    out.push_str(match text.len() - body.len() {
+        0 => "|-",
+        1 => "|",
+        _ => "|+",
+    });
+    let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
+    for line in lines {
+        out.push('\n');
+        if !line.is_empty() {
+            pad(out, indent.max(2));
+            out.push_str(line);
+        }
+    }
+}
+
+fn double_quoted(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            '\0' => out.push_str("\\0"),
+            '\u{1b}' => out.push_str("\\e"),
+            other if other.is_control() => {
+                let _ = write!(out, "\\x{:02X}", u32::from(other));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
+pub(super) fn decode(given: &Arguments<'_>) -> Result<Value> {
+    let text = given.string(0)?;
+    match read(&text) {
+        Ok(value) => Ok(value),
+        Err(why) => given.fail(why),
+    }
+}
+
+type Read<T> = std::result::Result<T, String>;
+type YamlParser<'a> = Parser<'a, granit_parser::StrInput<'a>>;
+
+fn next<'a>(parser: &mut YamlParser<'a>) -> Read<Option<Event<'a>>> {
+    loop {
+        return match parser.next_event() {
+            None => Ok(None),
+            Some(Err(error)) => Err(format!(
+                "the text is no YAML: line {}, column {}",
+                error.marker().line(),
+                error.marker().col() + 1
+            )),
+            Some(Ok((event, _))) => {
+                let structure = matches!(
+                    event,
+                    Event::StreamStart
+                        | Event::StreamEnd
+                        | Event::DocumentStart(..)
+                        | Event::DocumentEnd
+                        | Event::Alias(_)
+                        | Event::Scalar(..)
+                        | Event::SequenceStart(..)
+                        | Event::SequenceEnd
+                        | Event::MappingStart(..)
+                        | Event::MappingEnd
+                );
+                if !structure {
+                    continue;
+                }
+                Ok(Some(event))
+            }
+        };
+    }
+}
+
+fn read(text: &str) -> Read<Value> {
+    let mut parser = Parser::new_from_str(text);
+    let mut reader = Reader { anchors: BTreeMap::new(), nodes: 0 };
+    let mut found: Option<Value> = None;
+    while let Some(event) = next(&mut parser)? {
+        match event {
+            Event::DocumentStart(..) if found.is_some() => {
+                return Err("there is more than one document".to_owned());
+            }
+            Event::DocumentStart(..) => {
+                let Some(event) = next(&mut parser)? else { break };
+                found = Some(reader.node(&mut parser, event, 0)?);
+            }
+            _ => {}
+        }
+    }
+    found.ok_or_else(|| "the text has no document".to_owned())
+}
+
+struct Reader {
+    anchors: BTreeMap<usize, Value>,
+    nodes: usize,
+}
+
+impl Reader {
+    fn node(&mut self, parser: &mut YamlParser<'_>, event: Event<'_>, depth: usize) -> Read<Value> {
+        self.nodes += 1;
+        if depth > DEEPEST || self.nodes > MOST_NODES {
+            return Err("the text nests too deeply or is too large".to_owned());
+        }
+        let (anchor, value) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                (anchor, scalar(&text, style, tag.as_deref())?)
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let mut items = Vec::new();
+                while let Some(event) = next(parser)? {
+                    if event == Event::SequenceEnd {
+                        break;
+                    }
+                    items.push(self.node(parser, event, depth + 1)?);
+                }
+                (anchor, Value::tuple(items))
+            }
+            Event::MappingStart(_, anchor, _) => (anchor, self.map(parser, depth)?),
+            Event::Alias(id) => {
+                let value =
+                    self.anchors.get(&id).cloned().ok_or("an alias has no anchor before it")?;
+                self.nodes += size(&value);
+                return Ok(value);
+            }
+            _ => return Err("the text ends in the middle of a value".to_owned()),
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, value.clone());
+        }
+        Ok(value)
+    }
+
+    fn map(&mut self, parser: &mut YamlParser<'_>, depth: usize) -> Read<Value> {
+        let mut merged: BTreeMap<String, Value> = BTreeMap::new();
+        let mut own: BTreeMap<String, Value> = BTreeMap::new();
+        while let Some(event) = next(parser)? {
+            if event == Event::MappingEnd {
+                break;
+            }
+            let merges = matches!(
+                &event,
+                Event::Scalar(text, ScalarStyle::Plain, _, _) if text == "<<"
+            );
+            let key = self.node(parser, event, depth + 1)?;
+            let Some(event) = next(parser)? else { break };
+            let value = self.node(parser, event, depth + 1)?;
+            if merges {
+                let parts: Vec<&Value> = match value.items() {
+                    Some(items) => items.iter().rev().collect(),
+                    None => vec![&value],
+                };
+                for part in parts {
+                    let entries = part.attributes().ok_or("`<<` needs a map, or a list of maps")?;
+                    merged
+                        .extend(entries.iter().map(|(name, value)| (name.clone(), value.clone())));
+                }
+                continue;
+            }
+            let name = match &key.kind {
+                Kind::String(text) => text.to_string(),
+                Kind::Bool(flag) => flag.to_string(),
+                Kind::Number(number) => number.to_string(),
+                _ => return Err("a key of the map is not text".to_owned()),
+            };
+            own.insert(name, value);
+        }
+        merged.extend(own);
+        Ok(Value::object(merged))
+    }
+}
+
+fn size(value: &Value) -> usize {
+    1 + value.children().map(size).sum::<usize>()
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Read<Value> {
+    let tag = tag.and_then(Tag::core_suffix);
+    match tag {
+        Some("str") => return Ok(Value::string(text)),
+        Some("binary") => {
+            let packed: String = text.split_whitespace().collect();
+            return Ok(Value::string(packed));
+        }
+        _ => {}
+    }
+    if style != ScalarStyle::Plain && tag.is_none() {
+        return Ok(Value::string(text));
+    }
+    Ok(plain(text))
+}
+
+/// What a plain scalar means: YAML 1.1, so `yes` is true.
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::NULL,
+        "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
+            return Value::bool(true);
+        }
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
+            return Value::bool(false);
+        }
+        _ => {}
+    }
+    if let Some(number) = number(text) {
+        return Value::number(number);
+    }
+    match time(text) {
+        Some(time) => Value::string(time),
+        None => Value::string(text),
+    }
+}
+
+fn number(text: &str) -> Option<Number> {
+    let starts = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+    if !starts {
+        return None;
+    }
+    let digits = text.replace('_', "");
+    let (negative, body) = match digits.strip_prefix('-') {
+        Some(body) => (true, body),
+        None => (false, digits.strip_prefix('+').unwrap_or(&digits)),
+    };
+    let radix = |prefix: &str| body.strip_prefix(prefix);
+    let based = if let Some(hex) = radix("0x") {
+        i128::from_str_radix(hex, 16).ok()
+    } else if let Some(octal) = radix("0o") {
+        i128::from_str_radix(octal, 8).ok()
+    } else if let Some(binary) = radix("0b") {
+        i128::from_str_radix(binary, 2).ok()
+    } else {
+        None
+    };
+    if let Some(based) = based {
+        return Number::parse(&(if negative { -based } else { based }).to_string());
+    }
+    Number::parse(&digits)
+}
+
+/// A date or time, as RFC 3339.
+fn time(text: &str) -> Option<String> {
+    let date = text.get(..10)?;
+    let fits = date.bytes().enumerate().all(|(at, byte)| match at {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    });
+    if !fits {
+        return None;
+    }
+    date.parse::<jiff::civil::Date>().ok()?;
+    let rest = text.get(10..)?;
+    if rest.is_empty() {
+        return Some(format!("{date}T00:00:00Z"));
+    }
+    let clock = rest.strip_prefix(['T', 't']).or_else(|| rest.strip_prefix(' '))?.trim_start();
+    let zone_at = clock.find(['Z', '+', '-']).unwrap_or(clock.len());
+    let (clock, zone) = clock.split_at_checked(zone_at)?;
+    let parsed: jiff::civil::Time = clock.trim().parse().ok()?;
+    let zone = if zone.is_empty() { "Z" } else { zone };
+    let whole = parsed.strftime("%H:%M:%S");
+    let fraction = match parsed.subsec_nanosecond() {
+        0 => String::new(),
+        nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
+    };
+    Some(format!("{date}T{whole}{fraction}{zone}"))
+}
