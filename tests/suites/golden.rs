@@ -5,33 +5,34 @@ use std::path::Path;
 use cluster_tests::conform::{Filter, Golden, check};
 
 /// Checks one golden file; every case that is judged must agree.
-fn agrees(file: &str, filters: &[&str], at_least: usize) {
+fn agrees(file: &str, filters: &[&str], at_least: usize) -> anyhow::Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/golden").join(file);
-    let golden = Golden::read(&path).unwrap();
-    let filters: Vec<Filter> = filters.iter().map(|text| text.parse().unwrap()).collect();
+    let golden = Golden::read(&path)?;
+    let filters: Vec<Filter> =
+        filters.iter().map(|text| text.parse()).collect::<anyhow::Result<_>>()?;
     let mut differences = Vec::new();
-    let tally = check(&golden, None, &filters, |id, why| differences.push(format!("{id}: {why}")));
-    let tally = tally.unwrap();
+    let tally = check(&golden, None, &filters, |id, why| differences.push(format!("{id}: {why}")))?;
     assert!(differences.is_empty(), "{file}\n{}", differences.join("\n"));
     assert!(tally.passed >= at_least, "{file}: only {} cases were judged", tally.passed);
+    Ok(())
 }
 
 #[test]
-fn sops_files_decrypt_as_sops_does() {
-    agrees("sops/sops-decrypt.json", &[], 320);
+fn sops_files_decrypt_as_sops_does() -> anyhow::Result<()> {
+    agrees("sops/sops-decrypt.json", &[], 320)
 }
 
 #[test]
-fn sops_files_are_written_as_sops_does() {
-    agrees("sops/sops-encrypt.json", &[], 80);
+fn sops_files_are_written_as_sops_does() -> anyhow::Result<()> {
+    agrees("sops/sops-encrypt.json", &[], 80)
 }
 
 #[test]
-fn expressions_evaluate_as_in_terraform() {
-    agrees("hcl/hcl-eval.json", &[], 248);
+fn expressions_evaluate_as_in_terraform() -> anyhow::Result<()> {
+    agrees("hcl/hcl-eval.json", &[], 248)
 }
 
 #[test]
-fn trees_evaluate_as_in_terragrunt() {
-    agrees("hcl/hcl-tree.json", &[], 290);
+fn trees_evaluate_as_in_terragrunt() -> anyhow::Result<()> {
+    agrees("hcl/hcl-tree.json", &[], 290)
 }
