@@ -230,8 +230,11 @@ impl MacAddr {
 impl fmt::Display for MacAddr {
     /// Upper case, as Proxmox VE prints them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02X}:{b:02X}:{c:02X}:{d:02X}:{e:02X}:{g:02X}")
+        for (place, byte) in self.0.iter().enumerate() {
+            let separator = if place == 0 { "" } else { ":" };
+            write!(f, "{separator}{byte:02X}")?;
+        }
+        Ok(())
     }
 }
 

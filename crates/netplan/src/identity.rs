@@ -30,9 +30,12 @@ pub(crate) fn mac(site: u64, cluster: ClusterId, suffix: Suffix, card: u8) -> Ma
         | (u64::from(cluster.get()) << 16)
         | (u64::from(suffix.get()) << 6)
         | u64::from(card & 0x3f);
-    let [_, _, first, b, c, d, e, f] = bits.to_be_bytes();
+    let [_, _, first, rest @ ..] = bits.to_be_bytes();
+    let mut mac = [0; 6];
     // The two low bits of the first byte say "local" and "one station".
-    MacAddr::new([(first << 2) | 0b10, b, c, d, e, f])
+    let bytes = std::iter::once((first << 2) | 0b10).chain(rest);
+    mac.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    MacAddr::new(mac)
 }
 
 #[cfg(test)]

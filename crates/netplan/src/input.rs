@@ -107,6 +107,7 @@ impl SiteInput {
 
 /// One cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the tree")]
 pub struct ClusterInput {
     /// Its identity.
     pub id: ClusterId,

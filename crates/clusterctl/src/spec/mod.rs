@@ -1,6 +1,7 @@
 //! The tree: text to typed values, each with its origin.
 
 pub mod hcl;
+pub mod model;
 pub mod root;
 pub mod site;
 pub mod sops;

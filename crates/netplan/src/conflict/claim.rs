@@ -85,8 +85,12 @@ fn text_of(code: Code, number: u128) -> String {
         }
         Code::Uuid => uuid::Uuid::from_u128(number).to_string(),
         Code::Mac => {
-            let [.., a, b, c, d, e, f] = number.to_be_bytes();
-            crate::id::MacAddr::new([a, b, c, d, e, f]).to_string()
+            let mut mac = [0; 6];
+            mac.iter_mut()
+                .rev()
+                .zip(number.to_be_bytes().iter().rev())
+                .for_each(|(to, from)| *to = *from);
+            crate::id::MacAddr::new(mac).to_string()
         }
         Code::ClusterId => format!("cluster id {number}"),
         Code::TenantId => format!("tenant id {number}"),

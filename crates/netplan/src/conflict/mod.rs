@@ -36,7 +36,6 @@ pub(crate) fn check(input: &SiteInput, plan: &SitePlan, findings: &mut Vec<Findi
 
 fn help(code: Code) -> &'static str {
     match code {
-        Code::ClusterId => "give one of the clusters another `cluster_id`",
         Code::TenantId => "give one of the clusters another `tenant_id`",
         Code::ClusterName | Code::NodeName => "give one of the clusters another `cluster_name`",
         Code::Segment => "give one of the clusters another bridge, VNet or VLAN",

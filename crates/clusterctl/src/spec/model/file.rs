@@ -1,0 +1,281 @@
+//! One data file: evaluated, its keys checked against the table.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::diagnostic::{Diagnostic, Level, Location};
+use super::key::{self, Section, Shape, Status};
+use super::tree::Gathered;
+use crate::spec::hcl::{FileEval, Kind, Loader, Place, Value, did_you_mean};
+
+/// Where a value of the tree comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// The path that `why` knows it by, such as `clusters.cluster-101.network.use_sdn`.
+    pub path: String,
+    /// Where it is written.
+    pub location: Option<Location>,
+    /// The expression as it is written, or the formula that gave it.
+    pub formula: String,
+    /// The value as JSON; none when it is sensitive or not known.
+    pub value: Option<String>,
+    /// What replaces it, where something does.
+    pub overridden_by: Option<Location>,
+}
+
+/// A data file with the values of its keys.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) section: Section,
+    pub(super) path: PathBuf,
+    /// The folder below `clusters/`, for a cluster.
+    pub(super) folder: Option<String>,
+    eval: Option<Rc<FileEval>>,
+    values: BTreeMap<String, Value>,
+}
+
+impl File {
+    /// A file that is not there: every key has its default.
+    pub(super) fn absent(section: Section, path: &Path) -> Self {
+        let (path, values) = (path.to_path_buf(), BTreeMap::new());
+        Self { section, path, folder: None, eval: None, values }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        self.eval.is_none()
+    }
+
+    /// Reads a file; what is wrong with it goes to `gathered`.
+    pub(super) fn read(
+        loader: &Rc<Loader>,
+        section: Section,
+        path: &Path,
+        folder: Option<String>,
+        gathered: &mut Gathered,
+    ) -> Self {
+        let mut file = Self::absent(section, path);
+        file.folder = folder;
+        let eval = match loader.open(path, None) {
+            Ok(eval) => eval,
+            Err(failure) => {
+                gathered.failure(&failure);
+                return file;
+            }
+        };
+        // Every local is evaluated, also those that only the user reads.
+        for failure in eval.reference_failures() {
+            gathered.failure(&failure);
+        }
+        let names: Vec<String> = eval.local_names().map(str::to_owned).collect();
+        for name in &names {
+            if let Some(Err(failure)) = eval.local(name) {
+                gathered.failure(&failure);
+            }
+        }
+        let inputs = match eval.inputs() {
+            Ok(inputs) => inputs,
+            Err(failure) => {
+                gathered.failure(&failure);
+                None
+            }
+        };
+        for name in key::below(section, &[]) {
+            let local = eval.local(name).and_then(Result::ok);
+            let input = || inputs.as_ref().and_then(|inputs| inputs.get(name)).cloned();
+            if let Some(value) = local.or_else(input)
+                && !value.is_null()
+            {
+                file.values.insert(name.to_owned(), value);
+            }
+        }
+        file.eval = Some(eval);
+        file.check(gathered);
+        file
+    }
+
+    /// Where a key is written.
+    pub(super) fn place(&self, path: &[&str]) -> Option<Place> {
+        let eval = self.eval.as_ref()?;
+        let found = path.iter().rev().enumerate().find_map(|(cut, _)| {
+            let part = path.get(..path.len() - cut)?;
+            eval.origin(part)
+        });
+        Some(found.map_or_else(
+            || Place { file: self.path.clone(), start: 0, end: 0 },
+            |(place, _)| place,
+        ))
+    }
+
+    /// The value at a path; null counts as absent.
+    pub(super) fn get(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        let mut value = self.values.get(*first)?;
+        for name in rest {
+            value = value.get(name)?;
+        }
+        (!value.is_null()).then_some(value)
+    }
+
+    pub(super) fn text(&self, path: &[&str]) -> Option<String> {
+        let value = self.get(path)?;
+        text(value)
+    }
+
+    pub(super) fn flag(&self, path: &[&str]) -> Option<bool> {
+        let value = self.get(path)?;
+        value.as_bool().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+    }
+
+    pub(super) fn count(&self, path: &[&str]) -> Option<i64> {
+        count(self.get(path)?)
+    }
+
+    pub(super) fn texts(&self, path: &[&str]) -> Option<Vec<String>> {
+        texts(self.get(path)?)
+    }
+
+    /// The names of a map's entries, in order.
+    pub(super) fn names(&self, path: &[&str]) -> Vec<String> {
+        let entries = self.get(path).and_then(Value::attributes);
+        entries.map(|entries| entries.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The front of the paths that `why` knows.
+    pub(super) fn front(&self) -> String {
+        match &self.folder {
+            Some(folder) => format!("clusters.{folder}"),
+            None => {
+                let file = self.section.file();
+                let file = file.strip_suffix(".hcl").unwrap_or(file);
+                let name = file.rsplit('/').next().unwrap_or(file);
+                name.to_owned()
+            }
+        }
+    }
+
+    fn check(&self, gathered: &mut Gathered) {
+        for (name, value) in &self.values {
+            self.check_value(&[name], value, gathered);
+        }
+    }
+
+    fn check_value(&self, path: &[&str], value: &Value, gathered: &mut Gathered) {
+        let Some(key) = key::find(self.section, path) else { return };
+        let place = self.place(path);
+        self.note_origin(path, value, gathered);
+        if value.is_null() || value.is_unknown() {
+            return;
+        }
+        if key.status == Status::NotYet {
+            if !is_off(value) {
+                let message = format!("`{}` is known, but not acted on yet", path.join("."));
+                let diagnostic = Diagnostic::new(Level::Error, "tree-0002", message)
+                    .help("leave the key out until a later version acts on it")
+                    .at(place.as_ref(), &gathered.sources());
+                gathered.unsupported.push(diagnostic);
+            }
+            return;
+        }
+        if !fits(key.shape, value) {
+            let message = format!(
+                "`{}` must be {}, not {}",
+                path.join("."),
+                key.shape.words(),
+                value.type_name()
+            );
+            gathered.error("tree-0003", message, place.as_ref());
+            return;
+        }
+        let Some(entries) = value.attributes() else { return };
+        let known = key::below(self.section, path);
+        if known.is_empty() {
+            return;
+        }
+        for (name, value) in entries.iter() {
+            let inner: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
+            if known.contains(&"*") || known.contains(&name.as_str()) {
+                self.check_value(&inner, value, gathered);
+                continue;
+            }
+            let message = format!("`{}` has no key `{name}`", path.join("."));
+            let help = match did_you_mean(name, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("its keys are {}", known.join(", ")),
+            };
+            let diagnostic = Diagnostic::new(Level::Warning, "tree-0001", message)
+                .help(help)
+                .at(self.place(&inner).as_ref(), &gathered.sources());
+            gathered.diagnostics.push(diagnostic);
+        }
+    }
+
+    fn note_origin(&self, path: &[&str], value: &Value, gathered: &mut Gathered) {
+        let formula = self
+            .eval
+            .as_ref()
+            .and_then(|eval| eval.origin(path))
+            .map(|(_, text)| text)
+            .unwrap_or_default();
+        let sensitive = value.has_sensitive() || self.section == Section::Credentials;
+        let location = self.place(path).map(|place| gathered.sources().locate(&place));
+        gathered.origins.push(Origin {
+            path: format!("{}.{}", self.front(), path.join(".")),
+            location,
+            formula: if self.section == Section::Credentials { String::new() } else { formula },
+            value: if sensitive { None } else { value.to_json() },
+            overridden_by: None,
+        });
+    }
+}
+
+/// Whether a value says that a thing is not wanted.
+fn is_off(value: &Value) -> bool {
+    match &value.kind {
+        Kind::Null => true,
+        Kind::Bool(flag) => !flag,
+        Kind::List(_, items) | Kind::Set(_, items) | Kind::Tuple(items) => items.is_empty(),
+        Kind::Map(_, items) | Kind::Object(items) => {
+            items.is_empty()
+                || items.get("enabled").is_some_and(|flag| flag.as_bool() == Some(false))
+        }
+        _ => false,
+    }
+}
+
+fn fits(shape: Shape, value: &Value) -> bool {
+    match shape {
+        Shape::Text => text(value).is_some(),
+        Shape::Flag => {
+            value.as_bool().is_some() || matches!(value.as_str(), Some("true" | "false"))
+        }
+        Shape::Count => count(value).is_some(),
+        Shape::Texts => texts(value).is_some(),
+        Shape::Object | Shape::Map => value.attributes().is_some(),
+        Shape::Any => true,
+    }
+}
+
+pub(super) fn text(value: &Value) -> Option<String> {
+    match &value.kind {
+        Kind::String(text) => Some(text.to_string()),
+        Kind::Number(number) => Some(number.to_string()),
+        Kind::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+pub(super) fn count(value: &Value) -> Option<i64> {
+    match &value.kind {
+        Kind::Number(number) if number.is_integer() => number.to_i64(),
+        Kind::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
+    let items = value.items()?;
+    items.iter().filter(|item| !item.is_unknown()).map(text).collect()
+}
