@@ -82,30 +82,18 @@ fn counts(context: &mut Context<'_>) {
 }
 
 fn families(context: &mut Context<'_>) {
-    let plan = context.plan;
     let scheme = &context.site.scheme;
     if scheme.public_ipv6.is_none() && scheme.public_ipv4.is_none() {
         let help = "set `public_ipv6_pattern` or `public_ipv4_pattern`";
         context.error(Code::NoAddress, "nodes have no address of any family".to_owned(), help);
         return;
     }
-    let six = |nets: &[crate::plan::Derived<IpNet>]| {
-        nets.iter().any(|net| matches!(net.value, IpNet::V6(_)))
-    };
-    let four = |nets: &[crate::plan::Derived<IpNet>]| {
-        nets.iter().any(|net| matches!(net.value, IpNet::V4(_)))
-    };
-    let pods = (six(&plan.pods), four(&plan.pods));
-    let services = (six(&plan.services), four(&plan.services));
+    let pods = (!scheme.pods_ipv6.is_none(), !scheme.pods_ipv4.is_none());
+    let services = (!scheme.services_ipv6.is_none(), !scheme.services_ipv4.is_none());
     if pods == (false, false) || services == (false, false) {
-        // A pattern that gave an error has been reported already.
-        let unset = scheme.pods_ipv6.is_none() && scheme.pods_ipv4.is_none()
-            || scheme.services_ipv6.is_none() && scheme.services_ipv4.is_none();
-        if unset {
-            let help = "set the patterns of pods and services for at least one family";
-            let message = "there is no range for pods or for services".to_owned();
-            context.error(Code::Families, message, help);
-        }
+        let help = "set the patterns of pods and services for at least one family";
+        let message = "there is no range for pods or for services".to_owned();
+        context.error(Code::Families, message, help);
         return;
     }
     if services.0 && !pods.0 || services.1 && !pods.1 {

@@ -100,7 +100,7 @@ pub(super) fn plan(
     let vnet = Derived::new(format!("vnet{id}"), &formulas.vnet);
     let bridge = bridge(cluster, &vnet);
     let by_hand = site.vnets.iter().find(|candidate| candidate.id == bridge.value);
-    let delegated = site.delegated.get(&bridge.value);
+    let delegated = site.delegated.get(&bridge.value).or_else(|| site.delegated.get(&vnet.value));
     let vlan = VlanId::new(u64::from(id.get())).ok();
     let card_vlan = match (cluster.attachment.use_sdn, cluster.attachment.vlan) {
         (true, _) => None,

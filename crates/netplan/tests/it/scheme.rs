@@ -247,3 +247,11 @@ fn plans_are_plain_data() {
     let back: netplan::SitePlan = serde_json::from_str(&text).unwrap();
     assert_eq!(back, plan);
 }
+
+#[test]
+fn the_reference_lists_every_code() {
+    let rows = Code::ALL.iter().map(|code| format!("| `{code}` | {} |", code.title()));
+    let text = rows.collect::<Vec<_>>().join("\n");
+    let page = include_str!("../fixtures/findings.md");
+    assert!(page.contains(&text), "the table should be\n{text}");
+}

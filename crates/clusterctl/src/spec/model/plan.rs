@@ -142,10 +142,15 @@ pub(super) fn tell(context: &Context<'_>, plan: &SitePlan, gathered: &mut Gather
                 end: 0,
             }))
         };
-        let text = format!("{}: {}", finding.subject, finding.message);
+        // The message of a conflict names its subject itself.
+        let text = match &finding.other {
+            Some(_) => finding.message.clone(),
+            None => format!("{}: {}", finding.subject, finding.message),
+        };
+        let first = place(&finding.owner).or_else(|| place(finding.other.as_ref()?));
         let mut diagnostic = Diagnostic::new(level, finding.code.as_str(), text)
             .help(finding.help.clone())
-            .at(place(&finding.owner).as_ref(), &sources);
+            .at(first.as_ref(), &sources);
         if let Some(other) = &finding.other
             && let Some(place) = place(other)
         {

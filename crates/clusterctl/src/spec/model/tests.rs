@@ -55,3 +55,94 @@ fn origins_say_where_values_stand() {
     assert_eq!((origin.formula.as_str(), origin.value.as_deref()), ("true", Some("true")));
     assert!(origin.location.as_ref().is_some_and(|location| location.line > 1));
 }
+
+/// The reference of keys, as it is made from the table.
+fn reference() -> String {
+    use super::key::{KEYS, Section, Status};
+    let mut text = "# Keys of the tree\n\nEvery key stands in `locals` or `inputs` of its file. \
+                    Other locals are yours. A key marked *not yet* is known, and a plan that meets \
+                    it is refused.\n"
+        .to_owned();
+    for section in Section::ALL {
+        text.push_str(
+            &[
+                "\n## `",
+                section.file(),
+                "`\n\n| key | holds | default | what it is for |\n|---|---|---|---|\n",
+            ]
+            .concat(),
+        );
+        for key in KEYS.iter().filter(|key| key.section == *section) {
+            let mark = if key.status == Status::NotYet { " *Not yet.*" } else { "" };
+            let row = [
+                "| `",
+                key.path,
+                "` | ",
+                key.shape.words(),
+                " | ",
+                key.default,
+                " | ",
+                key.doc,
+                mark,
+                " |\n",
+            ];
+            text.push_str(&row.concat());
+        }
+    }
+    text
+}
+
+fn reference_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/tree.md")
+}
+
+#[test]
+fn the_reference_of_keys_is_the_table() {
+    assert_eq!(fs_err::read_to_string(reference_file()).unwrap(), reference());
+}
+
+#[test]
+#[ignore = "writes the reference anew"]
+fn write_reference() {
+    fs_err::write(reference_file(), reference()).unwrap();
+}
+
+#[test]
+fn every_key_that_is_not_acted_on_is_refused_by_a_plan() {
+    use super::key::{KEYS, Section, Status};
+    for key in KEYS.iter().filter(|key| key.status == Status::NotYet) {
+        let room = tempfile::tempdir().unwrap();
+        let root = room.path().canonicalize().unwrap();
+        let live = root.join("live");
+        let mut files: BTreeMap<&str, String> = BTreeMap::new();
+        let versions = "talos_version = \"v1.11.5\"\nkubernetes_version = \"v1.31.4\"\ncilium_version = \"1.18.4\"\n";
+        files.insert("common/versions.hcl", versions.to_owned());
+        files.insert(
+            "common/proxmox-infrastructure.hcl",
+            "proxmox_nodes = [\"pve01\"]\n".to_owned(),
+        );
+        let cluster = "cluster_id = 101\ncluster_name = \"sol\"\ncontrolplanes = 1\n";
+        files.insert("clusters/sol/cluster.hcl", cluster.to_owned());
+        let parts: Vec<&str> =
+            key.path.split('.').map(|part| if part == "*" { "solcp01" } else { part }).collect();
+        let mut value = "1".to_owned();
+        for part in parts.iter().skip(1).rev() {
+            value = ["{ ", part, " = ", value.as_str(), " }"].concat();
+        }
+        let file = if key.section == Section::Cluster {
+            "clusters/sol/cluster.hcl"
+        } else {
+            key.section.file()
+        };
+        let line = [parts[0], " = ", value.as_str(), "\n"].concat();
+        files.entry(file).or_default().push_str(&line);
+        for (name, text) in &files {
+            let path = live.join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(&path, ["locals {\n", text.as_str(), "}\n"].concat()).unwrap();
+        }
+        let loaded = load(options(live, root.clone()));
+        let named = loaded.unsupported.iter().any(|one| one.message.contains(&parts.join(".")));
+        assert!(named, "{}: {:?} {:?}", key.path, loaded.unsupported, loaded.diagnostics);
+    }
+}

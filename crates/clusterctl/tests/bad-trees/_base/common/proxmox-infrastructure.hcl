@@ -1,0 +1,3 @@
+locals {
+  proxmox_nodes = ["pve01", "pve02"]
+}

@@ -1,0 +1,6 @@
+locals {
+  talos_version      = "v1.11.5"
+  kubernetes_version = "v1.31.4"
+  cilium_version     = "1.18.4"
+  talos_architecture = "x86"
+}

@@ -1,0 +1,3 @@
+locals {
+  bgp = { asn_base = 64512 }
+}

@@ -1,0 +1,7 @@
+locals {
+  cluster_id    = 102
+  cluster_name  = "luna"
+  controlplanes = 1
+  workers       = 1
+  network = { use_sdn = true, bridge_mesh = "vnet101" }
+}

@@ -1,0 +1,3 @@
+locals {
+  zone_id = "z1"
+}

@@ -1,0 +1,4 @@
+locals {
+  talos_version      = "v1.11.5"
+  kubernetes_version = "v1.31.4"
+}

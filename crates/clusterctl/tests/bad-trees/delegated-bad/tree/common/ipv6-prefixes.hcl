@@ -1,0 +1,3 @@
+locals {
+  delegated_prefixes = { vnet101 = "2001:db8::/129" }
+}

@@ -1,0 +1,3 @@
+locals {
+  install_system_extensions = ["sha256:0123456789abcdef"]
+}

@@ -1,0 +1,4 @@
+locals {
+  cluster_id   = 101
+  cluster_name = "metal"
+}

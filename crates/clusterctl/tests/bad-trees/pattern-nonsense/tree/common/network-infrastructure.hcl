@@ -1,0 +1,3 @@
+locals {
+  addressing = { public_ipv6_pattern = "fd00:zz%d::" }
+}

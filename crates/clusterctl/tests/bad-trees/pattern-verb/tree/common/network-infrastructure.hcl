@@ -1,0 +1,3 @@
+locals {
+  addressing = { public_ipv4_pattern = "10.%s.0." }
+}

@@ -1,0 +1,3 @@
+locals {
+  install_kernel_args = ["talos.platform=metal"]
+}

@@ -1,0 +1,6 @@
+locals {
+  cluster_id    = 101
+  cluster_name  = "sol"
+  controlplanes = 3
+  workers       = 14
+}

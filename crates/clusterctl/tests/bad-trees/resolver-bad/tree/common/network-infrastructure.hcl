@@ -1,0 +1,3 @@
+locals {
+  dns_servers = { ipv4 = "dns.example" }
+}

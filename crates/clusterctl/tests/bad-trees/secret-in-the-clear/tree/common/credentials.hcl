@@ -1,0 +1,3 @@
+locals {
+  pve_api_token = "root@pam!x=not-to-be-shown"
+}

@@ -1,0 +1,3 @@
+locals {
+  secrets_file = "nowhere.sops.yaml"
+}

@@ -1,0 +1,2 @@
+locals {
+  cluster_id = 101

@@ -1,0 +1,3 @@
+locals {
+  kubernetes_version = "v1.31.4"
+}
