@@ -6,13 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Turn one declarative tree into running Talos Linux clusters on Proxmox VE
 ///
-/// The tree is the folder `live/` that holds `common/versions.hcl`. A path in it is a target:
-/// `clusterctl apply` at the root applies everything in order, in `clusters/cluster-101` that
-/// cluster, and `clusterctl apply artifacts` the images.
+/// The tree is the folder `live/` that holds `common/versions.hcl`; it is found upward from the
+/// working folder, or named with --live.
 ///
-/// Exit codes: 0 done, or nothing to do; 1 failed; 2 changes present (with
-/// --detailed-exitcode); 3 partly applied; 4 health gate failed; 5 lock held by another
-/// operator; 6 refused by policy; 64 usage; 70 bug; 130 interrupted.
+/// Exit codes: 0 done; 1 failed; 6 refused by policy; 64 usage; 70 bug; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "clusterctl", version, propagate_version = true, disable_help_subcommand = true)]
 pub struct Cli {
@@ -39,24 +36,6 @@ pub struct Global {
     /// Print without colour
     #[arg(long, global = true)]
     pub no_color: bool,
-    /// Log more: -v info, -vv debug, -vvv trace
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// Form of log lines and events on standard error
-    #[arg(long, global = true, value_name = "FORM", default_value = "text")]
-    pub log_format: LogForm,
-    /// Answer every question with yes
-    #[arg(short, long, global = true)]
-    pub yes: bool,
-    /// Steps at once
-    #[arg(long, global = true, value_name = "N", default_value_t = 16)]
-    pub parallelism: u16,
-    /// Longest time that one step may take, such as 90s or 20m
-    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
-    pub timeout: Option<std::time::Duration>,
-    /// Use the simulated site: nothing real is read, written or asked
-    #[arg(long, global = true)]
-    pub lab: bool,
 }
 
 /// Forms of data on standard output.
@@ -76,15 +55,6 @@ pub enum OutputForm {
     Markdown,
 }
 
-/// Forms of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogForm {
-    /// For people
-    Text,
-    /// One JSON object a line
-    Json,
-}
-
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -101,36 +71,10 @@ pub enum Verb {
     Why(Why),
     /// Evaluate an expression in the context of a file of the tree
     Eval(Eval),
-    /// Compare the versions of tree, images and nodes
-    Versions(Targets),
+    /// List the versions that the tree asks for, cluster by cluster
+    Versions,
     /// Draw what depends on what
     Graph(Graph),
-    /// Show what an apply would do
-    Plan(Plan),
-    /// Make the site as the tree says
-    Apply(Apply),
-    /// Remove what clusterctl made
-    Destroy(Destroy),
-    /// Show what is there, and in which state
-    Status(Targets),
-    /// Check that clusters are healthy
-    Health(Health),
-    /// Print values that a stage hands on
-    Output(OutputArgs),
-    /// Write or merge the kubeconfig of a cluster
-    Kubeconfig(ContextFile),
-    /// Write or merge the talosconfig of a cluster
-    Talosconfig(ContextFile),
-    /// Make, read and write secrets bundles
-    #[command(subcommand)]
-    Secrets(Secrets),
-    /// Remove the lock of an operator who is gone
-    Unlock(Unlock),
-    /// Look for what would stop an apply: names, TLS, clock, privileges, storage, reach
-    Doctor(Targets),
-    /// Run the simulated site
-    #[command(subcommand)]
-    Lab(Lab),
     /// Print a completion script for a shell
     Completion(Completion),
     /// Write manual pages
@@ -206,13 +150,6 @@ pub struct Eval {
     pub show_sensitive: bool,
 }
 
-/// Paths of the tree
-#[derive(Debug, Args)]
-pub struct Targets {
-    /// Paths of the tree: a stage, a cluster or a folder; the working folder when none is given
-    pub targets: Vec<String>,
-}
-
 /// Draw what depends on what
 #[derive(Debug, Args)]
 pub struct Graph {
@@ -228,149 +165,6 @@ pub enum GraphForm {
     Dot,
     /// Mermaid flowchart
     Mermaid,
-}
-
-/// What a plan takes into account.
-#[derive(Debug, Clone, Args)]
-pub struct PlanOptions {
-    /// Allow nodes to be removed that the tree no longer has
-    #[arg(long)]
-    pub allow_remove: bool,
-}
-
-/// Show what an apply would do
-#[derive(Debug, Args)]
-pub struct Plan {
-    /// Paths of the tree: a stage, a cluster or a folder; the working folder when none is given
-    pub targets: Vec<String>,
-    /// What it takes into account.
-    #[command(flatten)]
-    pub options: PlanOptions,
-    /// Save the plan to this file; apply takes it with --plan
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Exit with 2 when there are changes
-    #[arg(long)]
-    pub detailed_exitcode: bool,
-}
-
-/// Make the site as the tree says
-#[derive(Debug, Args)]
-pub struct Apply {
-    /// Paths of the tree: a stage, a cluster or a folder; the working folder when none is given
-    pub targets: Vec<String>,
-    /// What it takes into account.
-    #[command(flatten)]
-    pub options: PlanOptions,
-    /// Apply this saved plan; refused when the tree or the site has moved since
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["targets", "allow_remove"])]
-    pub plan: Option<PathBuf>,
-    /// Show the plan and change nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// With --dry-run, exit with 2 when there are changes
-    #[arg(long, requires = "dry_run")]
-    pub detailed_exitcode: bool,
-}
-
-/// Remove what clusterctl made
-#[derive(Debug, Args)]
-pub struct Destroy {
-    /// Paths of the tree: a stage, a cluster or a folder; required
-    #[arg(required = true)]
-    pub targets: Vec<String>,
-    /// Confirm by typing the name here instead of at the prompt
-    #[arg(long, value_name = "NAME")]
-    pub confirm: Option<String>,
-}
-
-/// Check that clusters are healthy
-#[derive(Debug, Args)]
-pub struct Health {
-    /// Clusters; those of the working folder when none is given
-    pub targets: Vec<String>,
-    /// Wait until they are
-    #[arg(long)]
-    pub wait: bool,
-}
-
-/// Print values that a stage hands on
-#[derive(Debug, Args)]
-pub struct OutputArgs {
-    /// The stage, such as artifacts/registry
-    pub stage: String,
-    /// One value of it
-    pub name: Option<String>,
-}
-
-/// Write or merge the kubeconfig or talosconfig of a cluster
-#[derive(Debug, Args)]
-pub struct ContextFile {
-    /// Clusters; those of the working folder when none is given
-    pub targets: Vec<String>,
-    /// Merge into this file instead of printing
-    #[arg(long, value_name = "FILE")]
-    pub merge: Option<PathBuf>,
-}
-
-/// Make, read and write secrets bundles
-#[derive(Debug, Subcommand)]
-pub enum Secrets {
-    /// Make the bundle of a cluster that has none
-    Generate(Targets),
-    /// Take a bundle that talosctl made, or the secrets in a control plane's configuration
-    Import(SecretsImport),
-    /// Print the bundle of a cluster in the clear, in talosctl's form
-    Export(SecretsExport),
-}
-
-/// Take a bundle that talosctl made, or the secrets in a control plane's configuration
-#[derive(Debug, Args)]
-pub struct SecretsImport {
-    /// The cluster
-    pub cluster: String,
-    /// A secrets.yaml, or a machine configuration of a control plane
-    #[arg(long, value_name = "FILE")]
-    pub from: PathBuf,
-}
-
-/// Print the bundle of a cluster in the clear, in talosctl's form
-#[derive(Debug, Args)]
-pub struct SecretsExport {
-    /// The cluster
-    pub cluster: String,
-    /// Write to this file, readable by its owner alone, instead of standard output
-    #[arg(long, value_name = "FILE")]
-    pub to: Option<PathBuf>,
-}
-
-/// Remove the lock of an operator who is gone
-#[derive(Debug, Args)]
-pub struct Unlock {
-    /// The run id that the lock names
-    pub run: String,
-}
-
-/// Run the simulated site
-#[derive(Debug, Subcommand)]
-pub enum Lab {
-    /// Start it
-    Up,
-    /// Stop it
-    Down(LabDown),
-    /// Show whether it runs, and where
-    Status,
-    /// Serve it in this process; `lab up` starts this
-    #[command(hide = true)]
-    Serve,
-}
-
-/// Stop it
-#[derive(Debug, Args)]
-pub struct LabDown {
-    /// Remove its state too
-    #[arg(long)]
-    pub purge: bool,
 }
 
 /// Print a completion script for a shell
@@ -396,22 +190,6 @@ pub struct RunAll {
     pub rest: Vec<String>,
 }
 
-/// Reads `90`, `90s`, `20m`, `1h` or `500ms`.
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 =
-        digits.parse().map_err(|_| format!("{text:?} is not a time such as 90s or 20m"))?;
-    let unit = text.strip_prefix(digits).unwrap_or_default();
-    let millis = match unit {
-        "ms" => Some(number),
-        "" | "s" => number.checked_mul(1_000),
-        "m" => number.checked_mul(60_000),
-        "h" => number.checked_mul(3_600_000),
-        _ => return Err(format!("unknown unit {unit:?}; use ms, s, m or h")),
-    };
-    millis.map(std::time::Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,14 +198,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(duration("90").unwrap().as_secs(), 90);
-        assert_eq!(duration("500ms").unwrap().as_millis(), 500);
-        assert_eq!(duration("20m").unwrap().as_secs(), 1200);
-        assert!(duration("1d").is_err());
-        assert!(duration("m").is_err());
     }
 }

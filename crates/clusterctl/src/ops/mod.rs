@@ -1,5 +1,15 @@
-//! The verbs, one file each.
+//! The verbs, one file each: options in, a report out. Nothing here prints.
 
+mod context;
 mod error;
+pub mod eval;
+pub mod graph;
+pub mod init;
+pub mod inventory;
+pub mod new_cluster;
+pub mod validate;
+pub mod versions;
+pub mod why;
 
+pub use context::Context;
 pub use error::{Error, ErrorKind, chain};

@@ -90,10 +90,7 @@ fn without_doubled_keys<T>(
             .rev()
             .find(|at| bytes.get(*at).is_some_and(is_name))
             .and_then(|last| {
-                (0..=last)
-                    .rev()
-                    .take_while(|at| bytes.get(*at).is_some_and(is_name))
-                    .last()
+                (0..=last).rev().take_while(|at| bytes.get(*at).is_some_and(is_name)).last()
             });
         let Some(start) = start else { return Err(error) };
         let length = bytes.iter().skip(start).take_while(|byte| is_name(byte)).count();

@@ -1,0 +1,237 @@
+//! From arguments to a verb, from its report to words.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use clap::CommandFactory as _;
+
+use super::args::{self, Cli, GraphForm, New, OutputForm, Verb};
+use super::env::Environment;
+use super::exit::Exit;
+use super::render::{diagnostic, inventory, table::table};
+use super::{data, say};
+use crate::ops::{self, Context, Error, ErrorKind};
+use crate::spec::model::Level;
+
+/// Longest expression that is read from standard input, in bytes.
+const LONGEST_EXPRESSION: u64 = 1 << 20;
+
+pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Error> {
+    let context = context(&cli, environment)?;
+    let form = cli.global.output;
+    match cli.verb {
+        Verb::Init(options) => init(&context, &options),
+        Verb::New(New::Cluster(options)) => new_cluster(&context, &options),
+        Verb::Validate(options) => {
+            let colour = environment.wants_colour() && !cli.global.no_color;
+            validate(&context, &options, form, colour)
+        }
+        Verb::Inventory(options) => {
+            let site = ops::inventory::inventory(&context, &options.clusters)?;
+            data(&inventory::text(&site, form)?);
+            Ok(Exit::Success)
+        }
+        Verb::Why(options) => why(&context, &options, form),
+        Verb::Eval(options) => eval(&context, options, form),
+        Verb::Versions => versions(&context, form),
+        Verb::Graph(options) => {
+            let stages = ops::graph::graph(&context)?;
+            data(&match options.form {
+                GraphForm::Dot => stages.dot(),
+                GraphForm::Mermaid => stages.mermaid(),
+            });
+            Ok(Exit::Success)
+        }
+        Verb::Completion(options) => {
+            let mut out = Vec::new();
+            clap_complete::generate(options.shell, &mut Cli::command(), "clusterctl", &mut out);
+            data(&String::from_utf8_lossy(&out));
+            Ok(Exit::Success)
+        }
+        Verb::Man(options) => man(&options),
+        Verb::RunAll(options) => Err(Error::usage("there is no `run-all`: a path is a target")
+            .hint(format!(
+                "type `clusterctl validate` or `clusterctl inventory` in the folder you mean{}",
+                if options.rest.is_empty() { "" } else { ", without `run-all`" }
+            ))),
+    }
+}
+
+fn context(cli: &Cli, environment: &Environment) -> Result<Context, Error> {
+    let cwd = std::env::current_dir()
+        .map_err(|error| Error::failed("find the working folder").because(error))?;
+    let cwd = cli.global.chdir.as_ref().map_or_else(|| cwd.clone(), |dir| cwd.join(dir));
+    if !cwd.is_dir() {
+        return Err(Error::usage(format!("there is no folder {}", cwd.display())));
+    }
+    Ok(Context { cwd, live: cli.global.live.clone(), variables: environment.variables().clone() })
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string_pretty(value)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::new(ErrorKind::Bug, "print JSON").because(error))
+}
+
+fn init(context: &Context, options: &args::Init) -> Result<Exit, Error> {
+    let report = ops::init::init(context, &options.dir)?;
+    for path in &report.written {
+        say(&format!("wrote {}", path.display()));
+    }
+    for path in &report.kept {
+        say(&format!("kept  {}", path.display()));
+    }
+    say(&format!(
+        "next: edit {}, then `clusterctl -C {} new cluster NAME`",
+        report.live.join("common/proxmox-infrastructure.hcl").display(),
+        report.live.display()
+    ));
+    Ok(Exit::Success)
+}
+
+fn new_cluster(context: &Context, options: &args::NewCluster) -> Result<Exit, Error> {
+    let options = ops::new_cluster::Options {
+        name: options.name.clone(),
+        id: options.id,
+        controlplanes: options.controlplanes,
+        workers: options.workers,
+    };
+    let path = ops::new_cluster::new_cluster(context, &options)?;
+    say(&format!("wrote {}", path.display()));
+    say(&format!("next: `clusterctl inventory {}`", options.name));
+    Ok(Exit::Success)
+}
+
+fn validate(
+    context: &Context,
+    options: &args::Validate,
+    form: OutputForm,
+    colour: bool,
+) -> Result<Exit, Error> {
+    let report = ops::validate::validate(context)?;
+    let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
+    if form == OutputForm::Json {
+        data(&json(&report.diagnostics)?);
+    } else {
+        for found in &report.diagnostics {
+            say(&diagnostic::text(found, &report.sources, &report.root.repository, colour));
+        }
+        match report.size {
+            Some((clusters, nodes)) if errors == 0 => {
+                say(&format!(
+                    "valid: {clusters} cluster(s), {nodes} node(s), {warnings} warning(s)"
+                ));
+            }
+            _ => say(&format!("{errors} error(s), {warnings} warning(s)")),
+        }
+    }
+    let failed = errors > 0 || (options.strict && warnings > 0);
+    Ok(if failed { Exit::Failure(ErrorKind::Failed) } else { Exit::Success })
+}
+
+fn why(context: &Context, options: &args::Why, form: OutputForm) -> Result<Exit, Error> {
+    let report = ops::why::why(context, &options.path)?;
+    if form == OutputForm::Json {
+        data(&json(&report.origins)?);
+        return Ok(Exit::Success);
+    }
+    for origin in &report.origins {
+        let value = origin.value.as_deref().unwrap_or("(sensitive or not known)");
+        data(&format!("{} = {value}\n", origin.path));
+        if let Some(location) = &origin.location {
+            let file =
+                location.file.strip_prefix(&report.root.repository).unwrap_or(&location.file);
+            data(&format!("  at {}:{}:{}\n", file.display(), location.line, location.column));
+        }
+        if !origin.formula.is_empty() {
+            data(&format!("  from {}\n", origin.formula.replace('\n', "\n       ")));
+        }
+        if let Some(other) = &origin.overridden_by {
+            data(&format!("  overridden by {other}\n"));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn eval(context: &Context, options: args::Eval, form: OutputForm) -> Result<Exit, Error> {
+    let expression = match options.expression {
+        Some(expression) => expression,
+        None => {
+            let mut text = String::new();
+            std::io::stdin()
+                .take(LONGEST_EXPRESSION)
+                .read_to_string(&mut text)
+                .map_err(|error| Error::failed("read the expression").because(error))?;
+            text
+        }
+    };
+    let value = ops::eval::eval(context, options.file.as_deref(), &expression)?;
+    if value.has_sensitive() && !options.show_sensitive {
+        data("(sensitive value)\n");
+        say("--show-sensitive prints it");
+        return Ok(Exit::Success);
+    }
+    if let Some(reason) = value.unknown_reason() {
+        return Err(Error::failed(format!("the value is not known: {reason}")));
+    }
+    match (form, value.as_str()) {
+        (OutputForm::Json, _) | (_, None) => {
+            let text = value.to_json().unwrap_or_default();
+            let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
+            match parsed {
+                // Numbers of any length are printed as they are.
+                Ok(parsed) if form != OutputForm::Json => data(&json(&parsed)?),
+                _ => data(&(text + "\n")),
+            }
+        }
+        (_, Some(text)) => data(&format!("{text}\n")),
+    }
+    Ok(Exit::Success)
+}
+
+fn versions(context: &Context, form: OutputForm) -> Result<Exit, Error> {
+    let rows = ops::versions::versions(context)?;
+    if form == OutputForm::Json {
+        data(&json(&rows)?);
+        return Ok(Exit::Success);
+    }
+    let rows = rows.into_iter().map(|row| {
+        let note = if row.overridden { "override" } else { "" };
+        [row.cluster, row.talos, row.kubernetes, row.cilium.unwrap_or_default(), note.to_owned()]
+    });
+    data(&table(["CLUSTER", "TALOS", "KUBERNETES", "CILIUM", "NOTE"], rows));
+    Ok(Exit::Success)
+}
+
+fn man(options: &args::Man) -> Result<Exit, Error> {
+    let failed = |error: std::io::Error| Error::failed("write the manual").because(error);
+    let command = Cli::command();
+    let Some(dir) = &options.dir else {
+        let mut out = Vec::new();
+        clap_mangen::Man::new(command).render(&mut out).map_err(failed)?;
+        data(&String::from_utf8_lossy(&out));
+        return Ok(Exit::Success);
+    };
+    fs_err::create_dir_all(dir).map_err(failed)?;
+    for (name, page) in pages(&command, "clusterctl") {
+        let mut out = Vec::new();
+        clap_mangen::Man::new(page).render(&mut out).map_err(failed)?;
+        let path: PathBuf = dir.join(format!("{name}.1"));
+        crate::state::write(&path, &out, crate::state::Mode::Shared)
+            .map_err(|error| Error::failed("write the manual").because(error))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// A page for the program and one for each verb.
+fn pages(command: &clap::Command, name: &str) -> Vec<(String, clap::Command)> {
+    let mut pages = vec![(name.to_owned(), command.clone())];
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        pages.extend(pages_of(verb, name));
+    }
+    pages
+}
+
+fn pages_of(verb: &clap::Command, above: &str) -> Vec<(String, clap::Command)> {
+    pages(verb, &format!("{above}-{}", verb.get_name()))
+}

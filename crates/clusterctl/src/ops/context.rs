@@ -1,0 +1,127 @@
+//! What every verb works with: the tree, the environment, the keys.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::error::Error;
+use crate::spec::hcl::{Decrypt, DecryptedText};
+use crate::spec::model::{LoadOptions, Loaded, load};
+use crate::spec::root::{Root, RootError};
+use crate::spec::sops;
+
+/// What a verb is given from outside.
+#[derive(Clone)]
+pub struct Context {
+    /// The working folder.
+    pub cwd: PathBuf,
+    /// The tree, if it was named.
+    pub live: Option<PathBuf>,
+    /// The environment.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Values of variables may be secret.
+        f.debug_struct("Context")
+            .field("cwd", &self.cwd)
+            .field("live", &self.live)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// The tree that is meant.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn root(&self) -> Result<Root, Error> {
+        let root = match &self.live {
+            Some(live) => Root::at(&self.cwd.join(live)),
+            None => Root::find(&self.cwd),
+        };
+        root.map_err(|error| {
+            let hint = match &error {
+                RootError::NotFound { .. } => {
+                    "go into the tree, name it with --live DIR, or make one with `clusterctl init`"
+                }
+                _ => "name the folder that holds common/versions.hcl",
+            };
+            Error::usage(error.to_string()).hint(hint)
+        })
+    }
+
+    /// Reads the tree without opening anything encrypted.
+    ///
+    /// # Errors
+    /// There is no tree.
+    pub fn load(&self) -> Result<(Root, Loaded), Error> {
+        let root = self.root()?;
+        let loaded = load(LoadOptions {
+            live: root.live.clone(),
+            repo_root: root.repository.clone(),
+            lab: false,
+            variables: self.variables.clone(),
+            decrypt: sealed(),
+        });
+        Ok((root, loaded))
+    }
+
+    /// Reads the tree; one with errors is a failure that shows them.
+    ///
+    /// # Errors
+    /// There is no tree, or it has errors.
+    pub fn load_valid(&self) -> Result<(Root, Loaded), Error> {
+        let (root, loaded) = self.load()?;
+        if !loaded.has_errors() {
+            return Ok((root, loaded));
+        }
+        let errors = loaded
+            .diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.level == crate::spec::model::Level::Error);
+        let mut failure = Error::failed("the tree has errors");
+        for diagnostic in errors {
+            failure = failure.detail(diagnostic.render(&root.repository));
+        }
+        Err(failure.hint("`clusterctl validate` shows all of them with their lines"))
+    }
+}
+
+/// Opens nothing: what is encrypted is not known.
+fn sealed() -> Decrypt {
+    Box::new(|_| Ok(DecryptedText::NoKey("it is encrypted, and this verb opens nothing".into())))
+}
+
+/// Opens SOPS files with the identities of the environment; without one what they hold is not
+/// known.
+pub(super) fn opening(variables: &BTreeMap<String, String>) -> Decrypt {
+    let variables = variables.clone();
+    Box::new(move |path: &Path| {
+        let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
+        let sources = sops::IdentitySources { variables: variables.clone(), ..Default::default() };
+        let format = sops::Format::of_path(path);
+        let mut identities = sops::Identities::gather(&sources);
+        match sops::decrypt(&bytes, format, &mut identities) {
+            Ok(opened) => {
+                opened.to_text(format).map(DecryptedText::Plain).map_err(|error| error.to_string())
+            }
+            Err(error) if is_lack_of_keys(error.class()) => {
+                Ok(DecryptedText::NoKey(error.to_string()))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    })
+}
+
+fn is_lack_of_keys(class: sops::SopsClass) -> bool {
+    use sops::SopsClass as C;
+    matches!(
+        class,
+        C::NoIdentity
+            | C::WrongIdentity
+            | C::BadIdentityFile
+            | C::PassphraseIdentity
+            | C::PluginIdentity
+    )
+}

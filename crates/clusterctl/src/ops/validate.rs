@@ -1,0 +1,42 @@
+//! `validate`: the whole tree, offline, without any secret.
+
+use super::{Context, Error};
+use crate::spec::model::{Diagnostic, Level, Sources};
+use crate::spec::root::Root;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    /// The tree.
+    pub root: Root,
+    /// Errors and warnings, the worst first.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts of the files.
+    pub sources: Sources,
+    /// How many clusters and nodes the tree describes, when it has no error.
+    pub size: Option<(usize, usize)>,
+}
+
+impl Report {
+    /// How many diagnostics are of a level.
+    pub fn count(&self, level: Level) -> usize {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count()
+    }
+}
+
+/// Checks the tree.
+///
+/// # Errors
+/// There is no tree.
+pub fn validate(context: &Context) -> Result<Report, Error> {
+    let (root, loaded) = context.load()?;
+    let size = loaded.site.as_ref().map(|site| {
+        (site.clusters.len(), site.clusters.iter().map(|cluster| cluster.nodes.len()).sum())
+    });
+    let diagnostics = loaded
+        .diagnostics
+        .into_iter()
+        .filter(|diagnostic| diagnostic.level != Level::Info)
+        .collect();
+    Ok(Report { root, diagnostics, sources: loaded.sources, size })
+}
