@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use xshell::{Shell, cmd};
 
-use crate::{codegen, package, root, suite, tidy};
+use crate::{package, root, suite, tidy};
 
 type Part<'a> = (&'a str, Box<dyn Fn() -> anyhow::Result<()> + 'a>);
 
@@ -20,7 +20,6 @@ pub(crate) fn run(sh: &Shell) -> anyhow::Result<()> {
                 Ok(cmd!(sh, "cargo {words...} -- -D warnings").run()?)
             }),
         ),
-        ("codegen", Box::new(|| codegen::run(sh, &["--check".to_owned()]))),
         (
             "doc",
             Box::new(|| {
@@ -29,8 +28,6 @@ pub(crate) fn run(sh: &Shell) -> anyhow::Result<()> {
             }),
         ),
         ("test", Box::new(|| suite::test(sh, &[]))),
-        ("e2e", Box::new(|| suite::program(sh, "e2e", suite::Profile::Debug, &[]))),
-        ("crash", Box::new(|| suite::program(sh, "crash", suite::Profile::Debug, &[]))),
         ("package", Box::new(|| package::run(sh))),
     ];
     let begun = Instant::now();

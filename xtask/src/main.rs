@@ -5,7 +5,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
 mod ci;
-mod codegen;
 mod metrics;
 mod package;
 mod suite;
@@ -18,10 +17,6 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci                      everything that CI runs, in order
   tidy                    layers, manifests, texts
   test [ARGS…]            all tests and doc tests
-  e2e                     the example tree in the lab, to the end and back
-  crash [--all]           kill and cut sweeps
-  bench [NAME…] [--json]  measurements against peers and limits
-  codegen [talos] [--check]
   package                 package every crate and build it alone
   metrics                 sizes of files and functions";
 
@@ -45,10 +40,6 @@ fn run(command: &str, rest: &[String]) -> anyhow::Result<()> {
         "ci" => ci::run(&sh),
         "tidy" => tidy::run(&root()),
         "test" => suite::test(&sh, rest),
-        "e2e" => suite::program(&sh, "e2e", suite::Profile::Debug, rest),
-        "crash" => suite::program(&sh, "crash", suite::Profile::Debug, rest),
-        "bench" => suite::bench(&sh, rest),
-        "codegen" => codegen::run(&sh, rest),
         "package" => package::run(&sh),
         "metrics" => metrics::run(&root()),
         _ => anyhow::bail!("no such command\n{USAGE}"),

@@ -1,4 +1,4 @@
-//! One declarative tree to running Talos Linux Kubernetes clusters on Proxmox VE.
+#![doc = include_str!("../README.md")]
 
 pub mod cli;
 pub mod compose;

@@ -1,4 +1,4 @@
-//! talos-client.
+#![doc = include_str!("../README.md")]
 
 #[cfg(feature = "sim")]
 pub mod sim;

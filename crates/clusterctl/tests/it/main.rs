@@ -1,3 +1,4 @@
 //! Integration tests.
+#![expect(clippy::unwrap_used, reason = "a test may stop on what it did not expect")]
 
 mod bad_trees;
