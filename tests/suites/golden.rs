@@ -36,3 +36,8 @@ fn expressions_evaluate_as_in_terraform() -> anyhow::Result<()> {
 fn trees_evaluate_as_in_terragrunt() -> anyhow::Result<()> {
     agrees("hcl/hcl-tree.json", &[], 290)
 }
+
+#[test]
+fn schematics_have_the_ids_that_the_factory_gives() -> anyhow::Result<()> {
+    agrees("schematic/schematic-id.json", &[], 570)
+}

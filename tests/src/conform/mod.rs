@@ -1,10 +1,11 @@
 //! Conformance: answers to golden files, and the judgement of such answers.
 //!
-//! A golden file holds cases `{id, in, out}` of one `kind`; [`answer()`] gives our `out` for a
-//! case, [`check`] compares it with the golden one by the rules of [`compare`].
+//! A golden file holds cases `{id, in, out}` of one `kind`; [`Golden::answer`] gives our `out`
+//! for a case, [`check`] compares it with the golden one by the rules of [`compare`].
 
 pub mod compare;
 mod hcl;
+mod schematic;
 mod sops;
 
 use std::path::Path;
@@ -98,6 +99,7 @@ fn answer(
     let input = &case["in"];
     let out = match kind {
         "hcl-eval" | "hcl-tree" | "hcl-deployed" => return hcl::answer(kind, tree, input),
+        "schematic-id" | "schematic-id-versions" => schematic::answer(input)?,
         "sops-decrypt" | "sops-encrypt" => sops::answer(kind, dir, id, input)?,
         _ => bail!("no answers to cases of kind {kind:?}"),
     };
