@@ -41,3 +41,8 @@ fn trees_evaluate_as_in_terragrunt() -> anyhow::Result<()> {
 fn schematics_have_the_ids_that_the_factory_gives() -> anyhow::Result<()> {
     agrees("schematic/schematic-id.json", &[], 570)
 }
+
+#[test]
+fn property_strings_are_printed_as_the_server_does() -> anyhow::Result<()> {
+    agrees("pve/pve-canonical.json", &[], 44)
+}

@@ -5,6 +5,7 @@
 
 pub mod compare;
 mod hcl;
+mod pve;
 mod schematic;
 mod sops;
 
@@ -99,6 +100,7 @@ fn answer(
     let input = &case["in"];
     let out = match kind {
         "hcl-eval" | "hcl-tree" | "hcl-deployed" => return hcl::answer(kind, tree, input),
+        "pve-canonical" => pve::answer(input),
         "schematic-id" | "schematic-id-versions" => schematic::answer(input)?,
         "sops-decrypt" | "sops-encrypt" => sops::answer(kind, dir, id, input)?,
         _ => bail!("no answers to cases of kind {kind:?}"),
