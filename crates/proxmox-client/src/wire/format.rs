@@ -26,29 +26,29 @@ pub(super) enum Type {
 pub(super) struct Key {
     name: &'static str,
     kind: Type,
-    alias: Option<&'static str>,
+    target: Option<&'static str>,
     /// The key that gets this key's name as its value: `virtio=MAC` sets `model` too.
-    key_alias: Option<&'static str>,
-    default_key: bool,
+    model: Option<&'static str>,
+    is_default: bool,
     required: bool,
 }
 
 impl Key {
     pub(super) const fn new(name: &'static str, kind: Type) -> Self {
-        Self { name, kind, alias: None, key_alias: None, default_key: false, required: false }
+        Self { name, kind, target: None, model: None, is_default: false, required: false }
     }
 
     pub(super) const fn alias(
         name: &'static str,
         alias: &'static str,
-        key_alias: Option<&'static str>,
+        model: Option<&'static str>,
     ) -> Self {
         let key = Self::new(name, Type::Text);
-        Self { alias: Some(alias), key_alias, ..key }
+        Self { target: Some(alias), model, ..key }
     }
 
-    pub(super) const fn default_key(self) -> Self {
-        Self { default_key: true, ..self }
+    pub(super) const fn is_default(self) -> Self {
+        Self { is_default: true, ..self }
     }
 
     pub(super) const fn required(self) -> Self {
@@ -211,11 +211,11 @@ impl PropertyString {
     /// A key is unknown or stands twice, a value is not of its type, or a required key is missing.
     pub fn parse(format: Format, text: &str) -> Result<Self, PropertyError> {
         let keys = format.keys();
-        let default = keys.iter().find(|key| key.default_key);
+        let default = keys.iter().find(|key| key.is_default);
         let mut values: BTreeMap<&'static str, Scalar> = BTreeMap::new();
         for part in text.split(',').filter(|part| !part.is_empty()) {
             let (key, value) = match (part.split_once('='), default) {
-                (Some((name, _)), _) if name.is_empty() => return fail("", "a key is missing"),
+                (Some(("", _)), _) => return fail("", "a key is missing"),
                 (Some((name, "")), _) => return fail(name, "the value is empty"),
                 (Some((name, value)), _) => match keys.iter().find(|key| key.name == name) {
                     Some(key) => (key, value),
@@ -224,14 +224,14 @@ impl PropertyString {
                 (None, Some(default)) => (default, part),
                 (None, None) => return fail(part, "a value needs a key here"),
             };
-            let target = match key.alias {
+            let target = match key.target {
                 None => key,
                 Some(alias) => match keys.iter().find(|key| key.name == alias) {
                     Some(target) => target,
                     None => return fail(key.name, "there is no such key"),
                 },
             };
-            if let Some(name) = key.key_alias
+            if let Some(name) = key.model
                 && values.insert(name, Scalar::Text(key.name.to_owned())).is_some()
             {
                 return fail(name, "it stands twice");
@@ -339,7 +339,7 @@ impl fmt::Display for PropertyString {
             left.remove("model");
             left.remove("macaddr");
         }
-        if let Some(default) = keys.iter().find(|key| key.default_key)
+        if let Some(default) = keys.iter().find(|key| key.is_default)
             && let Some(value) = left.remove(default.name)
         {
             parts.push(value.to_string());
@@ -406,8 +406,12 @@ mod tests {
             firewall in any::<bool>(),
         ) {
             let mut text = format!("virtio=BC:24:11:00:00:01,firewall={}", u8::from(firewall));
-            if let Some(tag) = tag { text.push_str(&format!(",tag={tag}")); }
-            if let Some(mtu) = mtu { text.push_str(&format!(",mtu={mtu}")); }
+            if let Some(tag) = tag {
+                text = format!("{text},tag={tag}");
+            }
+            if let Some(mtu) = mtu {
+                text = format!("{text},mtu={mtu}");
+            }
             let first = PropertyString::parse(Format::Net, &text).unwrap();
             let again = PropertyString::parse(Format::Net, &first.to_string()).unwrap();
             prop_assert_eq!(first, again);

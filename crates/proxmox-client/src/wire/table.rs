@@ -18,7 +18,7 @@ pub(super) static IDE: &[Key] = &[
     Key::new("cache", Type::Word(&["none", "writethrough", "writeback", "unsafe", "directsync"])),
     Key::new("detect_zeroes", Type::Bool),
     Key::new("discard", Type::Word(&["ignore", "on"])),
-    Key::new("file", Type::Text).default_key().required(),
+    Key::new("file", Type::Text).is_default().required(),
     Key::new("format", Type::Word(&["raw", "qcow", "qed", "qcow2", "vmdk", "cloop"])),
     Key::new("import-from", Type::Text),
     Key::new("iops", Type::Integer(None, None)),
@@ -66,7 +66,7 @@ pub(super) static SATA: &[Key] = &[
     Key::new("cache", Type::Word(&["none", "writethrough", "writeback", "unsafe", "directsync"])),
     Key::new("detect_zeroes", Type::Bool),
     Key::new("discard", Type::Word(&["ignore", "on"])),
-    Key::new("file", Type::Text).default_key().required(),
+    Key::new("file", Type::Text).is_default().required(),
     Key::new("format", Type::Word(&["raw", "qcow", "qed", "qcow2", "vmdk", "cloop"])),
     Key::new("import-from", Type::Text),
     Key::new("iops", Type::Integer(None, None)),
@@ -113,7 +113,7 @@ pub(super) static SCSI: &[Key] = &[
     Key::new("cache", Type::Word(&["none", "writethrough", "writeback", "unsafe", "directsync"])),
     Key::new("detect_zeroes", Type::Bool),
     Key::new("discard", Type::Word(&["ignore", "on"])),
-    Key::new("file", Type::Text).default_key().required(),
+    Key::new("file", Type::Text).is_default().required(),
     Key::new("format", Type::Word(&["raw", "qcow", "qed", "qcow2", "vmdk", "cloop"])),
     Key::new("import-from", Type::Text),
     Key::new("iops", Type::Integer(None, None)),
@@ -166,7 +166,7 @@ pub(super) static VIRTIO: &[Key] = &[
     Key::new("cache", Type::Word(&["none", "writethrough", "writeback", "unsafe", "directsync"])),
     Key::new("detect_zeroes", Type::Bool),
     Key::new("discard", Type::Word(&["ignore", "on"])),
-    Key::new("file", Type::Text).default_key().required(),
+    Key::new("file", Type::Text).is_default().required(),
     Key::new("format", Type::Word(&["raw", "qcow", "qed", "qcow2", "vmdk", "cloop"])),
     Key::new("import-from", Type::Text),
     Key::new("iops", Type::Integer(None, None)),
@@ -201,7 +201,7 @@ pub(super) static VIRTIO: &[Key] = &[
 
 pub(super) static EFIDISK: &[Key] = &[
     Key::new("efitype", Type::Word(&["2m", "4m"])),
-    Key::new("file", Type::Text).default_key().required(),
+    Key::new("file", Type::Text).is_default().required(),
     Key::new("format", Type::Word(&["raw", "qcow", "qed", "qcow2", "vmdk", "cloop"])),
     Key::new("import-from", Type::Text),
     Key::new("ms-cert", Type::Word(&["2011", "2023", "2023w", "2023k"])),
@@ -211,7 +211,7 @@ pub(super) static EFIDISK: &[Key] = &[
 ];
 
 pub(super) static TPMSTATE: &[Key] = &[
-    Key::new("file", Type::Text).default_key().required(),
+    Key::new("file", Type::Text).is_default().required(),
     Key::new("format", Type::Word(&["raw", "qcow2", "vmdk"])),
     Key::new("import-from", Type::Text),
     Key::new("size", Type::Size),
@@ -251,7 +251,7 @@ pub(super) static NET: &[Key] = &[
             "vmxnet3",
         ]),
     )
-    .default_key()
+    .is_default()
     .required(),
     Key::new("mtu", Type::Integer(Some(1), Some(65520))),
     Key::alias("ne2k_isa", "macaddr", Some("model")),
@@ -267,12 +267,12 @@ pub(super) static NET: &[Key] = &[
 ];
 
 pub(super) static BOOT: &[Key] = &[
-    Key::new("legacy", Type::Pattern(r"[acdn]{1,4}")).default_key(),
+    Key::new("legacy", Type::Pattern(r"[acdn]{1,4}")).is_default(),
     Key::new("order", Type::Text),
 ];
 
 pub(super) static CPU: &[Key] = &[
-    Key::new("cputype", Type::Text).default_key(),
+    Key::new("cputype", Type::Text).is_default(),
     Key::new(
         "flags",
         Type::Pattern(r"(?:(?:([+-])([a-zA-Z0-9\-_\.]+))(;(?:([+-])([a-zA-Z0-9\-_\.]+)))*)"),
@@ -393,7 +393,7 @@ pub(super) static CPU: &[Key] = &[
 pub(super) static HOSTPCI: &[Key] = &[
     Key::new("device-id", Type::Pattern(r"(?:^0x[0-9a-fA-F]{4}$)")),
     Key::new("driver", Type::Word(&["vfio", "keep"])),
-    Key::new("host", Type::Pattern(r"(?:(?:(?:[a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(?:\.[a-f0-9])?)(;(?:(?:[a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(?:\.[a-f0-9])?))*)")).default_key(),
+    Key::new("host", Type::Pattern(r"(?:(?:(?:[a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(?:\.[a-f0-9])?)(;(?:(?:[a-f0-9]{4,}:)?[a-f0-9]{2}:[a-f0-9]{2}(?:\.[a-f0-9])?))*)")).is_default(),
     Key::new("legacy-igd", Type::Bool),
     Key::new("mapping", Type::Text),
     Key::new("mdev", Type::Pattern(r"[^/\.:]+")),
@@ -407,7 +407,7 @@ pub(super) static HOSTPCI: &[Key] = &[
 ];
 
 pub(super) static USB: &[Key] = &[
-    Key::new("host", Type::Pattern(r"(?:(?:(?:(?:(0x)?([0-9A-Fa-f]{4}):(0x)?([0-9A-Fa-f]{4})))|(?:(?:(\d+)\-(\d+(\.\d+)*)))|[Ss][Pp][Ii][Cc][Ee]))")).default_key(),
+    Key::new("host", Type::Pattern(r"(?:(?:(?:(?:(0x)?([0-9A-Fa-f]{4}):(0x)?([0-9A-Fa-f]{4})))|(?:(?:(\d+)\-(\d+(\.\d+)*)))|[Ss][Pp][Ii][Cc][Ee]))")).is_default(),
     Key::new("mapping", Type::Text),
     Key::new("usb3", Type::Bool),
 ];
@@ -427,20 +427,20 @@ pub(super) static RNG: &[Key] = &[
     Key::new("max_bytes", Type::Integer(None, None)),
     Key::new("period", Type::Integer(None, None)),
     Key::new("source", Type::Word(&["/dev/urandom", "/dev/random", "/dev/hwrng"]))
-        .default_key()
+        .is_default()
         .required(),
 ];
 
 pub(super) static WATCHDOG: &[Key] = &[
     Key::new("action", Type::Word(&["reset", "shutdown", "poweroff", "pause", "debug", "none"])),
-    Key::new("model", Type::Word(&["i6300esb", "ib700"])).default_key(),
+    Key::new("model", Type::Word(&["i6300esb", "ib700"])).is_default(),
 ];
 
 pub(super) static MACHINE: &[Key] = &[
     Key::new("aw-bits", Type::Number(Some(32), Some(64))),
     Key::new("enable-s3", Type::Bool),
     Key::new("enable-s4", Type::Bool),
-    Key::new("type", Type::Pattern(r"(pc|pc(-i440fx)?-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|q35|pc-q35-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|virt(?:-\d+(\.\d+)+)?(\+pve\d+)?)")).default_key(),
+    Key::new("type", Type::Pattern(r"(pc|pc(-i440fx)?-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|q35|pc-q35-\d+(\.\d+)+(\+pve\d+)?(\.pxe)?|virt(?:-\d+(\.\d+)+)?(\+pve\d+)?)")).is_default(),
     Key::new("viommu", Type::Word(&["intel", "virtio"])),
 ];
 
@@ -452,7 +452,7 @@ pub(super) static CICUSTOM: &[Key] = &[
 ];
 
 pub(super) static AGENT: &[Key] = &[
-    Key::new("enabled", Type::Bool).default_key().required(),
+    Key::new("enabled", Type::Bool).is_default().required(),
     Key::new("freeze-fs", Type::Bool),
     Key::alias("freeze-fs-on-backup", "freeze-fs", None),
     Key::new("fstrim_cloned_disks", Type::Bool),
@@ -482,7 +482,7 @@ pub(super) static VGA: &[Key] = &[
             "vmware",
         ]),
     )
-    .default_key(),
+    .is_default(),
 ];
 
 pub(super) static IPCONFIG: &[Key] = &[
