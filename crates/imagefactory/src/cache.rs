@@ -1,0 +1,169 @@
+//! Content by digest, on disk.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
+
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result, io};
+
+/// A folder of content, each file named by its SHA-256.
+///
+/// Several processes may share one: content appears whole or not at all.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    dir: PathBuf,
+}
+
+impl Cache {
+    /// Opens a cache, making its folder.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
+        let dir = dir.into();
+        std::fs::create_dir_all(dir.join("sha256"))
+            .map_err(io(format!("make the cache {}", dir.display())))?;
+        Ok(Self { dir })
+    }
+
+    /// Where content lies, whether it is there or not.
+    pub fn path_of(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("sha256").join(digest.hex())
+    }
+
+    /// Where content lies if it is there and is what its name says; damaged content is removed.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn get(&self, digest: &Digest) -> Result<Option<PathBuf>> {
+        let path = self.path_of(digest);
+        let mut file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io(format!("open {}", path.display()))(error)),
+        };
+        let mut hash = sha2::Sha256::new();
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let read = file.read(&mut buffer).map_err(io(format!("read {}", path.display())))?;
+            match buffer.get(..read).filter(|chunk| !chunk.is_empty()) {
+                Some(chunk) => hash.update(chunk),
+                None => break,
+            }
+        }
+        if Digest::from_bytes(hash.finalize().into()) == *digest {
+            return Ok(Some(path));
+        }
+        tracing::warn!(path = %path.display(), "damaged content is removed from the cache");
+        std::fs::remove_file(&path).map_err(io(format!("remove {}", path.display())))?;
+        Ok(None)
+    }
+
+    /// Begins to write content.
+    ///
+    /// # Errors
+    /// No file can be made.
+    pub(crate) fn writer(&self) -> Result<CacheWriter> {
+        let file = tempfile::NamedTempFile::new_in(&self.dir)
+            .map_err(io(format!("write to the cache {}", self.dir.display())))?;
+        Ok(CacheWriter { cache: self.clone(), file, hash: sha2::Sha256::new(), size: 0 })
+    }
+
+    /// Puts bytes into the cache.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let mut writer = self.writer()?;
+        writer.write(bytes)?;
+        let digest = Digest::of(bytes);
+        writer.finish(&digest)?;
+        Ok(digest)
+    }
+
+    /// Holds the cache alone until the guard is dropped; waits for others.
+    ///
+    /// # Errors
+    /// The lock file cannot be made or locked.
+    pub fn lock(&self) -> Result<CacheGuard> {
+        let path = self.dir.join("lock");
+        let what = || format!("lock {}", path.display());
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io(what()))?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|error| io(what())(error.into()))?;
+        Ok(CacheGuard { _file: file })
+    }
+
+    /// Removes content that `keep` does not name; returns how many files that were.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a file cannot be removed.
+    pub fn prune(&self, keep: &dyn Fn(&str) -> bool) -> Result<usize> {
+        let _guard = self.lock()?;
+        let dir = self.dir.join("sha256");
+        let what = || format!("prune {}", dir.display());
+        let mut removed = 0;
+        for entry in std::fs::read_dir(&dir).map_err(io(what()))? {
+            let entry = entry.map_err(io(what()))?;
+            if !keep(&entry.file_name().to_string_lossy()) {
+                std::fs::remove_file(entry.path()).map_err(io(what()))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Holds a cache alone.
+#[derive(Debug)]
+pub struct CacheGuard {
+    _file: std::fs::File,
+}
+
+/// Content on its way into a cache.
+#[derive(Debug)]
+pub(crate) struct CacheWriter {
+    cache: Cache,
+    file: tempfile::NamedTempFile,
+    hash: sha2::Sha256,
+    size: u64,
+}
+
+impl CacheWriter {
+    pub(crate) fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        self.file.write_all(chunk).map_err(io("write to the cache"))?;
+        self.hash.update(chunk);
+        self.size += chunk.len() as u64;
+        Ok(())
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Gives the content its name, if it is what it should be.
+    pub(crate) fn finish(self, wanted: &Digest) -> Result<PathBuf> {
+        let digest = Digest::from_bytes(self.hash.finalize().into());
+        if digest != *wanted {
+            let text = format!("{digest} came where {wanted} was expected");
+            return Err(Error::new(ErrorKind::Mismatch, text));
+        }
+        self.file.as_file().sync_all().map_err(io("sync the cache"))?;
+        let path = self.cache.path_of(&digest);
+        self.file
+            .persist(&path)
+            .map_err(|error| io(format!("rename to {}", shown(&path)))(error.error))?;
+        Ok(path)
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
