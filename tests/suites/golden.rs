@@ -46,3 +46,8 @@ fn schematics_have_the_ids_that_the_factory_gives() -> anyhow::Result<()> {
 fn property_strings_are_printed_as_the_server_does() -> anyhow::Result<()> {
     agrees("pve/pve-canonical.json", &[], 44)
 }
+
+#[test]
+fn client_configurations_are_made_read_and_merged_as_talos_does() -> anyhow::Result<()> {
+    agrees("talos/talos-talosconfig.json", &[], 60)
+}

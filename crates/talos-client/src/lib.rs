@@ -1,4 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+pub mod pki;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod talosconfig;
+mod yaml;
+
+pub use talosconfig::TalosConfig;

@@ -8,6 +8,7 @@ mod hcl;
 mod pve;
 mod schematic;
 mod sops;
+mod talos;
 
 use std::path::Path;
 
@@ -103,6 +104,7 @@ fn answer(
         "pve-canonical" => pve::answer(input),
         "schematic-id" | "schematic-id-versions" => schematic::answer(input)?,
         "sops-decrypt" | "sops-encrypt" => sops::answer(kind, dir, id, input)?,
+        "talos-talosconfig" => talos::answer(dir, input)?,
         _ => bail!("no answers to cases of kind {kind:?}"),
     };
     Ok(out.to_string())

@@ -114,7 +114,7 @@ trait ScanLike {
     fn at_line(&self) -> usize;
 }
 
-impl ScanLike for serde_saphyr::granit_parser::ScanError {
+impl ScanLike for granit_parser::ScanError {
     fn at_line(&self) -> usize {
         self.marker().line()
     }

@@ -1,0 +1,191 @@
+//! YAML as nodes whose scalars keep their text: secrets and names are taken as they are written,
+//! also where they look like numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use granit_parser::{Event, Parser, ScalarStyle, Tag};
+
+/// Deepest nesting that is read.
+const DEEPEST: usize = 200;
+
+/// Most nodes once aliases are written out.
+const MOST_NODES: usize = 1_000_000;
+
+/// Where YAML's own tags live.
+const NAMESPACE: &str = "tag:yaml.org,2002:";
+
+/// A node.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Node {
+    /// A scalar with its text; `plain` when it stands without quotes and tag.
+    Scalar { text: String, plain: bool },
+    /// Items in their order.
+    List(Vec<Self>),
+    /// Entries in their order; each key once.
+    Map(Vec<(String, Self)>),
+}
+
+/// Why a text cannot be read, with its line; it holds nothing of the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct YamlError {
+    pub(crate) line: usize,
+    pub(crate) message: &'static str,
+}
+
+type Result<T> = std::result::Result<T, YamlError>;
+type YamlParser<'a> = Parser<'a, granit_parser::StrInput<'a>>;
+
+fn fail<T>(line: usize, message: &'static str) -> Result<T> {
+    Err(YamlError { line, message })
+}
+
+/// Reads the first document; none when there is none.
+pub(crate) fn first_document(text: &str) -> Result<Option<Node>> {
+    let mut parser = Parser::new_from_str(text);
+    let mut reader = Reader { anchors: BTreeMap::new(), nodes: 0 };
+    while let Some((event, _)) = next(&mut parser)? {
+        if matches!(event, Event::DocumentStart(..)) {
+            let Some((event, line)) = next(&mut parser)? else { return Ok(None) };
+            return reader.node(&mut parser, event, line, 0).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn next<'a>(parser: &mut YamlParser<'a>) -> Result<Option<(Event<'a>, usize)>> {
+    loop {
+        match parser.next_event() {
+            None => return Ok(None),
+            Some(Err(error)) => return fail(error.marker().line(), "the text is no YAML"),
+            Some(Ok((event, span))) => {
+                let structure = matches!(
+                    event,
+                    Event::StreamStart
+                        | Event::StreamEnd
+                        | Event::DocumentStart(..)
+                        | Event::DocumentEnd
+                        | Event::Alias(_)
+                        | Event::Scalar(..)
+                        | Event::SequenceStart(..)
+                        | Event::SequenceEnd
+                        | Event::MappingStart(..)
+                        | Event::MappingEnd
+                );
+                if structure {
+                    return Ok(Some((event, span.start.line())));
+                }
+            }
+        }
+    }
+}
+
+struct Reader {
+    anchors: BTreeMap<usize, Node>,
+    nodes: usize,
+}
+
+impl Reader {
+    fn node(
+        &mut self,
+        parser: &mut YamlParser<'_>,
+        event: Event<'_>,
+        line: usize,
+        depth: usize,
+    ) -> Result<Node> {
+        self.nodes += 1;
+        if depth > DEEPEST || self.nodes > MOST_NODES {
+            return fail(line, "the text nests too deeply or is too large");
+        }
+        let (anchor, node) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let text_tag = tag
+                    .as_deref()
+                    .and_then(|tag| Tag::suffix_in_namespace(tag, NAMESPACE))
+                    .is_some();
+                let plain = style == ScalarStyle::Plain && !text_tag;
+                (anchor, Node::Scalar { text: text.into_owned(), plain })
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let mut items = Vec::new();
+                while let Some((event, line)) = next(parser)? {
+                    if event == Event::SequenceEnd {
+                        break;
+                    }
+                    items.push(self.node(parser, event, line, depth + 1)?);
+                }
+                (anchor, Node::List(items))
+            }
+            Event::MappingStart(_, anchor, _) => (anchor, self.map(parser, depth)?),
+            Event::Alias(id) => {
+                let Some(node) = self.anchors.get(&id).cloned() else {
+                    return fail(line, "an alias has no anchor before it");
+                };
+                self.nodes += size(&node);
+                return Ok(node);
+            }
+            _ => return fail(line, "the text ends in the middle of a value"),
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn map(&mut self, parser: &mut YamlParser<'_>, depth: usize) -> Result<Node> {
+        let mut entries: Vec<(String, Node)> = Vec::new();
+        let mut seen = BTreeSet::new();
+        while let Some((event, line)) = next(parser)? {
+            if event == Event::MappingEnd {
+                break;
+            }
+            let Node::Scalar { text: key, .. } = self.node(parser, event, line, depth + 1)? else {
+                return fail(line, "a key is a list or a map");
+            };
+            if !seen.insert(key.clone()) {
+                return fail(line, "a key stands twice in one map");
+            }
+            let Some((event, line)) = next(parser)? else { break };
+            entries.push((key, self.node(parser, event, line, depth + 1)?));
+        }
+        Ok(Node::Map(entries))
+    }
+}
+
+fn size(node: &Node) -> usize {
+    1 + match node {
+        Node::Scalar { .. } => 0,
+        Node::List(items) => items.iter().map(size).sum(),
+        Node::Map(entries) => entries.iter().map(|(_, value)| size(value)).sum(),
+    }
+}
+
+impl Node {
+    /// Nothing stands there.
+    pub(crate) fn is_null(&self) -> bool {
+        match self {
+            Self::Scalar { text, plain: true } => {
+                matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+            }
+            _ => false,
+        }
+    }
+
+    /// The text of a scalar; empty when nothing stands there.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            _ if self.is_null() => Some(""),
+            Self::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// A text as a YAML scalar: plain where no reader can take it for something else, else quoted.
+pub(crate) fn scalar(text: &str) -> String {
+    let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~"];
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./+=@".contains(c);
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text.chars().all(safe)
+        && !words.contains(&text.to_ascii_lowercase().as_str());
+    if plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+}
