@@ -255,9 +255,9 @@ mod tests {
 
     #[test]
     fn installers_had_no_platform_before_1_10() -> Result<()> {
-        let factory: Url = "http://127.0.0.1:8080".parse().map_err(|source| {
-            Error::new(ErrorKind::InvalidArgument, "url").with_source(source)
-        })?;
+        let factory: Url = "http://127.0.0.1:8080"
+            .parse()
+            .map_err(|source| Error::new(ErrorKind::InvalidArgument, "url").with_source(source))?;
         let id = crate::Schematic::default().id();
         let named =
             |version: &str| installer_reference(&factory, &id, &talos_version(version)?, "metal");
