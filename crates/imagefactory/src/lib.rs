@@ -15,6 +15,7 @@
 //! | an ISO, verified and resumable | [`FactoryClient::download`] |
 //! | an image by digest, copied between registries | [`RegistryClient::copy`] |
 //! | what was fetched once | [`Cache`] |
+//! | a factory and a registry for tests and labs | the feature `sim` |
 
 mod cache;
 mod digest;
@@ -25,6 +26,8 @@ mod oci;
 mod pin;
 mod redirect;
 pub mod schematic;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod transport;
 
 pub use cache::{Cache, CacheGuard};
