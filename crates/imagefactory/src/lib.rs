@@ -44,3 +44,7 @@ pub use oci::{
 pub use pin::{Pin, PinState, Pins};
 pub use schematic::{Schematic, SchematicError, SchematicId};
 pub use transport::{TransportOptions, Trust};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

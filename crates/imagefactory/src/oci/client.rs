@@ -314,9 +314,14 @@ impl RegistryClient {
             true => self.authorised(image, Access::Push, request).await?,
             false => self.transport.send(&request).await?,
         };
-        match answer.status().is_success() {
-            true => Ok(()),
-            false => Err(refusal(&url, answer).await),
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        let error = refusal(&url, answer).await;
+        // An earlier attempt may have arrived although its answer was lost.
+        match self.has_blob(image, digest).await {
+            Ok(true) => Ok(()),
+            _ => Err(error),
         }
     }
 
@@ -326,13 +331,7 @@ impl RegistryClient {
         media_type: &str,
         bytes: Bytes,
     ) -> Result<()> {
-        // A tag is what people will ask for; the digest follows from the bytes.
-        let name = image.tag().map_or_else(|| image.wanted(), str::to_owned);
-        let name = match image.digest() {
-            Some(digest) => digest.to_string(),
-            None => name,
-        };
-        let url = self.at(image, &format!("manifests/{name}"))?;
+        let url = self.at(image, &format!("manifests/{}", image.wanted()))?;
         let request = Request::new(Method::PUT, url)
             .header(header::CONTENT_TYPE, media_type)?
             .body(Body::Bytes(bytes));

@@ -118,7 +118,9 @@ pub(super) fn buildable(shared: &Shared, id: &str, version: &str) -> Result<Stri
     for name in &schematic.official_extensions {
         let successor = crate::name::extension_alias(name);
         if !has(name) && !successor.is_some_and(has) {
-            let text = format!("official extension {name:?} is not available for Talos version v{version}");
+            let text = format!(
+                "official extension {name:?} is not available for Talos version v{version}"
+            );
             return Err(Reply::text(400, &text));
         }
     }

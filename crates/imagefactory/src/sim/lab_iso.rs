@@ -80,7 +80,8 @@ pub(super) struct LabIso {
 
 impl LabIso {
     pub(super) fn new(mark: &LabMark, size: u64) -> Self {
-        let mut head = b"This is a synthetic image for labs and tests. It is not bootable.\n".to_vec();
+        let mut head =
+            b"This is a synthetic image for labs and tests. It is not bootable.\n".to_vec();
         head.resize(usize::try_from(MARK_OFFSET).unwrap_or(32768), 0);
         head.extend_from_slice(MARK);
         head.extend(serde_json::to_vec(mark).unwrap_or_default());

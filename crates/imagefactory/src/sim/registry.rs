@@ -104,8 +104,12 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, body: Bytes) -> Reply {
         return refused(404, "NAME_INVALID", "there is no such route or the name is invalid");
     };
     match (parts.method.as_str(), rest.as_slice()) {
-        ("GET" | "HEAD", ["manifests", reference]) => manifest(shared, parts, &repository, reference),
-        ("PUT", ["manifests", reference]) => put_manifest(shared, parts, &repository, reference, body),
+        ("GET" | "HEAD", ["manifests", reference]) => {
+            manifest(shared, parts, &repository, reference)
+        }
+        ("PUT", ["manifests", reference]) => {
+            put_manifest(shared, parts, &repository, reference, body)
+        }
         ("DELETE", ["manifests", digest]) => {
             match shared.store.remove_manifest(&repository, digest) {
                 Ok(true) => Reply::empty(202),
@@ -143,8 +147,8 @@ fn manifest(shared: &Shared, parts: &Parts, repository: &str, reference: &str) -
         return refused(404, "MANIFEST_UNKNOWN", "manifest unknown");
     };
     let digest = Digest::of(&found.bytes).to_string();
-    let reply = Reply::new(200, &found.media_type, found.bytes)
-        .with("docker-content-digest", &digest);
+    let reply =
+        Reply::new(200, &found.media_type, found.bytes).with("docker-content-digest", &digest);
     with_body_if_get(parts, reply)
 }
 
@@ -290,7 +294,8 @@ fn permitted(
         return Ok(());
     }
     let host = parts.headers.get("host").and_then(|value| value.to_str().ok());
-    let host = host.or(parts.uri.authority().map(http::uri::Authority::as_str)).unwrap_or("localhost");
+    let host =
+        host.or(parts.uri.authority().map(http::uri::Authority::as_str)).unwrap_or("localhost");
     let scheme = if shared.config.tls.is_some() { "https" } else { "http" };
     let mut challenge = format!("Bearer realm=\"{scheme}://{host}/token\",service=\"lab\"");
     if let Some(scope) = scope {

@@ -1,1 +1,7 @@
-//! Integration tests.
+//! The client against the simulated factory and registry.
+#![cfg(feature = "sim")]
+
+mod download;
+mod factory;
+mod registry;
+mod support;
