@@ -347,6 +347,12 @@ impl Partial {
             .open(&part)
             .await
             .map_err(io(format!("open {}", part.display())))?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
+            |error| {
+                io(format!("lock {}", part.display()))(error.into())
+                    .with_help("another process downloads the same file; wait for it")
+            },
+        )?;
         let mut partial = Self {
             path: part,
             note,

@@ -119,3 +119,28 @@ impl LabIso {
         word.to_le_bytes().get(usize::try_from(at % 8).unwrap_or(0)).copied().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_those_of_the_whole_and_every_field_changes_it() {
+        let mark = |platform: &str| LabMark {
+            talos: "v1.12.0".to_owned(),
+            schematic: "ab".to_owned(),
+            platform: platform.to_owned(),
+            architecture: "arm64".to_owned(),
+        };
+        let iso = LabIso::new(&mark("metal"), 70_000);
+        let whole = render(&mark("metal"), 70_000);
+        for (from, length) in [(0, 10), (32_760, 100), (34_811, 13), (69_990, 100), (80_000, 1)] {
+            let from_index = usize::try_from(from).unwrap_or(0).min(whole.len());
+            let end = (from_index + usize::try_from(length).unwrap_or(0)).min(whole.len());
+            assert_eq!(Some(&*iso.part(from, length)), whole.get(from_index..end));
+        }
+        let other = LabIso::new(&mark("nocloud"), 70_000);
+        assert_ne!(iso.tag(), other.tag());
+        assert_ne!(iso.part(40_000, 64), other.part(40_000, 64));
+    }
+}

@@ -122,3 +122,22 @@ async fn what_is_not_as_pinned_never_gets_its_name() -> Outcome {
     assert_eq!(client.download(&asset, &path, expected, &mut |_, _| {}).await?.digest, good.digest);
     Ok(())
 }
+
+#[tokio::test]
+async fn two_downloads_to_one_file_do_not_mix() -> Outcome {
+    let sim = Sim::builder().start().await?;
+    let client = factory(&sim)?;
+    let asset = asset(&client).await?;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("a.iso");
+    let slow = Fault::Delay(std::time::Duration::from_millis(300));
+    sim.faults().inject(Side::Factory, "/image", slow, 1);
+    let (first, second) = tokio::join!(get(&client, &asset, &path), async {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        get(&client, &asset, &path).await
+    });
+    assert_eq!(first?.digest, Digest::of(&fs_err::read(&path)?));
+    let error = second.err().ok_or("both wrote")?;
+    assert_eq!((error.kind(), error.help().is_some()), (ErrorKind::Io, true));
+    Ok(())
+}
