@@ -51,3 +51,8 @@ fn property_strings_are_printed_as_the_server_does() -> anyhow::Result<()> {
 fn client_configurations_are_made_read_and_merged_as_talos_does() -> anyhow::Result<()> {
     agrees("talos/talos-talosconfig.json", &[], 60)
 }
+
+#[test]
+fn secrets_bundles_are_read_and_made_as_talos_does() -> anyhow::Result<()> {
+    agrees("talos/talos-secrets.json", &["op=read,pki,shape"], 50)
+}

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod pki;
+pub mod secrets;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod talosconfig;

@@ -180,12 +180,93 @@ impl Node {
     }
 }
 
-/// A text as a YAML scalar: plain where no reader can take it for something else, else quoted.
+/// A text as a YAML scalar, in the style that Talos' writer chooses: plain where it can be, between
+/// double quotes where a reader would take it for something else, else between single quotes.
 pub(crate) fn scalar(text: &str) -> String {
-    let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~"];
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-./+=@".contains(c);
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+    let quoted = || serde_json::Value::from(text).to_string();
+    if text.is_empty() || is_word(text) || is_number(text) {
+        return quoted();
+    }
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric() || "/+._=".contains(c))
         && text.chars().all(safe)
-        && !words.contains(&text.to_ascii_lowercase().as_str());
-    if plain { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+        && text != "="
+    {
+        return text.to_owned();
+    }
+    if text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        return format!("'{}'", text.replace('\'', "''"));
+    }
+    quoted()
+}
+
+/// Words that are booleans or nothing to some reader.
+fn is_word(text: &str) -> bool {
+    let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ".inf", ".nan"];
+    words.contains(&text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str())
+}
+
+/// Whether some reader takes a text for a number or a day.
+fn is_number(text: &str) -> bool {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let text = text.replace('_', "");
+    let bare = text.strip_prefix(['+', '-']).unwrap_or(&text);
+    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
+        if let Some(rest) = bare.strip_prefix(prefix) {
+            return !rest.is_empty() && rest.chars().all(|c| c.is_digit(radix));
+        }
+    }
+    if let [year, month, day] = text.split('-').collect::<Vec<_>>().as_slice()
+        && year.len() == 4
+        && [year, month, day].iter().all(|part| digits(part))
+    {
+        return true;
+    }
+    let (number, exponent) = match bare.split_once(['e', 'E']) {
+        Some((number, exponent)) => {
+            (number, digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
+        }
+        None => (bare, true),
+    };
+    let number = match number.split_once('.') {
+        None | Some((_, "")) => digits(number.trim_end_matches('.')),
+        Some(("", fraction)) => digits(fraction),
+        Some((whole, fraction)) => digits(whole) && digits(fraction),
+    };
+    number && exponent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_look_like_something_else_are_quoted() {
+        for plain in ["os", "7lg00s.5p4nfpdtdxlbzx6m", "a+b/c==", "1.2.3", "12a", "+x", "fd00-1"] {
+            assert_eq!(scalar(plain), plain);
+        }
+        let looks =
+            ["", "true", "No", "12", "0x1f", "1.5e3", "123456.7890", "2026-01-02", ".5", "1_0"];
+        for text in looks {
+            assert_eq!(scalar(text), format!("\"{text}\""));
+        }
+        for (text, written) in
+            [("@@@", "'@@@'"), ("it's", "'it''s'"), ("a b", "'a b'"), ("-", "'-'")]
+        {
+            assert_eq!(scalar(text), written);
+        }
+        assert_eq!(scalar("a\nb"), "\"a\\nb\"");
+    }
+
+    #[test]
+    fn what_is_written_reads_as_the_same_text() {
+        for text in
+            ["", "12", "a b", "it's", "#", "a: b", "- x", "a\nb", "\u{e9}", "true", "'", "%"]
+        {
+            let written = format!("k: {}\n", scalar(text));
+            let read = first_document(&written).unwrap().unwrap();
+            let Node::Map(entries) = read else { panic!("{written}") };
+            assert_eq!(entries.first().unwrap().1.text(), Some(text), "{written}");
+        }
+    }
 }

@@ -104,7 +104,8 @@ fn answer(
         "pve-canonical" => pve::answer(input),
         "schematic-id" | "schematic-id-versions" => schematic::answer(input)?,
         "sops-decrypt" | "sops-encrypt" => sops::answer(kind, dir, id, input)?,
-        "talos-talosconfig" => talos::answer(dir, input)?,
+        "talos-talosconfig" => talos::talosconfig(dir, input)?,
+        "talos-secrets" => talos::secrets(dir, input)?,
         _ => bail!("no answers to cases of kind {kind:?}"),
     };
     Ok(out.to_string())

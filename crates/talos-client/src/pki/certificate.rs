@@ -4,8 +4,8 @@ use rand::RngCore as _;
 use x509_parser::prelude::FromDer as _;
 
 use super::der::{
-    GENERALIZED_TIME, OCTET_STRING, OID, PRINTABLE, SEQUENCE, SET, UTC_TIME, UTF8, bits, positive,
-    sequence, tlv,
+    BIT_STRING, GENERALIZED_TIME, OCTET_STRING, OID, PRINTABLE, SEQUENCE, SET, UTC_TIME, UTF8,
+    bits, positive, sequence, tlv,
 };
 use super::key::{KeyKind, PrivateKey};
 use super::pem::Pem;
@@ -15,7 +15,17 @@ const OID_ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
 const OID_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const OID_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 const OID_AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 0x23];
+const OID_BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const OID_SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 0x0e];
+const OID_SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 const OID_CLIENT_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
+
+/// The boolean true.
+const TRUE: [u8; 3] = [0x01, 0x01, 0xff];
+
+/// Key usages as bits, behind the number of bits that are not used.
+const DIGITAL_SIGNATURE: [u8; 2] = [7, 0x80];
+const SIGNATURE_AND_CERT_SIGN: [u8; 2] = [2, 0x84];
 
 /// An authority that signs certificates.
 #[derive(Debug)]
@@ -52,16 +62,16 @@ impl Authority {
     }
 }
 
-/// A client's certificate with its key.
+/// A certificate with its key.
 #[derive(Debug)]
-pub struct ClientCertificate {
+pub struct Issued {
     /// The certificate.
     pub certificate: Pem,
-    /// Its key, of the authority's kind.
+    /// Its key.
     pub key: Pem,
 }
 
-/// Issues a certificate for a client of the machine API.
+/// Issues a certificate for a client of the machine API; its key is of the authority's kind.
 ///
 /// `roles` become the organizations of its subject, all in one set; DER orders a set by its
 /// encoding. `not_before` is in seconds since 1970, `lifetime` in seconds; neither is checked
@@ -74,42 +84,106 @@ pub fn issue_client(
     roles: &[String],
     not_before: i64,
     lifetime: i64,
-) -> Result<ClientCertificate> {
+) -> Result<Issued> {
     let kind = match authority.key.kind() {
         KeyKind::Rsa => KeyKind::EcdsaP256,
         other => other,
     };
     let key = PrivateKey::generate(kind)?;
-    let mut serial = [0_u8; 16];
-    rand::rng().fill_bytes(&mut serial);
     let mut extensions = vec![
-        extension(OID_KEY_USAGE, true, &tlv(super::der::BIT_STRING, &[7, 0x80])),
+        extension(OID_KEY_USAGE, true, &tlv(BIT_STRING, &DIGITAL_SIGNATURE)),
         extension(OID_EXTENDED_KEY_USAGE, false, &sequence(&[tlv(OID, OID_CLIENT_AUTH)])),
     ];
     if let Some(id) = &authority.key_id {
         extensions.push(extension(OID_AUTHORITY_KEY_ID, false, &sequence(&[tlv(0x80, id)])));
     }
-    let algorithm = authority.key.signature_algorithm();
-    let body = sequence(&[
-        // Version 3.
-        tlv(0xa0, &positive(&[2])),
-        positive(&serial),
-        algorithm.clone(),
-        authority.subject.clone(),
-        sequence(&[time(not_before)?, time(not_before.saturating_add(lifetime))?]),
-        subject(roles),
-        key.public_key(),
-        tlv(0xa3, &sequence(&extensions)),
-    ]);
-    let signature = authority.key.sign(&body)?;
-    let certificate = sequence(&[body, algorithm, bits(&signature)]);
-    Ok(ClientCertificate { certificate: Pem::new("CERTIFICATE", certificate), key: key.to_pem()? })
+    let certificate = Certificate {
+        issuer: &authority.subject,
+        signer: &authority.key,
+        subject: subject(roles),
+        key: &key,
+        not_before,
+        lifetime,
+        extensions: &extensions,
+    };
+    Ok(Issued { certificate: certificate.signed()?, key: key.to_pem()? })
+}
+
+/// Makes an authority that signs itself, of the template that Talos has for all of its own.
+///
+/// `organization` is its whole subject; without one the subject is empty, as that of the
+/// aggregated API is. `not_before` is in seconds since 1970, `lifetime` in seconds.
+///
+/// # Errors
+/// The system gives no randomness, or a time is out of range.
+pub fn make_authority(
+    kind: KeyKind,
+    organization: Option<&str>,
+    not_before: i64,
+    lifetime: i64,
+) -> Result<Issued> {
+    let key = PrivateKey::generate(kind)?;
+    let name: Vec<String> = organization.into_iter().map(str::to_owned).collect();
+    let name = subject(&name);
+    let mut key_id = [0_u8; 20];
+    rand::rng().fill_bytes(&mut key_id);
+    let purposes = sequence(&[tlv(OID, OID_SERVER_AUTH), tlv(OID, OID_CLIENT_AUTH)]);
+    let extensions = [
+        extension(OID_KEY_USAGE, true, &tlv(BIT_STRING, &SIGNATURE_AND_CERT_SIGN)),
+        extension(OID_EXTENDED_KEY_USAGE, false, &purposes),
+        extension(OID_BASIC_CONSTRAINTS, true, &sequence(&[TRUE.to_vec()])),
+        extension(OID_SUBJECT_KEY_ID, false, &tlv(OCTET_STRING, &key_id)),
+    ];
+    let certificate = Certificate {
+        issuer: &name,
+        signer: &key,
+        subject: name.clone(),
+        key: &key,
+        not_before,
+        lifetime,
+        extensions: &extensions,
+    };
+    Ok(Issued { certificate: certificate.signed()?, key: key.to_pem()? })
+}
+
+/// What a certificate says.
+struct Certificate<'a> {
+    issuer: &'a [u8],
+    signer: &'a PrivateKey,
+    subject: Vec<u8>,
+    key: &'a PrivateKey,
+    not_before: i64,
+    lifetime: i64,
+    extensions: &'a [Vec<u8>],
+}
+
+impl Certificate<'_> {
+    fn signed(self) -> Result<Pem> {
+        let mut serial = [0_u8; 16];
+        rand::rng().fill_bytes(&mut serial);
+        let algorithm = self.signer.signature_algorithm();
+        let not_after = self.not_before.saturating_add(self.lifetime);
+        let body = sequence(&[
+            // Version 3.
+            tlv(0xa0, &positive(&[2])),
+            positive(&serial),
+            algorithm.clone(),
+            self.issuer.to_vec(),
+            sequence(&[time(self.not_before)?, time(not_after)?]),
+            self.subject,
+            self.key.public_key(),
+            tlv(0xa3, &sequence(self.extensions)),
+        ]);
+        let signature = self.signer.sign(&body)?;
+        let certificate = sequence(&[body, algorithm, bits(&signature)]);
+        Ok(Pem::new("CERTIFICATE", certificate))
+    }
 }
 
 fn extension(oid: &[u8], critical: bool, content: &[u8]) -> Vec<u8> {
     let mut parts = vec![tlv(OID, oid)];
     if critical {
-        parts.push(vec![0x01, 0x01, 0xff]);
+        parts.push(TRUE.to_vec());
     }
     parts.push(tlv(OCTET_STRING, content));
     sequence(&parts)

@@ -5,7 +5,7 @@ mod der;
 mod key;
 mod pem;
 
-pub use certificate::{Authority, ClientCertificate, issue_client};
+pub use certificate::{Authority, Issued, issue_client, make_authority};
 pub use key::{KeyKind, PrivateKey};
 pub use pem::Pem;
 
