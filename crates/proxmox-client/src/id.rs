@@ -18,6 +18,69 @@ impl fmt::Display for IdError {
 
 impl std::error::Error for IdError {}
 
+/// A node's name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeName(String);
+
+impl NodeName {
+    /// The name as a text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for NodeName {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let fits = !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if !fits {
+            return Err(IdError { what: "the name of a node", text: text.to_owned() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The number of a virtual machine: 100 to 999999999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VmId(u32);
+
+impl VmId {
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for VmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl TryFrom<u32> for VmId {
+    type Error = IdError;
+
+    fn try_from(number: u32) -> Result<Self, IdError> {
+        if (100..=999_999_999).contains(&number) {
+            return Ok(Self(number));
+        }
+        Err(IdError {
+            what: "the number of a virtual machine (100 to 999999999)",
+            text: number.to_string(),
+        })
+    }
+}
+
 /// A task's id: `UPID:node:pid:pstart:starttime:type:id:user:`, numbers in hex.
 ///
 /// ```
@@ -147,6 +210,20 @@ mod tests {
             "",
         ] {
             assert!(bad.parse::<Upid>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_and_numbers_have_limits() {
+        for (text, fits) in
+            [("pve01", true), ("p-1", true), ("", false), ("-p", false), ("a/b", false)]
+        {
+            assert_eq!(text.parse::<NodeName>().is_ok(), fits, "{text}");
+        }
+        for (number, fits) in
+            [(99, false), (100, true), (999_999_999, true), (1_000_000_000, false)]
+        {
+            assert_eq!(VmId::try_from(number).is_ok(), fits, "{number}");
         }
     }
 

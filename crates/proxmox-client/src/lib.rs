@@ -1,8 +1,21 @@
 #![doc = include_str!("../README.md")]
 
+mod api;
+mod client;
+mod config;
+mod error;
 mod id;
+mod loose;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod tls;
 pub mod wire;
 
-pub use id::{IdError, Upid};
+pub use api::{NodeRow, Qemu, ResourceRow, TaskEnd, Tasks, Version, VmRow};
+pub use client::{Client, Parameters};
+pub use config::{Auth, ClientConfig};
+pub use error::{Error, ErrorKind, Result};
+pub use http::Method;
+pub use id::{IdError, NodeName, Upid, VmId};
+pub use secrecy::SecretString;
+pub use tls::{Fingerprint, Trust, probe_fingerprint};

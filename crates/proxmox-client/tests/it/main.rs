@@ -1,4 +1,6 @@
 //! Integration tests.
 
 #[cfg(feature = "sim")]
+mod client;
+#[cfg(feature = "sim")]
 mod sim;

@@ -1,0 +1,394 @@
+//! Sending calls: endpoints, authentication, retries.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::{Mutex, Semaphore};
+use url::Url;
+
+use crate::config::{Auth, ClientConfig};
+use crate::error::{Error, ErrorKind, Result, classify};
+
+/// Parameters of a call.
+pub type Parameters<'a> = [(&'a str, &'a str)];
+
+/// How often a read is sent, and a write of which nothing was sent.
+const ATTEMPTS: u32 = 4;
+/// A ticket lives two hours.
+const TICKET_AGE: Duration = Duration::from_hours(1);
+
+/// A client of one Proxmox VE cluster. Clones share connections, limits and the ticket.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    endpoints: Vec<Endpoint>,
+    current: AtomicUsize,
+    auth: Auth,
+    ticket: Mutex<Option<Ticket>>,
+    limit: Semaphore,
+}
+
+struct Endpoint {
+    name: String,
+    base: String,
+    http: reqwest::Client,
+}
+
+#[derive(Clone)]
+struct Ticket {
+    cookie: SecretString,
+    csrf: SecretString,
+    since: Instant,
+}
+
+#[derive(Deserialize)]
+struct Envelope<T> {
+    data: T,
+}
+
+#[derive(Deserialize, Default)]
+struct Refusal {
+    message: Option<String>,
+    #[serde(default)]
+    errors: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+struct Login {
+    ticket: String,
+    #[serde(rename = "CSRFPreventionToken")]
+    csrf: Option<String>,
+    #[serde(rename = "NeedTFA", default, deserialize_with = "crate::loose::flag")]
+    second_factor: bool,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.endpoints.iter().map(|at| at.name.as_str()).collect();
+        f.debug_struct("Client").field("endpoints", &names).finish_non_exhaustive()
+    }
+}
+
+/// Percent-encodes everything but the unreserved characters.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _: fmt::Result = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+fn form(parameters: &Parameters<'_>) -> String {
+    let pairs: Vec<String> = parameters
+        .iter()
+        .map(|(key, value)| format!("{}={}", escape(key), escape(value)))
+        .collect();
+    pairs.join("&")
+}
+
+impl Endpoint {
+    fn new(config: &ClientConfig, text: &str, tls: rustls::ClientConfig) -> Result<Self> {
+        let wrong = |why: &str| Error::config(format!("endpoint {text:?}: {why}"));
+        let mut url = Url::parse(text).map_err(|source| {
+            wrong("not a URL such as https://pve01.example:8006").because(source)
+        })?;
+        if url.scheme() != "https" {
+            return Err(wrong("Proxmox VE speaks https only"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Error::config("an endpoint holds no credentials"));
+        }
+        let host = url.host_str().ok_or_else(|| wrong("no host"))?.to_owned();
+        let port = url.port().unwrap_or(8006);
+        url.set_port(Some(port)).map_err(|()| wrong("no port"))?;
+        let name = format!("{host}:{port}");
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .http1_only()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            // The server closes idle connections after five seconds.
+            .pool_idle_timeout(Duration::from_secs(4))
+            .connect_timeout(config.connect_timeout)
+            .timeout(config.timeout);
+        let mapped = config.mapped.iter().find(|(of, at, _)| *of == host && *at == port);
+        if let Some((_, _, address)) = mapped {
+            // A port in the URL would win over that of the address.
+            url.set_port(None).map_err(|()| wrong("no port"))?;
+            builder = builder.resolve(&host, *address);
+        }
+        let http = builder
+            .build()
+            .map_err(|source| Error::config("no HTTP client").because(source.without_url()))?;
+        let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+        Ok(Self { name, base: format!("https://{authority}/api2/json"), http })
+    }
+}
+
+impl Client {
+    /// A client with these settings. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Where an endpoint is not an `https` URL or the trust settings cannot be used.
+    pub fn new(config: &ClientConfig) -> Result<Self> {
+        let tls = crate::tls::client_config(&config.trust)?;
+        let endpoints = config
+            .endpoints
+            .iter()
+            .map(|text| Endpoint::new(config, text, tls.clone()))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self(Arc::new(Shared {
+            endpoints,
+            current: AtomicUsize::new(0),
+            auth: config.auth.clone(),
+            ticket: Mutex::new(None),
+            limit: Semaphore::new(config.concurrency),
+        })))
+    }
+
+    /// Any call: `path` begins with `/` and is encoded already, as `/nodes/pve01/qemu`. Parameters
+    /// of GET and DELETE go into the query, all others into a form.
+    ///
+    /// A read is repeated where its answer was lost; a write only where nothing of it was sent.
+    ///
+    /// # Errors
+    /// Where no endpoint can be reached, the server refuses, or the answer is no `T`.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<T> {
+        let _permit =
+            self.0.limit.acquire().await.map_err(|_| Error::config("the client is closed"))?;
+        let mut renewed = false;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let error = match self.once(&method, path, parameters).await {
+                Ok(data) => return Ok(data),
+                Err(error) => error,
+            };
+            let ticket = matches!(self.0.auth, Auth::Password { .. });
+            if error.kind() == ErrorKind::Auth && error.status() == Some(401) && ticket && !renewed
+            {
+                *self.0.ticket.lock().await = None;
+                renewed = true;
+                continue;
+            }
+            let lost = error.kind() == ErrorKind::Unreachable && !error.may_have_been_applied();
+            if !lost || attempt >= ATTEMPTS {
+                return Err(error);
+            }
+            tracing::debug!(%error, attempt, "repeating a call");
+            tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+        }
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<T> {
+        self.call(Method::GET, path, parameters).await
+    }
+
+    /// One round over the endpoints: the next is asked only where nothing was sent to this one.
+    async fn once<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<T> {
+        let count = self.0.endpoints.len();
+        let first = self.0.current.load(Ordering::Relaxed);
+        let mut last = Error::config("no endpoint is given");
+        for step in 0..count {
+            let index = (first + step) % count;
+            let Some(endpoint) = self.0.endpoints.get(index) else { continue };
+            match self.authorised(endpoint, method, path, parameters).await {
+                Err((error, false)) if error.kind() == ErrorKind::Unreachable => last = error,
+                answer => {
+                    self.0.current.store(index, Ordering::Relaxed);
+                    return answer.map_err(|(error, _)| error);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn authorised<T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        method: &Method,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Sent<T> {
+        let credentials = match &self.0.auth {
+            Auth::Token { id, secret } => {
+                vec![("Authorization", format!("PVEAPIToken={id}={}", secret.expose_secret()))]
+            }
+            Auth::Password { user, password } => {
+                let ticket = self.ticket(endpoint, user, password).await?;
+                vec![
+                    ("Cookie", format!("PVEAuthCookie={}", escape(ticket.cookie.expose_secret()))),
+                    ("CSRFPreventionToken", ticket.csrf.expose_secret().to_owned()),
+                ]
+            }
+        };
+        send(endpoint, method, path, parameters, credentials).await
+    }
+
+    async fn ticket(
+        &self,
+        endpoint: &Endpoint,
+        user: &str,
+        password: &SecretString,
+    ) -> Sent<Ticket> {
+        let mut held = self.0.ticket.lock().await;
+        if let Some(ticket) = held.as_ref().filter(|ticket| ticket.since.elapsed() < TICKET_AGE) {
+            return Ok(ticket.clone());
+        }
+        let form = [("username", user), ("password", password.expose_secret())];
+        let login: Login = send(endpoint, &Method::POST, "/access/ticket", &form, Vec::new())
+            .await
+            // A login changes nothing that the caller asked for.
+            .map_err(|(error, sent)| (error.applied(false), sent))?;
+        if login.second_factor {
+            let text = "the user needs a second factor: use an API token";
+            let error = Error::new(ErrorKind::Auth, "POST /access/ticket", text).at(&endpoint.name);
+            return Err((error, true));
+        }
+        let ticket = Ticket {
+            cookie: login.ticket.into(),
+            csrf: login.csrf.unwrap_or_default().into(),
+            since: Instant::now(),
+        };
+        *held = Some(ticket.clone());
+        drop(held);
+        Ok(ticket)
+    }
+}
+
+/// The answer, or the error and whether anything of the call was sent.
+type Sent<T> = std::result::Result<T, (Error, bool)>;
+
+async fn send<T: DeserializeOwned>(
+    endpoint: &Endpoint,
+    method: &Method,
+    path: &str,
+    parameters: &Parameters<'_>,
+    headers: Vec<(&'static str, String)>,
+) -> Sent<T> {
+    let write = *method != Method::GET;
+    let operation = format!("{method} {path}");
+    let mut url = format!("{}{path}", endpoint.base);
+    let form = form(parameters);
+    let body = *method == Method::POST || *method == Method::PUT;
+    if !body && !form.is_empty() {
+        url.push('?');
+        url.push_str(&form);
+    }
+    let mut request = endpoint.http.request(method.clone(), url);
+    for (name, value) in headers {
+        let mut value = http::HeaderValue::from_str(&value)
+            .map_err(|_| (Error::config("the credentials do not fit into a header"), false))?;
+        value.set_sensitive(true);
+        request = request.header(name, value);
+    }
+    if body {
+        request = request.header("Content-Type", "application/x-www-form-urlencoded").body(form);
+    }
+    let lost = |source: reqwest::Error| {
+        let sent = !(source.is_connect() || source.is_builder());
+        let (kind, text) = match &source {
+            _ if is_certificate(&source) => (ErrorKind::Tls, "the certificate is not trusted"),
+            _ if source.is_builder() => (ErrorKind::Config, "the call cannot be written"),
+            _ if !sent => (ErrorKind::Unreachable, "no connection"),
+            _ if source.is_timeout() => (ErrorKind::Unreachable, "no answer in time"),
+            _ => (ErrorKind::Unreachable, "the connection broke before the answer was whole"),
+        };
+        let error = Error::new(kind, operation.clone(), text)
+            .at(&endpoint.name)
+            .applied(write && sent)
+            .because(source.without_url());
+        (error, sent)
+    };
+    let answer = request.send().await.map_err(lost)?;
+    let status = answer.status().as_u16();
+    let bytes = answer.bytes().await.map_err(lost)?;
+    if !(200..300).contains(&status) {
+        let error = refusal(&operation, status, &bytes);
+        let applied = write && (matches!(status, 596..=599) || partly(method, &error));
+        return Err((error.at(&endpoint.name).applied(applied), true));
+    }
+    match serde_json::from_slice::<Envelope<T>>(&bytes) {
+        Ok(envelope) => Ok(envelope.data),
+        Err(source) => {
+            let error = Error::new(ErrorKind::Protocol, operation, "the answer has another shape")
+                .at(&endpoint.name)
+                .applied(write)
+                .because(source);
+            Err((error, true))
+        }
+    }
+}
+
+/// A change of several keys is not atomic, and a locked command may be cut off in its middle.
+fn partly(method: &Method, error: &Error) -> bool {
+    let cut = error.text().contains("aborting");
+    cut || (*method == Method::PUT && error.kind() == ErrorKind::Server)
+}
+
+fn is_certificate(source: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref::<rustls::Error>() {
+            return true;
+        }
+        // The source of an I/O error is that of the error it wraps, not the wrapped one itself.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(wrapped) = wrapped {
+            cause = Some(wrapped);
+            continue;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn refusal(operation: &str, status: u16, body: &[u8]) -> Error {
+    let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
+    let parameters: BTreeMap<String, String> = refusal
+        .errors
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, text)| match text {
+            Value::String(text) => (name, text),
+            other => (name, other.to_string()),
+        })
+        .collect();
+    let text = refusal.message.unwrap_or_else(|| format!("refused with status {status}"));
+    let kind = classify(status, &text, &parameters);
+    Error::new(kind, operation, text).answered(status, parameters)
+}
