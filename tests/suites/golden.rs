@@ -56,3 +56,8 @@ fn client_configurations_are_made_read_and_merged_as_talos_does() -> anyhow::Res
 fn secrets_bundles_are_read_and_made_as_talos_does() -> anyhow::Result<()> {
     agrees("talos/talos-secrets.json", &["op=read,pki,shape"], 50)
 }
+
+#[test]
+fn requests_are_judged_as_the_schema_of_the_server_does() -> anyhow::Result<()> {
+    agrees("pve/pve-validate.json", &[], 92)
+}

@@ -102,6 +102,7 @@ fn answer(
     let out = match kind {
         "hcl-eval" | "hcl-tree" | "hcl-deployed" => return hcl::answer(kind, tree, input),
         "pve-canonical" => pve::answer(input),
+        "pve-validate" => pve::validate(input)?,
         "schematic-id" | "schematic-id-versions" => schematic::answer(input)?,
         "sops-decrypt" | "sops-encrypt" => sops::answer(kind, dir, id, input)?,
         "talos-talosconfig" => talos::talosconfig(dir, input)?,

@@ -1,10 +1,24 @@
-//! Answers to `pve-canonical`.
+//! Answers to `pve-canonical` and `pve-validate`.
 
 use proxmox_client::Upid;
+use proxmox_client::sim::{Dialect, Verdict};
 use proxmox_client::wire::{Format, PropertyString, Scalar, Size, split_list};
 use serde_json::{Map, Value, json};
 
-/// Our answer to a case.
+/// Our answer to a case of `pve-validate`: the simulator's.
+pub(super) fn validate(case: &Value) -> anyhow::Result<Value> {
+    let text = |field: &str| case[field].as_str().unwrap_or_default();
+    let json = text("encoding") == "json";
+    let (method, path, body) = (text("method"), text("path"), text("body"));
+    Ok(match Verdict::of(Dialect::V9_2, method, path, json, body)? {
+        Verdict::Valid => json!({ "status": "valid" }),
+        Verdict::Invalid(errors) => json!({ "status": "400", "errors": errors }),
+        Verdict::Unreadable => json!({ "status": "400" }),
+        Verdict::NoMethod => json!({ "status": "501" }),
+    })
+}
+
+/// Our answer to a case of `pve-canonical`.
 pub(super) fn answer(case: &Value) -> Value {
     let input = case["input"].as_str().unwrap_or_default();
     match case["kind"].as_str().unwrap_or_default() {

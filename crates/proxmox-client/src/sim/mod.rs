@@ -43,3 +43,4 @@ pub use builder::{AcpiReaction, Dialect, SimBuilder, SimCluster, SimError, SimSt
 pub use event::{BootDisk, BootMedium, BootNic, CloudInit, GuestEvent, GuestStart};
 pub use fault::{CallRecord, EndpointCalls, Fault, FaultAction, Faults};
 pub use handle::{PciDevice, SimHandle};
+pub use schema::Verdict;

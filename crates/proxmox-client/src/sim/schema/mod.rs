@@ -5,6 +5,7 @@ mod format;
 #[cfg(test)]
 mod golden;
 mod prop;
+mod verdict;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
@@ -18,6 +19,7 @@ pub(crate) use format::{is_cidr, split_list};
 pub(crate) use prop::parse as parse_prop;
 #[cfg(test)]
 pub(crate) use prop::print as print_prop;
+pub use verdict::Verdict;
 
 use super::builder::{Dialect, SimError};
 
