@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod config;
 pub mod pki;
 pub mod secrets;
 #[cfg(feature = "sim")]

@@ -39,6 +39,23 @@ fn fail<T>(line: usize, message: &'static str) -> Result<T> {
     Err(YamlError { line, message })
 }
 
+/// Reads all documents.
+pub(crate) fn documents(text: &str) -> Result<Vec<Node>> {
+    let mut parser = Parser::new_from_str(text);
+    let mut documents = Vec::new();
+    let mut nodes = 0;
+    while let Some((event, _)) = next(&mut parser)? {
+        if matches!(event, Event::DocumentStart(..)) {
+            let Some((event, line)) = next(&mut parser)? else { break };
+            // Anchors hold for one document, the bound on the size for all.
+            let mut reader = Reader { anchors: BTreeMap::new(), nodes };
+            documents.push(reader.node(&mut parser, event, line, 0)?);
+            nodes = reader.nodes;
+        }
+    }
+    Ok(documents)
+}
+
 /// Reads the first document; none when there is none.
 pub(crate) fn first_document(text: &str) -> Result<Option<Node>> {
     let mut parser = Parser::new_from_str(text);
@@ -167,6 +184,16 @@ impl Node {
                 matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
             }
             _ => false,
+        }
+    }
+
+    /// The value of a field; none when this is no map or has no such field.
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Map(entries) => {
+                entries.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+            }
+            _ => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Secrets bundles (`secrets.yaml`): everything of a cluster that must never be lost.
 
+mod import;
 mod make;
 mod read;
 mod write;

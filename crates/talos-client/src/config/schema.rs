@@ -1,0 +1,117 @@
+//! The fields of every document kind.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+
+use serde::Deserialize;
+
+use crate::yaml::{Node, YamlError};
+
+/// Why a text is no machine configuration. It names fields and holds no values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SchemaError {
+    pub(crate) line: usize,
+    pub(crate) message: String,
+}
+
+impl SchemaError {
+    pub(super) fn new(message: String) -> Self {
+        Self { line: 0, message }
+    }
+}
+
+impl From<YamlError> for SchemaError {
+    fn from(error: YamlError) -> Self {
+        Self { line: error.line, message: error.message.to_owned() }
+    }
+}
+
+impl fmt::Display for SchemaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+#[derive(Deserialize)]
+struct Schema {
+    /// Kind to type.
+    kinds: BTreeMap<String, String>,
+    /// Type to its fields with their types.
+    types: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// The schema of the newest version that is known.
+fn schema() -> Option<&'static Schema> {
+    static SCHEMA: OnceLock<Option<Schema>> = OnceLock::new();
+    SCHEMA.get_or_init(|| serde_json::from_str(include_str!("kinds-1.13.json")).ok()).as_ref()
+}
+
+/// Checks that a document has only fields that its kind knows, in the shape that they have.
+pub(super) fn check(kind: &str, node: &Node) -> Result<(), SchemaError> {
+    let schema = schema().ok_or_else(|| SchemaError::new("the schema is damaged".to_owned()))?;
+    let Some(name) = schema.kinds.get(kind) else {
+        return Err(SchemaError::new(format!("there is no document kind {kind:?}")));
+    };
+    schema.value(name, node, kind)
+}
+
+impl Schema {
+    fn value(&self, kind: &str, node: &Node, path: &str) -> Result<(), SchemaError> {
+        let kind = kind.strip_suffix('?').unwrap_or(kind);
+        if node.is_null() {
+            return Ok(());
+        }
+        if let Some(item) = kind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            let Node::List(items) = node else {
+                return Err(SchemaError::new(format!("{path} is not a list")));
+            };
+            return items
+                .iter()
+                .enumerate()
+                .try_for_each(|(index, node)| self.value(item, node, &format!("{path}[{index}]")));
+        }
+        let fields = self.types.get(kind);
+        // `*` stands for a map whose keys lie among the fields.
+        let rest = fields.and_then(|fields| fields.get("*")).map_or(kind, String::as_str);
+        let inner = rest.strip_prefix("map<").and_then(|rest| rest.strip_suffix('>'));
+        let further = inner.and_then(|inner| inner.split_once(',')).map(|(_, value)| value);
+        if further.is_none() && fields.is_none() {
+            return Ok(());
+        }
+        let Node::Map(entries) = node else {
+            return Err(SchemaError::new(format!("{path} is not a map")));
+        };
+        entries.iter().try_for_each(|(name, node)| {
+            let known = fields.and_then(|fields| fields.get(name));
+            match known.map(String::as_str).or(further) {
+                Some(kind) => self.value(kind, node, &format!("{path}.{name}")),
+                None => Err(SchemaError::new(format!("{path} has no field {name:?}"))),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::documents;
+
+    #[test]
+    fn unknown_fields_and_kinds_are_named() {
+        let refused = |text: &str| documents(text).unwrap_err().to_string();
+        assert_eq!(refused("machine: {nonsense: 1}"), "v1alpha1.machine has no field \"nonsense\"");
+        assert_eq!(refused("machine: 1"), "v1alpha1.machine is not a map");
+        assert_eq!(refused("kind: Nonsense"), "there is no document kind \"Nonsense\"");
+        assert_eq!(
+            refused("machine: {network: {interfaces: [{interfac: eth0}]}}"),
+            "v1alpha1.machine.network.interfaces[0] has no field \"interfac\""
+        );
+        assert_eq!(refused("machine: {}\n---\ncluster: {}"), "there are two documents v1alpha1");
+    }
+
+    #[test]
+    fn free_maps_take_every_name() {
+        let text = "machine: {sysctls: {a.b: '1'}, nodeLabels: {x/y: z}, seccompProfiles: [{name: a, value: {b: c}}]}\n---\napiVersion: v1alpha1\nkind: HostnameConfig\nauto: stable\n";
+        assert_eq!(documents(text).unwrap().len(), 2);
+    }
+}
