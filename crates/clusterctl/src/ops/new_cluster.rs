@@ -69,10 +69,12 @@ pub fn new_cluster(context: &Context, options: &Options) -> Result<PathBuf, Erro
     let text = format!(
         "# The only file that a cluster must own; see `clusterctl inventory {name}`.\n\nlocals {{\n  \
          cluster_id   = {id}\n  cluster_name = \"{name}\"\n\n  controlplanes = {}\n  workers       = {}\n\n  \
-         network = {{\n    use_sdn = true\n    use_vip = true\n  }}\n}}\n",
+         network = {{\n    use_sdn = {sdn}\n    use_vip = true\n  }}\n}}\n",
         options.controlplanes,
         options.workers,
         name = options.name,
+        // Without a zone the nodes lie on the site's own bridge.
+        sdn = site.sdn.is_some(),
     );
     write(&path, text.as_bytes(), Mode::Shared)
         .map_err(|error| Error::failed("write the cluster").because(error))?;
