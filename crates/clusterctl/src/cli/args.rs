@@ -71,6 +71,9 @@ pub enum Verb {
     Why(Why),
     /// Evaluate an expression in the context of a file of the tree
     Eval(Eval),
+    /// Make, take over or hand out the secrets bundle of a cluster
+    #[command(subcommand)]
+    Secrets(Secrets),
     /// List the versions that the tree asks for, cluster by cluster
     Versions,
     /// Draw what depends on what
@@ -113,6 +116,47 @@ pub struct NewCluster {
     /// Workers
     #[arg(long, default_value_t = 2)]
     pub workers: u16,
+}
+
+/// Make, take over or hand out the secrets bundle of a cluster
+///
+/// A bundle is everything of a cluster that must never be lost: its authorities, keys and tokens.
+/// It lies beside cluster.hcl as secrets.sops.yaml, encrypted for the recipients that the nearest
+/// .sops.yaml names, and is never written over.
+#[derive(Debug, Subcommand)]
+pub enum Secrets {
+    /// Make bundles for clusters that have none
+    Generate(SecretsGenerate),
+    /// Take over the bundle of a cluster that runs
+    Import(SecretsImport),
+    /// Write a bundle in the clear, for talosctl
+    Export(SecretsExport),
+}
+
+/// Make bundles for clusters that have none
+#[derive(Debug, Args)]
+pub struct SecretsGenerate {
+    /// Only these clusters (name, id or folder)
+    pub clusters: Vec<String>,
+}
+
+/// Take over the bundle of a cluster that runs
+#[derive(Debug, Args)]
+pub struct SecretsImport {
+    /// The cluster (name, id or folder)
+    pub cluster: String,
+    /// A bundle of talosctl, or the machine configuration of a control plane; either may be
+    /// encrypted with SOPS
+    pub file: PathBuf,
+}
+
+/// Write a bundle in the clear, for talosctl
+#[derive(Debug, Args)]
+pub struct SecretsExport {
+    /// The cluster (name, id or folder)
+    pub cluster: String,
+    /// File to write, of mode 0600; it must not be there yet
+    pub file: PathBuf,
 }
 
 /// Check the whole tree, offline and without any secret

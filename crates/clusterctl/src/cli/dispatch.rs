@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::CommandFactory as _;
 
-use super::args::{self, Cli, GraphForm, New, OutputForm, Verb};
+use super::args::{self, Cli, GraphForm, New, OutputForm, Secrets, Verb};
 use super::env::Environment;
 use super::exit::Exit;
 use super::render::{diagnostic, inventory, table::table};
@@ -33,6 +33,7 @@ pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Erro
         }
         Verb::Why(options) => why(&context, &options, form),
         Verb::Eval(options) => eval(&context, options, form),
+        Verb::Secrets(options) => secrets(&context, options),
         Verb::Versions => versions(&context, form),
         Verb::Graph(options) => {
             let stages = ops::graph::graph(&context)?;
@@ -185,6 +186,31 @@ fn eval(context: &Context, options: args::Eval, form: OutputForm) -> Result<Exit
             }
         }
         (_, Some(text)) => data(&format!("{text}\n")),
+    }
+    Ok(Exit::Success)
+}
+
+fn secrets(context: &Context, options: Secrets) -> Result<Exit, Error> {
+    let report = match options {
+        Secrets::Generate(options) => ops::secrets::generate(context, &options.clusters)?,
+        Secrets::Import(options) => ops::secrets::import(context, &options.cluster, &options.file)?,
+        Secrets::Export(options) => {
+            let path = ops::secrets::export(context, &options.cluster, &options.file)?;
+            say(&format!("wrote {} in the clear: delete it after use", path.display()));
+            return Ok(Exit::Success);
+        }
+    };
+    for path in &report.kept {
+        say(&format!("kept  {}", path.display()));
+    }
+    for path in &report.written {
+        say(&format!("wrote {}", path.display()));
+    }
+    for path in &report.sealed {
+        say(&format!("warning: no identity of yours opens {}", path.display()));
+    }
+    if !report.written.is_empty() {
+        say("next: commit them; without them a cluster cannot be repaired");
     }
     Ok(Exit::Success)
 }

@@ -99,10 +99,8 @@ pub(super) fn opening(variables: &BTreeMap<String, String>) -> Decrypt {
     let variables = variables.clone();
     Box::new(move |path: &Path| {
         let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
-        let sources = sops::IdentitySources { variables: variables.clone(), ..Default::default() };
         let format = sops::Format::of_path(path);
-        let mut identities = sops::Identities::gather(&sources);
-        match sops::decrypt(&bytes, format, &mut identities) {
+        match sops::decrypt(&bytes, format, &mut identities(&variables)) {
             Ok(opened) => {
                 opened.to_text(format).map(DecryptedText::Plain).map_err(|error| error.to_string())
             }
@@ -114,7 +112,14 @@ pub(super) fn opening(variables: &BTreeMap<String, String>) -> Decrypt {
     })
 }
 
-fn is_lack_of_keys(class: sops::SopsClass) -> bool {
+/// The identities of the environment.
+pub(super) fn identities(variables: &BTreeMap<String, String>) -> sops::Identities {
+    let sources = sops::IdentitySources { variables: variables.clone(), ..Default::default() };
+    sops::Identities::gather(&sources)
+}
+
+/// Whether a file cannot be opened for want of a key, and for no other reason.
+pub(super) fn is_lack_of_keys(class: sops::SopsClass) -> bool {
     use sops::SopsClass as C;
     matches!(
         class,

@@ -1,6 +1,7 @@
 //! `inventory`: every derived value.
 
 use super::{Context, Error};
+use crate::spec::root::Root;
 use crate::spec::site::{Cluster, Site};
 
 /// The site, or some clusters of it.
@@ -8,7 +9,13 @@ use crate::spec::site::{Cluster, Site};
 /// # Errors
 /// There is no tree, it has errors, or a cluster is not there.
 pub fn inventory(context: &Context, clusters: &[String]) -> Result<Site, Error> {
-    let (_, loaded) = context.load_valid()?;
+    let (_, site) = selected(context, clusters)?;
+    Ok(site)
+}
+
+/// The tree with some clusters of it; all of them when none is named.
+pub(super) fn selected(context: &Context, clusters: &[String]) -> Result<(Root, Site), Error> {
+    let (root, loaded) = context.load_valid()?;
     let Some(mut site) = loaded.site else { return Err(Error::failed("the tree gave no site")) };
     for wanted in clusters {
         if !site.clusters.iter().any(|cluster| is_named(cluster, wanted)) {
@@ -21,7 +28,7 @@ pub fn inventory(context: &Context, clusters: &[String]) -> Result<Site, Error> 
     if !clusters.is_empty() {
         site.clusters.retain(|cluster| clusters.iter().any(|wanted| is_named(cluster, wanted)));
     }
-    Ok(site)
+    Ok((root, site))
 }
 
 fn is_named(cluster: &Cluster, wanted: &str) -> bool {

@@ -7,6 +7,7 @@ pub mod graph;
 pub mod init;
 pub mod inventory;
 pub mod new_cluster;
+pub mod secrets;
 pub mod validate;
 pub mod versions;
 pub mod why;

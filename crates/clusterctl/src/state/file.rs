@@ -51,7 +51,27 @@ impl std::error::Error for FileError {
 /// # Errors
 /// Any step fails; the old file, if there was one, is whole then.
 pub fn write(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), FileError> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temp = beside(path, bytes, mode)?;
+    temp.persist(path).map_err(|error| FileError::at("replace", path)(error.error))?;
+    flush_folder(path)
+}
+
+/// As [`write()`], for a file that must not be there yet.
+///
+/// # Errors
+/// Any step fails, or there is a file; that one is untouched.
+pub fn write_new(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), FileError> {
+    let temp = beside(path, bytes, mode)?;
+    temp.persist_noclobber(path).map_err(|error| FileError::at("create", path)(error.error))?;
+    flush_folder(path)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn beside(path: &Path, bytes: &[u8], mode: Mode) -> Result<tempfile::NamedTempFile, FileError> {
+    let dir = folder_of(path);
     std::fs::create_dir_all(dir).map_err(FileError::at("make folder", dir))?;
     let mut temp = tempfile::Builder::new()
         .prefix(".clusterctl-")
@@ -64,8 +84,11 @@ pub fn write(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), FileError> {
         set_mode(temp.path(), 0o644).map_err(FileError::at("set the mode of", path))?;
     }
     temp.as_file().sync_all().map_err(FileError::at("flush", path))?;
-    temp.persist(path).map_err(|error| FileError::at("replace", path)(error.error))?;
-    std::fs::File::open(dir)
+    Ok(temp)
+}
+
+fn flush_folder(path: &Path) -> Result<(), FileError> {
+    std::fs::File::open(folder_of(path))
         .and_then(|dir| dir.sync_all())
         .map_err(FileError::at("flush the folder of", path))
 }

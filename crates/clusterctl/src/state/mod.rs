@@ -4,7 +4,9 @@ mod file;
 mod layout;
 mod lockfile;
 
-pub use file::{FileError, Mode, read_if_present, read_text_if_present, remove_if_present, write};
+pub use file::{
+    FileError, Mode, read_if_present, read_text_if_present, remove_if_present, write, write_new,
+};
 pub use layout::Layout;
 pub use lockfile::{
     ClusterPin, ImagePin, LOCK_FORMAT, LedgerEntry, LockFile, LockFileError, ThingKind,

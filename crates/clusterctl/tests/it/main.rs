@@ -2,3 +2,4 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop on what it did not expect")]
 
 mod bad_trees;
+mod secrets;

@@ -1,0 +1,149 @@
+//! `secrets`: a bundle is made once, stays whole, and says whose it is.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use age::secrecy::ExposeSecret as _;
+use clusterctl::ops::{Context, ErrorKind, init, new_cluster, secrets};
+use talos_client::secrets::Bundle;
+
+struct Tree {
+    dir: tempfile::TempDir,
+    key: age::x25519::Identity,
+}
+
+impl Tree {
+    /// A tree with two clusters and a rule for one recipient.
+    fn new(rule: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = age::x25519::Identity::generate();
+        let tree = Self { dir, key };
+        init::init(&tree.context(), Path::new("live")).unwrap();
+        for name in ["sol", "luna"] {
+            let options = new_cluster::Options {
+                name: name.to_owned(),
+                id: None,
+                controlplanes: 1,
+                workers: 0,
+            };
+            new_cluster::new_cluster(&tree.context(), &options).unwrap();
+        }
+        let rules = format!("creation_rules:\n  - age: {}\n{rule}", tree.key.to_public());
+        fs_err::write(tree.dir.path().join("live/.sops.yaml"), rules).unwrap();
+        tree
+    }
+
+    fn context(&self) -> Context {
+        let key = self.key.to_string().expose_secret().to_owned();
+        Context {
+            cwd: self.dir.path().to_path_buf(),
+            live: Some(PathBuf::from("live")),
+            variables: BTreeMap::from([("SOPS_AGE_KEY".to_owned(), key)]),
+        }
+    }
+
+    fn bundle(&self, id: u16) -> PathBuf {
+        self.dir.path().join(format!("live/clusters/cluster-{id}/secrets.sops.yaml"))
+    }
+
+    fn export(&self, cluster: &str, name: &str) -> String {
+        let path = secrets::export(&self.context(), cluster, Path::new(name)).unwrap();
+        fs_err::read_to_string(path).unwrap()
+    }
+}
+
+fn one(name: &str) -> Vec<String> {
+    vec![name.to_owned()]
+}
+
+#[test]
+fn a_new_tree_with_new_clusters_is_valid() {
+    let (_, loaded) = Tree::new("").context().load_valid().unwrap();
+    assert_eq!(loaded.site.unwrap().clusters.len(), 2);
+}
+
+#[test]
+fn a_bundle_is_made_once_and_is_encrypted() {
+    let tree = Tree::new("");
+    let report = secrets::generate(&tree.context(), &one("sol")).unwrap();
+    assert_eq!((report.written.len(), report.kept.len(), report.sealed.len()), (1, 0, 0));
+    let sealed = fs_err::read_to_string(tree.bundle(101)).unwrap();
+    assert!(sealed.contains("cluster_name: sol") && sealed.contains("cluster_id: 101"));
+    let plain = tree.export("sol", "plain.yaml");
+    let bundle = Bundle::parse(&plain).unwrap();
+    assert!(bundle.problems().is_empty());
+    let token = bundle.trustd_token.as_ref().unwrap().text().unwrap();
+    assert!(!sealed.contains(token));
+
+    let again = secrets::generate(&tree.context(), &one("sol")).unwrap();
+    assert_eq!((again.written.len(), again.kept.len()), (0, 1));
+    assert_eq!(fs_err::read_to_string(tree.bundle(101)).unwrap(), sealed);
+}
+
+#[cfg(unix)]
+#[test]
+fn files_with_secrets_are_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tree = Tree::new("");
+    secrets::generate(&tree.context(), &one("sol")).unwrap();
+    tree.export("sol", "plain.yaml");
+    for path in [tree.bundle(101), tree.dir.path().join("plain.yaml")] {
+        assert_eq!(fs_err::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_bundle_moves_between_trees_but_not_between_clusters() {
+    let tree = Tree::new("");
+    secrets::generate(&tree.context(), &one("sol")).unwrap();
+    let plain = tree.export("sol", "plain.yaml");
+
+    let other = Tree::new("");
+    fs_err::write(other.dir.path().join("in.yaml"), &plain).unwrap();
+    secrets::import(&other.context(), "sol", Path::new("in.yaml")).unwrap();
+    assert_eq!(other.export("sol", "out.yaml"), plain);
+
+    let refused = secrets::import(&other.context(), "luna", Path::new("in.yaml")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(!other.bundle(102).exists());
+
+    // A copied folder is found by the clear fields.
+    fs_err::copy(other.bundle(101), other.bundle(102)).unwrap();
+    let refused = secrets::export(&other.context(), "luna", Path::new("x.yaml")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(!other.dir.path().join("x.yaml").exists());
+}
+
+#[test]
+fn a_rule_that_leaves_secrets_readable_is_refused() {
+    let tree = Tree::new("    encrypted_regex: ^(certs)$\n");
+    let refused = secrets::generate(&tree.context(), &one("sol")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(!tree.bundle(101).exists());
+}
+
+#[test]
+fn without_a_rule_or_a_key_nothing_is_written_or_shown() {
+    let tree = Tree::new("");
+    fs_err::remove_file(tree.dir.path().join("live/.sops.yaml")).unwrap();
+    assert!(secrets::generate(&tree.context(), &one("sol")).is_err());
+    assert!(!tree.bundle(101).exists());
+
+    let tree = Tree::new("");
+    let mut context = tree.context();
+    context.variables.clear();
+    let report = secrets::generate(&context, &one("sol")).unwrap();
+    assert_eq!(report.sealed, report.written);
+    assert!(secrets::export(&context, "sol", Path::new("x.yaml")).is_err());
+    assert!(!tree.dir.path().join("x.yaml").exists());
+}
+
+#[test]
+fn half_a_bundle_is_refused_with_what_it_lacks() {
+    let tree = Tree::new("");
+    fs_err::write(tree.dir.path().join("in.yaml"), "cluster: {id: a, secret: b}\n").unwrap();
+    let refused = secrets::import(&tree.context(), "sol", Path::new("in.yaml")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(refused.details().iter().any(|detail| detail == "certs is required"));
+    assert!(!tree.bundle(101).exists());
+}
