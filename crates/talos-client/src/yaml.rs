@@ -134,11 +134,15 @@ impl Reader {
             }
             Event::MappingStart(_, anchor, _) => (anchor, self.map(parser, depth)?),
             Event::Alias(id) => {
-                let Some(node) = self.anchors.get(&id).cloned() else {
+                let Some(node) = self.anchors.get(&id) else {
                     return fail(line, "an alias has no anchor before it");
                 };
-                self.nodes += size(&node);
-                return Ok(node);
+                // Counted before it is copied: a bomb of aliases must not fill the memory.
+                self.nodes += size(node);
+                if self.nodes > MOST_NODES {
+                    return fail(line, "the text is too large once its aliases are written out");
+                }
+                return Ok(node.clone());
             }
             _ => return fail(line, "the text ends in the middle of a value"),
         };
@@ -283,6 +287,18 @@ mod tests {
             assert_eq!(scalar(text), written);
         }
         assert_eq!(scalar("a\nb"), "\"a\\nb\"");
+    }
+
+    #[test]
+    fn a_bomb_of_aliases_and_deep_nesting_are_refused() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..10 {
+            let items = vec![format!("*a{}", level - 1); 10].join(", ");
+            bomb = format!("{bomb}a{level}: &a{level} [{items}]\n");
+        }
+        assert!(first_document(&bomb).is_err());
+        assert!(first_document(&"[".repeat(10_000)).is_err());
+        assert!(documents("a: *nowhere\n").is_err());
     }
 
     #[test]
