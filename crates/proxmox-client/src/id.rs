@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A text that is not an identifier of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdError {
@@ -51,7 +53,8 @@ impl FromStr for NodeName {
 }
 
 /// The number of a virtual machine: 100 to 999999999.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct VmId(u32);
 
 impl VmId {
@@ -64,6 +67,12 @@ impl VmId {
 impl fmt::Display for VmId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl From<VmId> for u32 {
+    fn from(id: VmId) -> Self {
+        id.0
     }
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod error;
 mod id;
 mod loose;
+pub mod plan;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod tls;

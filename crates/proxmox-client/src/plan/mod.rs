@@ -1,0 +1,7 @@
+//! How things should be, how they are, and what it takes to get from one to the other.
+//!
+//! Everything here is pure: no call is made. [`vm`] is about virtual machines, [`sdn`] about
+//! zones, controllers, VNets and subnets.
+
+pub mod sdn;
+pub mod vm;
