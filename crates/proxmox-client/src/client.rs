@@ -17,12 +17,15 @@ use url::Url;
 
 use crate::config::{Auth, ClientConfig};
 use crate::error::{Error, ErrorKind, Result, classify};
+use crate::upload::{FilePart, Moved};
 
 /// Parameters of a call.
 pub type Parameters<'a> = [(&'a str, &'a str)];
 
 /// How often a read is sent, and a write of which nothing was sent.
 const ATTEMPTS: u32 = 4;
+/// How long an upload may take.
+const UPLOAD: Duration = Duration::from_hours(12);
 /// A ticket lives two hours.
 const TICKET_AGE: Duration = Duration::from_hours(1);
 
@@ -54,6 +57,13 @@ struct Ticket {
 #[derive(Deserialize)]
 struct Envelope<T> {
     data: T,
+}
+
+#[derive(Deserialize)]
+struct Whole<T> {
+    data: T,
+    #[serde(default)]
+    changes: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -175,6 +185,16 @@ impl Client {
         path: &str,
         parameters: &Parameters<'_>,
     ) -> Result<T> {
+        let whole: Envelope<T> = self.raw(method, path, parameters).await?;
+        Ok(whole.data)
+    }
+
+    async fn raw<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<T> {
         let _permit =
             self.0.limit.acquire().await.map_err(|_| Error::config("the client is closed"))?;
         let mut renewed = false;
@@ -213,6 +233,15 @@ impl Client {
         self.call(Method::GET, path, parameters).await
     }
 
+    /// GET of a call that tells pending changes beside its data.
+    pub(crate) async fn get_with_changes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(T, Option<String>)> {
+        let whole: Whole<T> = self.raw(Method::GET, path, &[]).await?;
+        Ok((whole.data, whole.changes))
+    }
+
     /// One round over the endpoints: the next is asked only where nothing was sent to this one.
     async fn once<T: DeserializeOwned>(
         &self,
@@ -237,14 +266,75 @@ impl Client {
         Err(last)
     }
 
-    async fn authorised<T: DeserializeOwned>(
+    /// Sends a file. It goes to one endpoint, once: only where nothing was sent to that one, the
+    /// next is asked. Gives the answer's data and the SHA-256 of what was sent.
+    pub(crate) async fn upload(
         &self,
-        endpoint: &Endpoint,
-        method: &Method,
         path: &str,
-        parameters: &Parameters<'_>,
-    ) -> Sent<T> {
-        let credentials = match &self.0.auth {
+        fields: &Parameters<'_>,
+        file: FilePart,
+        moved: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<(String, String)> {
+        let _permit =
+            self.0.limit.acquire().await.map_err(|_| Error::config("the client is closed"))?;
+        // A call that can be repeated finds an endpoint that answers.
+        self.once::<Envelope<Value>>(&Method::GET, "/version", &[]).await?;
+        let index = self.0.current.load(Ordering::Relaxed);
+        let endpoint =
+            self.0.endpoints.get(index).ok_or_else(|| Error::config("no endpoint is given"))?;
+        let credentials = self.credentials(endpoint).await.map_err(|(error, _)| error)?;
+        let operation = format!("POST {path}");
+        let size = file.size();
+        let wrong = |source: reqwest::Error| {
+            Error::config("the call cannot be written").because(source.without_url())
+        };
+        let (part, mut told) = file.into_part().map_err(wrong)?;
+        let form = fields
+            .iter()
+            .fold(reqwest::multipart::Form::new(), |form, (name, value)| {
+                form.text((*name).to_owned(), (*value).to_owned())
+            })
+            .part("filename", part);
+        let mut request = endpoint
+            .http
+            .post(format!("{}{path}", endpoint.base))
+            // As long as bytes move, the file is on its way.
+            .timeout(UPLOAD)
+            .multipart(form);
+        for (name, value) in credentials {
+            request = request.header(name, header(&value).map_err(|(error, _)| error)?);
+        }
+        let mut sending = std::pin::pin!(answer(endpoint, request, &operation, true));
+        let (mut done, mut sha256) = (0, String::new());
+        let mut note = |what: Moved, done: &mut u64| match what {
+            Moved::Bytes(count) => {
+                *done += count;
+                moved(*done, size);
+                None
+            }
+            Moved::Whole(hash) => Some(hash),
+        };
+        let data = loop {
+            tokio::select! {
+                Some(what) = told.recv() => {
+                    if let Some(hash) = note(what, &mut done) {
+                        sha256 = hash;
+                    }
+                }
+                data = &mut sending => break data,
+            }
+        };
+        while let Ok(what) = told.try_recv() {
+            if let Some(hash) = note(what, &mut done) {
+                sha256 = hash;
+            }
+        }
+        let whole: Envelope<String> = data.map_err(|(error, _)| error)?;
+        Ok((whole.data, sha256))
+    }
+
+    async fn credentials(&self, endpoint: &Endpoint) -> Sent<Vec<(&'static str, String)>> {
+        Ok(match &self.0.auth {
             Auth::Token { id, secret } => {
                 vec![("Authorization", format!("PVEAPIToken={id}={}", secret.expose_secret()))]
             }
@@ -255,7 +345,17 @@ impl Client {
                     ("CSRFPreventionToken", ticket.csrf.expose_secret().to_owned()),
                 ]
             }
-        };
+        })
+    }
+
+    async fn authorised<T: DeserializeOwned>(
+        &self,
+        endpoint: &Endpoint,
+        method: &Method,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Sent<T> {
+        let credentials = self.credentials(endpoint).await?;
         send(endpoint, method, path, parameters, credentials).await
     }
 
@@ -270,10 +370,12 @@ impl Client {
             return Ok(ticket.clone());
         }
         let form = [("username", user), ("password", password.expose_secret())];
-        let login: Login = send(endpoint, &Method::POST, "/access/ticket", &form, Vec::new())
-            .await
-            // A login changes nothing that the caller asked for.
-            .map_err(|(error, sent)| (error.applied(false), sent))?;
+        let login: Envelope<Login> =
+            send(endpoint, &Method::POST, "/access/ticket", &form, Vec::new())
+                .await
+                // A login changes nothing that the caller asked for.
+                .map_err(|(error, sent)| (error.applied(false), sent))?;
+        let login = login.data;
         if login.second_factor {
             let text = "the user needs a second factor: use an API token";
             let error = Error::new(ErrorKind::Auth, "POST /access/ticket", text).at(&endpoint.name);
@@ -311,14 +413,30 @@ async fn send<T: DeserializeOwned>(
     }
     let mut request = endpoint.http.request(method.clone(), url);
     for (name, value) in headers {
-        let mut value = http::HeaderValue::from_str(&value)
-            .map_err(|_| (Error::config("the credentials do not fit into a header"), false))?;
-        value.set_sensitive(true);
-        request = request.header(name, value);
+        request = request.header(name, header(&value)?);
     }
     if body {
         request = request.header("Content-Type", "application/x-www-form-urlencoded").body(form);
     }
+    answer(endpoint, request, &operation, write)
+        .await
+        .map_err(|(error, sent)| (partly_applied(method, error), sent))
+}
+
+fn header(value: &str) -> Sent<http::HeaderValue> {
+    let mut value = http::HeaderValue::from_str(value)
+        .map_err(|_| (Error::config("the credentials do not fit into a header"), false))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Sends a request and reads what comes back.
+async fn answer<T: DeserializeOwned>(
+    endpoint: &Endpoint,
+    request: reqwest::RequestBuilder,
+    operation: &str,
+    write: bool,
+) -> Sent<T> {
     let lost = |source: reqwest::Error| {
         let sent = !(source.is_connect() || source.is_builder());
         let (kind, text) = match &source {
@@ -328,7 +446,7 @@ async fn send<T: DeserializeOwned>(
             _ if source.is_timeout() => (ErrorKind::Unreachable, "no answer in time"),
             _ => (ErrorKind::Unreachable, "the connection broke before the answer was whole"),
         };
-        let error = Error::new(kind, operation.clone(), text)
+        let error = Error::new(kind, operation.to_owned(), text)
             .at(&endpoint.name)
             .applied(write && sent)
             .because(source.without_url());
@@ -338,14 +456,15 @@ async fn send<T: DeserializeOwned>(
     let status = answer.status().as_u16();
     let bytes = answer.bytes().await.map_err(lost)?;
     if !(200..300).contains(&status) {
-        let error = refusal(&operation, status, &bytes);
-        let applied = write && (matches!(status, 596..=599) || partly(method, &error));
+        let applied = write && matches!(status, 596..=599);
+        let error = refusal(operation, status, &bytes);
         return Err((error.at(&endpoint.name).applied(applied), true));
     }
-    match serde_json::from_slice::<Envelope<T>>(&bytes) {
-        Ok(envelope) => Ok(envelope.data),
+    match serde_json::from_slice::<T>(&bytes) {
+        Ok(whole) => Ok(whole),
         Err(source) => {
-            let error = Error::new(ErrorKind::Protocol, operation, "the answer has another shape")
+            let text = "the answer has another shape";
+            let error = Error::new(ErrorKind::Protocol, operation.to_owned(), text)
                 .at(&endpoint.name)
                 .applied(write)
                 .because(source);
@@ -355,9 +474,12 @@ async fn send<T: DeserializeOwned>(
 }
 
 /// A change of several keys is not atomic, and a locked command may be cut off in its middle.
-fn partly(method: &Method, error: &Error) -> bool {
-    let cut = error.text().contains("aborting");
-    cut || (*method == Method::PUT && error.kind() == ErrorKind::Server)
+fn partly_applied(method: &Method, error: Error) -> Error {
+    let cut = *method != Method::GET && error.text().contains("aborting");
+    if cut || (*method == Method::PUT && error.kind() == ErrorKind::Server) {
+        return error.applied(true);
+    }
+    error
 }
 
 fn is_certificate(source: &reqwest::Error) -> bool {

@@ -10,9 +10,13 @@ pub mod plan;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod tls;
+mod upload;
 pub mod wire;
 
-pub use api::{NodeRow, Qemu, ResourceRow, TaskEnd, Tasks, Version, VmRow};
+pub use api::{
+    NodeRow, NodeStorage, Pool, Pools, Qemu, ResourceRow, Sdn, StorageStatus, TaskEnd, Tasks,
+    Upload, Uploaded, Version, VmRow, Volume, ZoneStatus,
+};
 pub use client::{Client, Parameters};
 pub use config::{Auth, ClientConfig};
 pub use error::{Error, ErrorKind, Result};

@@ -1,6 +1,8 @@
 //! The client against the simulated server.
 #![expect(clippy::expect_used, reason = "a test ends where something is not as it must be")]
 
+mod storage;
+
 use std::time::Duration;
 
 use proxmox_client::sim::{Fault, FaultAction, SimBuilder, SimCluster, SimHandle, SimStorage};

@@ -1,5 +1,13 @@
 //! Typed calls.
 
+mod pool;
+mod sdn;
+mod storage;
+
+pub use pool::{Pool, Pools};
+pub use sdn::{Sdn, ZoneStatus};
+pub use storage::{NodeStorage, StorageStatus, Upload, Uploaded, Volume};
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,0 +1,81 @@
+//! Resource pools.
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::error::{ErrorKind, Result};
+
+/// A pool: `GET /pools`.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct Pool {
+    /// Its id.
+    pub poolid: String,
+    /// What is written on it.
+    #[serde(default, deserialize_with = "crate::loose::text")]
+    pub comment: Option<String>,
+}
+
+/// The pools of a cluster.
+#[derive(Debug, Clone, Copy)]
+pub struct Pools<'a> {
+    client: &'a Client,
+}
+
+impl Client {
+    /// Resource pools.
+    pub fn pools(&self) -> Pools<'_> {
+        Pools { client: self }
+    }
+}
+
+impl Pools<'_> {
+    /// `GET /pools`: those that the user may see.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn list(&self) -> Result<Vec<Pool>> {
+        self.client.get("/pools", &[]).await
+    }
+
+    /// One pool, `None` when it is not there.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn get(&self, id: &str) -> Result<Option<Pool>> {
+        match self.client.get::<Vec<Pool>>("/pools", &[("poolid", id)]).await {
+            Ok(pools) => Ok(pools.into_iter().find(|pool| pool.poolid == id)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `POST /pools`: makes a pool. Of several that try at once one succeeds.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`ErrorKind::AlreadyExists`] when it is there.
+    pub async fn create(&self, id: &str, comment: &str) -> Result<()> {
+        let keys = [("poolid", id), ("comment", comment)];
+        self.client.call::<Option<Value>>(Method::POST, "/pools", &keys).await.map(drop)
+    }
+
+    /// `PUT /pools`: writes another comment on a pool.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn set_comment(&self, id: &str, comment: &str) -> Result<()> {
+        let keys = [("poolid", id), ("comment", comment)];
+        self.client.call::<Option<Value>>(Method::PUT, "/pools", &keys).await.map(drop)
+    }
+
+    /// `DELETE /pools`: removes an empty pool.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn delete(&self, id: &str) -> Result<()> {
+        let keys = [("poolid", id)];
+        self.client.call::<Option<Value>>(Method::DELETE, "/pools", &keys).await.map(drop)
+    }
+}
