@@ -1,4 +1,4 @@
-//! Why a verb did not do what it was asked to: kind, words, advice.
+//! Why something that was asked for was not done: kind, words, advice.
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod compose;
 pub mod engine;
+pub mod error;
 pub mod ops;
 pub mod spec;
 pub mod state;

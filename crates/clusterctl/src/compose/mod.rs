@@ -1,3 +1,9 @@
 //! From desired to done: steps between the domains.
 
+pub mod access;
+pub mod bundle;
+pub mod cilium;
 pub mod config;
+pub mod image;
+pub mod kubernetes;
+pub mod target;

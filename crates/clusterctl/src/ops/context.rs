@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
+use super::Error;
+use crate::compose::bundle::is_lack_of_keys;
 use crate::spec::hcl::{Decrypt, DecryptedText};
 use crate::spec::model::{LoadOptions, Loaded, load};
 use crate::spec::root::{Root, RootError};
@@ -116,17 +117,4 @@ pub(super) fn opening(variables: &BTreeMap<String, String>) -> Decrypt {
 pub(super) fn identities(variables: &BTreeMap<String, String>) -> sops::Identities {
     let sources = sops::IdentitySources { variables: variables.clone(), ..Default::default() };
     sops::Identities::gather(&sources)
-}
-
-/// Whether a file cannot be opened for want of a key, and for no other reason.
-pub(super) fn is_lack_of_keys(class: sops::SopsClass) -> bool {
-    use sops::SopsClass as C;
-    matches!(
-        class,
-        C::NoIdentity
-            | C::WrongIdentity
-            | C::BadIdentityFile
-            | C::PassphraseIdentity
-            | C::PluginIdentity
-    )
 }

@@ -1,7 +1,6 @@
 //! The verbs, one file each: options in, a report out. Nothing here prints.
 
 mod context;
-mod error;
 pub mod eval;
 pub mod graph;
 pub mod init;
@@ -12,5 +11,5 @@ pub mod validate;
 pub mod versions;
 pub mod why;
 
+pub use crate::error::{Error, ErrorKind, chain};
 pub use context::Context;
-pub use error::{Error, ErrorKind, chain};

@@ -1,0 +1,175 @@
+//! The images that the tree asks for: their schematic, names and places.
+
+use std::collections::BTreeMap;
+
+use imagefactory::{Architecture, DesiredImages, Schematic, SchematicId, Wanted};
+use semver::Version;
+use url::Url;
+
+use crate::error::Error;
+use crate::spec::site::{Cluster, Site};
+
+/// Everything about the images of a site, known before anything exists.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// The factory.
+    pub factory: Url,
+    /// What is baked into all images.
+    pub schematic: Schematic,
+    /// Its id, which names every image.
+    pub schematic_id: SchematicId,
+    /// Extensions that were given with a tag or digest: what the factory's list must say.
+    pub pinned: Vec<PinnedExtension>,
+    /// The images of each Talos version that a cluster runs.
+    pub versions: BTreeMap<Version, VersionImages>,
+}
+
+/// The images of one Talos version.
+#[derive(Debug, Clone)]
+pub struct VersionImages {
+    /// What the factory calls them.
+    pub factory: DesiredImages,
+    /// The reference that machine configurations have.
+    pub installer: String,
+    /// Where the installer is copied to, when the site has a registry of its own.
+    pub installer_copy: Option<String>,
+}
+
+/// An official extension as the tree names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedExtension {
+    /// As it stands in the tree.
+    pub text: String,
+    /// The name in the factory's list, such as `siderolabs/iscsi-tools`.
+    pub name: String,
+    /// Its tag.
+    pub tag: Option<String>,
+    /// Its digest, with algorithm.
+    pub digest: Option<String>,
+}
+
+/// What the tree asks for.
+///
+/// # Errors
+/// An extension is no official one, or a name cannot be made.
+pub fn desired(site: &Site) -> Result<Images, Error> {
+    let failed = |what: &str| Error::failed(format!("name the images: {what}"));
+    let factory: Url = site
+        .images
+        .factory_url
+        .parse()
+        .map_err(|error: url::ParseError| failed("factory_url is no URL").because(error))?;
+    let source = &site.schematic;
+    // The order counts: it is part of the schematic's id.
+    let mut names: Vec<String> = Vec::new();
+    let mut pinned = Vec::new();
+    for text in &source.system_extensions {
+        let extension = official(text).ok_or_else(|| {
+            Error::refused(format!("{text} is no official extension")).hint(
+                "the factory knows siderolabs/NAME only; others need the coming image builder",
+            )
+        })?;
+        if !names.contains(&extension.name) {
+            names.push(extension.name.clone());
+        }
+        pinned.push(extension);
+    }
+    for name in &source.factory_extensions {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    let schematic = Schematic {
+        official_extensions: names,
+        extra_kernel_args: source.kernel_args.clone(),
+        ..Schematic::default()
+    };
+    let schematic_id = schematic.id();
+    let architecture: Architecture = site
+        .versions
+        .architecture
+        .parse()
+        .map_err(|error| failed("talos_architecture").because(error))?;
+    let mut versions = BTreeMap::new();
+    let wanted: Vec<&Version> = std::iter::once(&site.versions.talos)
+        .chain(site.clusters.iter().map(|cluster| &cluster.versions.talos))
+        .collect();
+    for version in wanted {
+        if versions.contains_key(version) {
+            continue;
+        }
+        let images = imagefactory::desired(&Wanted {
+            factory: &factory,
+            schematic: &schematic_id,
+            version,
+            platform: &site.versions.platform,
+            architecture,
+            prefix: site.registry.file_name_prefix.as_deref().unwrap_or("talos"),
+        })
+        .map_err(|error| failed("the factory's names").because(error))?;
+        let copy =
+            site.images.installer_registry.as_ref().map(|place| format!("{place}:v{version}"));
+        let installer = copy.clone().unwrap_or_else(|| images.installer.clone());
+        let mut images = images;
+        if let Some(name) = &site.images.iso_name
+            && *version == site.versions.talos
+        {
+            images.iso_name.clone_from(name);
+        }
+        versions.insert(
+            version.clone(),
+            VersionImages { factory: images, installer, installer_copy: copy },
+        );
+    }
+    Ok(Images { factory, schematic, schematic_id, pinned, versions })
+}
+
+impl Images {
+    /// The reference of the installer that a cluster's configuration has.
+    pub fn installer_of(&self, cluster: &Cluster) -> Option<String> {
+        match &cluster.artifact_overrides.installer_image {
+            Some(image) => Some(image.clone()),
+            None => self.versions.get(&cluster.versions.talos).map(|i| i.installer.clone()),
+        }
+    }
+
+    /// The file name of the ISO that a cluster's machines boot from.
+    pub fn iso_of(&self, cluster: &Cluster) -> Option<&str> {
+        self.versions.get(&cluster.versions.talos).map(|images| images.factory.iso_name.as_str())
+    }
+}
+
+/// Reads `[ghcr.io/]siderolabs/NAME[:TAG][@DIGEST]`.
+fn official(text: &str) -> Option<PinnedExtension> {
+    let rest = text.strip_prefix("ghcr.io/").unwrap_or(text);
+    let (rest, digest) = match rest.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest.to_owned())),
+        None => (rest, None),
+    };
+    let (path, tag) = match rest.rsplit_once(':') {
+        Some((path, tag)) => (path, Some(tag.to_owned())),
+        None => (rest, None),
+    };
+    let name = path.strip_prefix("siderolabs/")?;
+    if name.is_empty() || name.contains('/') {
+        return None;
+    }
+    let name = format!("siderolabs/{name}");
+    let name = imagefactory::extension_alias(&name).map_or(name, str::to_owned);
+    Some(PinnedExtension { text: text.to_owned(), name, tag, digest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::official;
+
+    #[test]
+    fn official_extensions_are_told_by_their_reference() {
+        let found = official("ghcr.io/siderolabs/iscsi-tools:v0.2.0@sha256:ab").unwrap();
+        assert_eq!(found.name, "siderolabs/iscsi-tools");
+        assert_eq!(found.tag.as_deref(), Some("v0.2.0"));
+        assert_eq!(found.digest.as_deref(), Some("sha256:ab"));
+        assert!(official("ghcr.io/other/frr:1").is_none());
+        assert!(official("siderolabs/").is_none());
+    }
+}
