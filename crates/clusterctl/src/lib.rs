@@ -4,6 +4,7 @@ pub mod cli;
 pub mod compose;
 pub mod engine;
 pub mod error;
+pub mod lab;
 pub mod ops;
 pub mod spec;
 pub mod state;
