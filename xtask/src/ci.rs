@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use xshell::{Shell, cmd};
 
-use crate::{package, root, suite, tidy};
+use crate::{codegen, package, root, suite, tidy};
 
 type Part<'a> = (&'a str, Box<dyn Fn() -> anyhow::Result<()> + 'a>);
 
@@ -12,6 +12,7 @@ pub(crate) fn run(sh: &Shell) -> anyhow::Result<()> {
     let parts: Vec<Part<'_>> = vec![
         ("fmt", Box::new(|| Ok(cmd!(sh, "cargo fmt --all --check").run()?))),
         ("tidy", Box::new(|| tidy::run(&root()))),
+        ("codegen", Box::new(|| codegen::run(sh, &root(), &["--check".to_owned()]))),
         (
             "clippy",
             Box::new(|| {

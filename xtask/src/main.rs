@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
 mod ci;
+mod codegen;
 mod metrics;
 mod package;
 mod suite;
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci                      everything that CI runs, in order
   tidy                    layers, manifests, texts
   test [ARGS…]            all tests and doc tests
+  codegen [--check]       code of the machine API from its description
   package                 package every crate and build it alone
   metrics                 sizes of files and functions";
 
@@ -40,6 +42,7 @@ fn run(command: &str, rest: &[String]) -> anyhow::Result<()> {
         "ci" => ci::run(&sh),
         "tidy" => tidy::run(&root()),
         "test" => suite::test(&sh, rest),
+        "codegen" => codegen::run(&sh, &root(), rest),
         "package" => package::run(&sh),
         "metrics" => metrics::run(&root()),
         _ => anyhow::bail!("no such command\n{USAGE}"),

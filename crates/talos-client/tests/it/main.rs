@@ -1,1 +1,13 @@
-//! Integration tests.
+//! Integration tests: the client against simulated nodes.
+#![cfg(feature = "sim")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops on what it did not expect"
+)]
+
+mod bring_up;
+mod faults;
+mod lab;
+mod trust;

@@ -1,0 +1,27 @@
+//! What a node can be asked and told, by subject.
+
+mod apply;
+mod bootstrap;
+mod disk;
+mod etcd;
+mod fact;
+mod file;
+mod kubeconfig;
+mod power;
+mod redact;
+mod resource;
+mod service;
+mod version;
+mod watch;
+
+pub use apply::{Applied, ApplyMode, Difference};
+pub use bootstrap::Bootstrap;
+pub use disk::{Disk, Wipe};
+pub use etcd::{Alarm, EtcdMember, EtcdStatus};
+pub use fact::{Link, MachineStatus, Member, Stage, Unmet};
+pub use kubeconfig::Kubeconfig;
+pub use power::{RebootMode, ResetOptions, WipeMode};
+pub use resource::{Query, Resource, kinds};
+pub use service::{Service, ServiceEvent};
+pub use version::{Platform, Version};
+pub use watch::{Event, EventKind, Watch, WatchOptions};

@@ -1,0 +1,214 @@
+//! Simulated nodes for tests, reached through a dialler that maps their addresses.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use talos_client::secrets::Bundle;
+use talos_client::sim::{
+    BootDevice, BootMark, CloudInit, DiskSpec, NetConfig, NicSpec, NodeSpec, Pace, Segment, SimNet,
+    SimNode,
+};
+use talos_client::{Client, ClientConfig, Dialer, Error, Fingerprint, Identity, Timeouts};
+
+/// A network with nodes that boot the same version of Talos.
+pub(crate) struct Lab {
+    pub(crate) net: SimNet,
+    pub(crate) bundle: Bundle,
+    talos: &'static str,
+    map: BTreeMap<(IpAddr, u16), SocketAddr>,
+    _state: tempfile::TempDir,
+}
+
+/// A file of the fixtures.
+pub(crate) fn fixture(name: &str) -> String {
+    let path = format!("{}/tests/fixtures/sim/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::io::read_to_string(std::fs::File::open(path).unwrap()).unwrap()
+}
+
+impl Lab {
+    pub(crate) fn new(talos: &'static str, pace: Pace) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        let segment = Segment {
+            name: "lab".into(),
+            bridge: "vnet1".into(),
+            tag: None,
+            prefixes: "10.5.0.0/24".parse().into_iter().collect(),
+        };
+        let net = SimNet::new(NetConfig {
+            state_dir: Some(state.path().into()),
+            pace,
+            segments: vec![segment],
+            ..NetConfig::default()
+        })
+        .unwrap();
+        let bundle = Bundle::from_machine_config(&fixture("cluster-cp1.yaml")).unwrap();
+        Self { net, bundle, talos, map: BTreeMap::new(), _state: state }
+    }
+
+    /// Powers a node on and waits until it is in maintenance mode.
+    pub(crate) async fn node(&mut self, name: &str, suffix: u8) -> SimNode {
+        let address = address(suffix);
+        let socket = self.net.expose(address, 50000).await.unwrap();
+        self.map.insert((address, 50000), socket);
+        let node = self.net.power_on(spec(self.talos, name, suffix));
+        until("maintenance", || node.stage() == "maintenance").await;
+        let config = self.maintenance(suffix);
+        eventually("maintenance", || Client::connect(config.clone())).await;
+        node
+    }
+
+    pub(crate) fn dialer(&self) -> Dialer {
+        Dialer::mapped(self.map.clone())
+    }
+
+    pub(crate) fn maintenance(&self, suffix: u8) -> ClientConfig {
+        ClientConfig::maintenance(address(suffix)).dialer(self.dialer()).timeouts(short())
+    }
+
+    pub(crate) fn pinned(&self, suffix: u8, pin: Fingerprint) -> ClientConfig {
+        self.maintenance(suffix).pin(pin)
+    }
+
+    pub(crate) fn role(&self, suffix: u8, roles: &[&str]) -> ClientConfig {
+        let now = jiff::Timestamp::now().as_second();
+        let day = Duration::from_hours(24);
+        let identity = Identity::from_bundle(&self.bundle, roles, now, day).unwrap();
+        ClientConfig::new(address(suffix), identity).dialer(self.dialer()).timeouts(short())
+    }
+
+    pub(crate) fn admin(&self, suffix: u8) -> Client {
+        Client::new(self.role(suffix, &["os:admin"])).unwrap()
+    }
+
+    /// The configuration of a control plane for this version of Talos.
+    pub(crate) fn config(&self, suffix: u8) -> String {
+        let name = format!("cp{}", suffix - 10);
+        let text = fixture("cluster-cp1.yaml")
+            .replace("installer:v1.13.9", &format!("installer:{}", self.talos))
+            .replace("interface: eth1", "interface: eth0")
+            .replace("10.5.0.11/24", &format!("10.5.0.{suffix}/24"));
+        if self.talos.starts_with("v1.13.") {
+            return text.replace("hostname: cp1", &format!("hostname: {name}"));
+        }
+        let text = text.replace(":v1.36.3", ":v1.33.1");
+        if self.talos.starts_with("v1.12.") {
+            return text.replace("hostname: cp1", &format!("hostname: {name}"));
+        }
+        // Documents for the host name came with 1.12.
+        let (main, _) = text.split_once("---\n").unwrap();
+        main.replace(
+            "    network:\n        interfaces:",
+            &format!("    network:\n        hostname: {name}\n        interfaces:"),
+        )
+        .replace("        grubUseUKICmdline: false\n", "")
+    }
+
+    /// Takes a node from maintenance mode to the point where it waits for the bootstrap.
+    pub(crate) async fn install(&mut self, name: &str, suffix: u8) -> (SimNode, Client) {
+        let node = self.node(name, suffix).await;
+        let before = Client::connect(self.maintenance(suffix)).await.unwrap();
+        let config = self.config(suffix);
+        before.apply(config.as_bytes(), talos_client::api::ApplyMode::Auto, false).await.unwrap();
+        let client = self.admin(suffix);
+        until("installed", || node.snapshot()["installs"] == 1 && node.snapshot()["boots"] == 2)
+            .await;
+        eventually("services", || async { client.services().await }).await;
+        (node, client)
+    }
+
+    pub(crate) fn bootstraps(&self) -> u64 {
+        let snapshot = self.net.snapshot();
+        let nodes = snapshot["nodes"].as_object().unwrap();
+        nodes.values().map(|node| node["bootstraps"].as_u64().unwrap()).sum()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.net.shutdown();
+    }
+}
+
+pub(crate) fn address(suffix: u8) -> IpAddr {
+    IpAddr::from([10, 5, 0, suffix])
+}
+
+pub(crate) fn uuid(suffix: u8) -> uuid::Uuid {
+    format!("00000000-0000-0000-0000-0000000000{suffix}").parse().unwrap()
+}
+
+fn short() -> Timeouts {
+    Timeouts {
+        connect: Duration::from_secs(3),
+        call: Duration::from_secs(5),
+        long: Duration::from_secs(10),
+        etcd: Duration::from_secs(2),
+        bootstrap: Duration::from_secs(3),
+    }
+}
+
+fn spec(talos: &str, name: &str, suffix: u8) -> NodeSpec {
+    let mac = format!("bc:24:11:00:00:{suffix:02x}");
+    let network = format!(
+        "version: 1\nconfig:\n    - type: physical\n      name: eth0\n      mac_address: '{mac}'\n      subnets:\n      - type: static\n        address: '10.5.0.{suffix}'\n        netmask: '255.255.255.0'\n"
+    );
+    NodeSpec {
+        uuid: uuid(suffix).to_string(),
+        name: name.into(),
+        media: Some(BootMark {
+            talos: talos.into(),
+            schematic: "s".repeat(64),
+            platform: "nocloud".into(),
+            architecture: "amd64".into(),
+        }),
+        boot: vec![BootDevice::Disk("scsi0".into()), BootDevice::Cdrom],
+        disks: vec![DiskSpec {
+            key: "scsi0".into(),
+            dev: "vda".into(),
+            size: 40 << 30,
+            content_id: format!("vm-{suffix}-disk-0"),
+            ..DiskSpec::default()
+        }],
+        nics: vec![NicSpec {
+            name: "eth0".into(),
+            mac,
+            bridge: "vnet1".into(),
+            ..NicSpec::default()
+        }],
+        cloud_init: Some(CloudInit {
+            user: format!("#cloud-config\nhostname: {name}\n"),
+            meta: "instance-id: a\n".into(),
+            network,
+        }),
+        ..NodeSpec::default()
+    }
+}
+
+/// Waits for something that the simulator shows.
+pub(crate) async fn until(what: &str, test: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < end {
+        if test() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// Repeats a call until it succeeds.
+pub(crate) async fn eventually<T, F, Fut>(what: &str, call: F) -> T
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, Error>>,
+{
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        match call().await {
+            Ok(done) => return done,
+            Err(error) if Instant::now() > end => panic!("never: {what}: {error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
