@@ -2,7 +2,7 @@
 
 pub mod api;
 mod client;
-mod config;
+pub mod config;
 mod error;
 pub mod pki;
 #[doc(hidden)]

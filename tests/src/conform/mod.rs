@@ -4,6 +4,7 @@
 //! for a case, [`check`] compares it with the golden one by the rules of [`compare`].
 
 pub mod compare;
+mod config;
 mod hcl;
 mod pve;
 mod schematic;
@@ -106,6 +107,7 @@ fn answer(
         "schematic-id" | "schematic-id-versions" => schematic::answer(input)?,
         "sops-decrypt" | "sops-encrypt" => sops::answer(kind, dir, id, input)?,
         "talos-talosconfig" => talos::talosconfig(dir, input)?,
+        "talos-gen" => config::generate(dir, input)?,
         "talos-secrets" => talos::secrets(dir, input)?,
         _ => bail!("no answers to cases of kind {kind:?}"),
     };

@@ -1,6 +1,16 @@
-//! Machine configurations: which documents and fields there are.
+//! Machine configurations: generated, patched, read and written.
 
+mod diff;
+mod generate;
+mod machine;
+mod patch;
 mod schema;
+mod text;
+
+pub use diff::FieldChange;
+pub use generate::{Cni, GenerateInput, MachineType};
+pub use machine::{ConfigError, DocumentId, MachineConfig};
+pub use patch::Patch;
 
 use crate::yaml::{self, Node};
 

@@ -36,6 +36,11 @@ impl std::str::FromStr for Contract {
 }
 
 impl Contract {
+    /// The minor version.
+    pub fn minor(self) -> u32 {
+        self.minor
+    }
+
     fn after(self, minor: u32) -> bool {
         (self.major, self.minor) > (1, minor)
     }

@@ -1,0 +1,200 @@
+//! A machine configuration: documents in their order, nothing of them lost.
+
+use std::fmt;
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::text;
+use crate::yaml;
+
+/// Why a configuration or a patch cannot be used. It names fields and holds no values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// What it is about, such as a file.
+    origin: Option<String>,
+    /// The line, from 1; 0 when there is none.
+    line: usize,
+    message: String,
+}
+
+impl ConfigError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { origin: None, line: 0, message: message.into() }
+    }
+
+    pub(super) fn at(mut self, origin: &str) -> Self {
+        self.origin = Some(origin.to_owned());
+        self
+    }
+}
+
+impl From<yaml::YamlError> for ConfigError {
+    fn from(error: yaml::YamlError) -> Self {
+        Self { origin: None, line: error.line, message: error.message.to_owned() }
+    }
+}
+
+impl From<super::SchemaError> for ConfigError {
+    fn from(error: super::SchemaError) -> Self {
+        Self { origin: None, line: error.line, message: error.message }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(origin) = &self.origin {
+            write!(f, "{origin}: ")?;
+        }
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What tells one document from another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DocumentId {
+    /// `v1alpha1` for the document without a kind, else the kind.
+    pub kind: String,
+    /// The name, where the kind has one.
+    pub name: String,
+}
+
+impl fmt::Display for DocumentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.is_empty() {
+            f.write_str(&self.kind)
+        } else {
+            write!(f, "{}/{}", self.kind, self.name)
+        }
+    }
+}
+
+/// The machine configuration of a node. Most of it is secret.
+#[derive(Clone, PartialEq)]
+pub struct MachineConfig {
+    documents: Vec<Value>,
+}
+
+impl fmt::Debug for MachineConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids: Vec<String> = self.ids().map(|id| id.to_string()).collect();
+        f.debug_struct("MachineConfig").field("documents", &ids).finish_non_exhaustive()
+    }
+}
+
+/// The id of a document.
+pub(super) fn id_of(document: &Value) -> DocumentId {
+    let field = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
+    let kind = if document.get("kind").is_some() { field("kind") } else { "v1alpha1" };
+    DocumentId { kind: kind.to_owned(), name: field("name").to_owned() }
+}
+
+impl MachineConfig {
+    pub(super) fn of_documents(documents: Vec<Value>) -> Self {
+        Self { documents }
+    }
+
+    /// Reads a configuration. Kinds and fields that are not known stay as they are.
+    ///
+    /// # Errors
+    /// The text is no YAML, or a document is no mapping.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        Ok(Self { documents: text::read(text)? })
+    }
+
+    /// The configuration as YAML, in the style of Talos' own writer.
+    pub fn to_yaml(&self) -> Zeroizing<String> {
+        Zeroizing::new(text::write(&self.documents))
+    }
+
+    /// What documents there are.
+    pub fn ids(&self) -> impl Iterator<Item = DocumentId> {
+        self.documents.iter().map(id_of)
+    }
+
+    /// The documents as data. They hold secrets.
+    pub fn documents(&self) -> &[Value] {
+        &self.documents
+    }
+
+    pub(super) fn into_documents(self) -> Vec<Value> {
+        self.documents
+    }
+
+    /// The document of a kind and name.
+    pub fn document(&self, kind: &str, name: &str) -> Option<&Value> {
+        self.documents.iter().find(|document| {
+            let id = id_of(document);
+            id.kind == kind && id.name == name
+        })
+    }
+
+    /// A value of the main document by its JSON pointer, such as `/machine/install/image`.
+    pub fn value(&self, pointer: &str) -> Option<&Value> {
+        self.document("v1alpha1", "")?.pointer(pointer)
+    }
+
+    /// What an administrator sees: every value that is secret replaced by its fingerprint.
+    pub fn redacted(&self) -> Vec<Value> {
+        let mut documents = self.documents.clone();
+        documents.iter_mut().for_each(redact);
+        documents
+    }
+}
+
+/// Names of fields whose values are secret, wherever they stand.
+const SECRET: [&str; 14] = [
+    "token",
+    "key",
+    "secret",
+    "clusterSecret",
+    "bootstraptoken",
+    "aescbcEncryptionSecret",
+    "secretboxEncryptionSecret",
+    "privateKey",
+    "passphrase",
+    "password",
+    "auth",
+    "identityToken",
+    "apiToken",
+    "presharedKey",
+];
+
+pub(super) fn is_secret(name: &str) -> bool {
+    SECRET.contains(&name)
+}
+
+fn redact(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map.iter_mut() {
+                match value {
+                    Value::String(text) if is_secret(name) && !text.is_empty() => {
+                        *text = fingerprint(text);
+                    }
+                    other => redact(other),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        _ => {}
+    }
+}
+
+/// Tells two secrets apart without telling either.
+pub(super) fn fingerprint(text: &str) -> String {
+    use sha2::Digest as _;
+    use std::fmt::Write as _;
+    let digest = sha2::Sha256::digest(text.as_bytes());
+    let hex = digest.iter().take(6).fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _: fmt::Result = write!(hex, "{byte:02x}");
+        hex
+    });
+    format!("(secret sha256:{hex})")
+}

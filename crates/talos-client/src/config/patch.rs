@@ -1,0 +1,350 @@
+//! Patches: partial documents that are merged into a configuration.
+
+use serde_json::{Map, Value};
+
+use super::machine::{ConfigError, MachineConfig, id_of};
+use super::{schema, text};
+use crate::yaml;
+
+/// The directive that removes what it stands in.
+const DIRECTIVE: &str = "$patch";
+
+/// A strategic merge patch: one or more partial documents.
+#[derive(Clone, PartialEq)]
+pub struct Patch {
+    origin: String,
+    documents: Vec<Value>,
+}
+
+impl std::fmt::Debug for Patch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Patch").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+impl Patch {
+    /// Reads a patch; `origin` stands before its errors.
+    ///
+    /// # Errors
+    /// The text is no YAML, has an unknown kind or field, or is a list of operations (RFC 6902),
+    /// which a configuration of several documents cannot take.
+    pub fn parse(origin: &str, source: &str) -> Result<Self, ConfigError> {
+        let nodes = yaml::documents(source).map_err(|error| ConfigError::from(error).at(origin))?;
+        let mut documents = Vec::new();
+        for node in nodes {
+            if node.is_null() {
+                continue;
+            }
+            let Value::Object(map) = text::value(node.clone()) else {
+                let text = "it is a list of operations (RFC 6902), which is not supported: write a partial document";
+                return Err(ConfigError::new(text).at(origin));
+            };
+            let id = id_of(&Value::Object(map.clone()));
+            schema::check(&id.kind, &without_directives(node))
+                .map_err(|error| ConfigError::from(error).at(origin))?;
+            documents.push(Value::Object(map));
+        }
+        Ok(Self { origin: origin.to_owned(), documents })
+    }
+
+    /// A patch out of documents that are data already.
+    ///
+    /// # Errors
+    /// A document has an unknown kind or field.
+    pub fn of_documents(origin: &str, documents: &[Value]) -> Result<Self, ConfigError> {
+        Self::parse(origin, &text::write(documents))
+    }
+}
+
+fn without_directives(node: yaml::Node) -> yaml::Node {
+    use yaml::Node;
+    match node {
+        Node::Map(entries) => {
+            let kept = entries.into_iter().filter(|(key, _)| key != DIRECTIVE);
+            Node::Map(kept.map(|(key, node)| (key, without_directives(node))).collect())
+        }
+        Node::List(items) => Node::List(items.into_iter().map(without_directives).collect()),
+        scalar @ Node::Scalar { .. } => scalar,
+    }
+}
+
+impl MachineConfig {
+    /// The configuration with patches merged into it, in their order.
+    ///
+    /// Maps are merged key by key, lists are appended, scalars replaced; an empty text, zero or
+    /// null changes nothing. Pod and service ranges and the audit policy are replaced as a whole;
+    /// interfaces are matched by name or selector, VLANs by number, admission plug-ins by name. A
+    /// document that matches none by kind and name is added.
+    ///
+    /// # Errors
+    /// A directive names something that is not there, or types do not fit.
+    pub fn patched(&self, patches: &[Patch]) -> Result<Self, ConfigError> {
+        let mut documents = self.clone().into_documents();
+        for patch in patches {
+            for document in &patch.documents {
+                merge_document(&mut documents, document)
+                    .map_err(|error| error.at(&patch.origin))?;
+            }
+        }
+        Ok(Self::of_documents(documents))
+    }
+}
+
+fn merge_document(documents: &mut Vec<Value>, patch: &Value) -> Result<(), ConfigError> {
+    let id = id_of(patch);
+    let position = documents.iter().position(|document| id_of(document) == id);
+    let is_delete = patch.get(DIRECTIVE).is_some();
+    if is_delete {
+        match position {
+            _ if id.kind == "v1alpha1" => {
+                return Err(ConfigError::new("the main document cannot be deleted"));
+            }
+            Some(position) => drop(documents.remove(position)),
+            None => {}
+        }
+        return Ok(());
+    }
+    let mut patch = patch.clone();
+    let Some(target) = position.and_then(|position| documents.get_mut(position)) else {
+        if id.kind == "v1alpha1" {
+            return Err(ConfigError::new("the configuration has no main document"));
+        }
+        documents.push(patch);
+        return Ok(());
+    };
+    delete(target, &mut patch, &id.to_string())?;
+    merge(target, patch, &mut Vec::new(), &id.kind)
+}
+
+/// Carries out the directives of a patch and takes them out of it.
+fn delete(target: &mut Value, patch: &mut Value, path: &str) -> Result<(), ConfigError> {
+    let Value::Object(entries) = patch else { return Ok(()) };
+    let mut done: Vec<String> = Vec::new();
+    for (key, value) in entries.iter_mut() {
+        let place = format!("{path}.{key}");
+        let absent = || ConfigError::new(format!("{place}: there is nothing to delete"));
+        match value {
+            Value::Object(map) if map.contains_key(DIRECTIVE) => {
+                let Value::Object(current) = target else { return Err(absent()) };
+                current.shift_remove(key).ok_or_else(absent)?;
+                done.push(key.clone());
+            }
+            Value::Object(_) => {
+                let mut nothing = Value::Null;
+                let inner = target.get_mut(key.as_str()).unwrap_or(&mut nothing);
+                delete(inner, value, &place)?;
+            }
+            Value::Array(items) => {
+                let current = target.get_mut(key.as_str()).and_then(Value::as_array_mut);
+                delete_items(current, items, &place)?;
+                if items.is_empty() {
+                    done.push(key.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    for key in done {
+        entries.shift_remove(&key);
+    }
+    Ok(())
+}
+
+fn delete_items(
+    current: Option<&mut Vec<Value>>,
+    items: &mut Vec<Value>,
+    path: &str,
+) -> Result<(), ConfigError> {
+    let is_directive = |item: &Value| item.get(DIRECTIVE).is_some();
+    if !items.iter().any(is_directive) {
+        return Ok(());
+    }
+    let absent = || ConfigError::new(format!("{path}: there is nothing to delete"));
+    let current = current.ok_or_else(absent)?;
+    for item in items.iter().filter(|item| is_directive(item)) {
+        let selector = item
+            .as_object()
+            .and_then(|map| map.iter().find(|(key, _)| *key != DIRECTIVE))
+            .ok_or_else(|| ConfigError::new(format!("{path}: a directive needs a selector")))?;
+        let position = current
+            .iter()
+            .position(|one| one.get(selector.0.as_str()) == Some(selector.1))
+            .ok_or_else(absent)?;
+        current.remove(position);
+    }
+    items.retain(|item| !is_directive(item));
+    Ok(())
+}
+
+/// Lists that a patch replaces as a whole.
+fn is_replaced(kind: &str, path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    matches!(
+        (kind, path.as_slice()),
+        (
+            "v1alpha1",
+            ["cluster", "network", "podSubnets" | "serviceSubnets"]
+                | ["cluster", "apiServer", "auditPolicy"],
+        ) | ("NetworkRuleConfig", ["ingress"] | ["portSelector", "ports"])
+    )
+}
+
+/// The field by which items of a list are matched.
+fn item_key(kind: &str, path: &[String]) -> Option<&'static [&'static str]> {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match (kind, path.as_slice()) {
+        ("v1alpha1", ["machine", "network", "interfaces"]) => {
+            Some(&["interface", "deviceSelector"])
+        }
+        ("v1alpha1", ["machine", "network", "interfaces", "vlans"]) => Some(&["vlanId"]),
+        ("v1alpha1", ["cluster", "apiServer", "admissionControl"]) => Some(&["name"]),
+        ("ExtensionServiceConfig", ["configFiles"]) => Some(&["mountPath"]),
+        _ => None,
+    }
+}
+
+fn merge(
+    target: &mut Value,
+    patch: Value,
+    path: &mut Vec<String>,
+    kind: &str,
+) -> Result<(), ConfigError> {
+    if is_replaced(kind, path) && !patch.is_null() {
+        *target = patch;
+        return Ok(());
+    }
+    let is_set = !target.is_null();
+    match (&mut *target, patch) {
+        (_, Value::Null) => Ok(()),
+        (Value::Object(current), Value::Object(entries)) => merge_map(current, entries, path, kind),
+        (Value::Array(current), Value::Array(items)) => merge_list(current, items, path, kind),
+        // An empty text and zero cannot be told from what is not there.
+        (_, Value::String(text)) if text.is_empty() && is_set => Ok(()),
+        (_, Value::Number(number)) if number.as_f64() == Some(0.0) && is_set => Ok(()),
+        (Value::Object(_) | Value::Array(_), _) => {
+            Err(ConfigError::new(format!("{}: the types do not fit", path.join("."))))
+        }
+        (_, other) => {
+            *target = other;
+            Ok(())
+        }
+    }
+}
+
+fn merge_map(
+    current: &mut Map<String, Value>,
+    entries: Map<String, Value>,
+    path: &mut Vec<String>,
+    kind: &str,
+) -> Result<(), ConfigError> {
+    // A certificate without its key clears the key.
+    let is_pair = entries.contains_key("crt") && current.contains_key("crt");
+    if is_pair && !entries.contains_key("key") && current.contains_key("key") {
+        current.insert("key".to_owned(), Value::String(String::new()));
+    }
+    for (key, value) in entries {
+        match current.get_mut(&key) {
+            Some(inner) => {
+                path.push(key);
+                merge(inner, value, path, kind)?;
+                path.pop();
+            }
+            None if value.is_null() => {}
+            None => {
+                current.insert(key, value);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn merge_list(
+    current: &mut Vec<Value>,
+    items: Vec<Value>,
+    path: &mut Vec<String>,
+    kind: &str,
+) -> Result<(), ConfigError> {
+    let Some(keys) = item_key(kind, path) else {
+        current.extend(items);
+        return Ok(());
+    };
+    for item in items {
+        let key = keys.iter().find(|key| item.get(**key).is_some_and(|value| !value.is_null()));
+        let found = key.and_then(|key| {
+            current
+                .iter_mut()
+                .find(|one| one.get(*key).is_some() && one.get(*key) == item.get(*key))
+        });
+        match found {
+            Some(one) => merge(one, item, path, kind)?,
+            None => current.push(item),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn patched(config: &Value, patch: &str) -> Result<Value, ConfigError> {
+        let config = MachineConfig::of_documents(vec![config.clone()]);
+        let patch = Patch::parse("a patch", patch)?;
+        Ok(config.patched(&[patch])?.documents()[0].clone())
+    }
+
+    #[test]
+    fn maps_merge_and_lists_append() {
+        let config = json!({"machine": {"certSANs": ["a"], "install": {"wipe": true}}});
+        let found =
+            patched(&config, "machine: {certSANs: [b], install: {image: x, wipe: false}}").unwrap();
+        let expected =
+            json!({"machine": {"certSANs": ["a", "b"], "install": {"wipe": false, "image": "x"}}});
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn ranges_are_replaced_and_interfaces_matched() {
+        let config = json!({
+            "machine": {"network": {"interfaces": [{"interface": "eth0", "addresses": ["a"]}]}},
+            "cluster": {"network": {"podSubnets": ["10.244.0.0/16"]}},
+        });
+        let patch = "machine: {network: {interfaces: [{interface: eth0, mtu: 9000}, {interface: eth1}]}}\ncluster: {network: {podSubnets: [fd00::/64]}}\n";
+        let found = patched(&config, patch).unwrap();
+        assert_eq!(found["cluster"]["network"]["podSubnets"], json!(["fd00::/64"]));
+        assert_eq!(
+            found["machine"]["network"]["interfaces"],
+            json!([{"interface": "eth0", "addresses": ["a"], "mtu": 9000}, {"interface": "eth1"}])
+        );
+    }
+
+    #[test]
+    fn directives_delete_what_is_there_and_complain_of_what_is_not() {
+        let config = json!({"machine": {"network": {"nameservers": ["x"]},
+                                        "kernel": {"modules": [{"name": "a"}, {"name": "b"}]}}});
+        let found = patched(&config, "machine: {network: {$patch: delete}}").unwrap();
+        assert!(found["machine"].get("network").is_none());
+        let patch = "machine: {kernel: {modules: [{name: a, $patch: delete}]}}";
+        let found = patched(&config, patch).unwrap();
+        assert_eq!(found["machine"]["kernel"]["modules"], json!([{"name": "b"}]));
+        let error = patched(&config, "machine: {time: {$patch: delete}}").unwrap_err();
+        assert_eq!(error.to_string(), "a patch: v1alpha1.machine.time: there is nothing to delete");
+    }
+
+    #[test]
+    fn a_document_that_matches_none_is_added() {
+        let config = MachineConfig::of_documents(vec![json!({"machine": {}})]);
+        let text = "apiVersion: v1alpha1\nkind: HostnameConfig\nhostname: a\nauto: off\n";
+        let patch = Patch::parse("p", text).unwrap();
+        let found = config.patched(std::slice::from_ref(&patch)).unwrap();
+        assert_eq!(found.ids().count(), 2);
+        assert_eq!(found.patched(&[patch]).unwrap(), found);
+    }
+
+    #[test]
+    fn unknown_fields_and_lists_of_operations_are_refused() {
+        assert!(Patch::parse("p", "machine: {nonsense: 1}").is_err());
+        assert!(Patch::parse("p", "[{op: add, path: /machine/x, value: 1}]").is_err());
+    }
+}

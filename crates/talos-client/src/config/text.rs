@@ -1,0 +1,221 @@
+//! Configurations as YAML text, and back.
+
+use serde_json::{Map, Number, Value};
+
+use super::machine::ConfigError;
+use crate::yaml::{self, Node};
+
+/// Reads the documents of a text; empty ones are left out.
+pub(super) fn read(text: &str) -> Result<Vec<Value>, ConfigError> {
+    let mut documents = Vec::new();
+    for node in yaml::documents(text)? {
+        if node.is_null() {
+            continue;
+        }
+        match value(node) {
+            document @ Value::Object(_) => documents.push(document),
+            _ => return Err(ConfigError::new("a document is no mapping")),
+        }
+    }
+    Ok(documents)
+}
+
+/// A node as data: plain scalars get the type that YAML gives them.
+pub(super) fn value(node: Node) -> Value {
+    match node {
+        Node::List(items) => Value::Array(items.into_iter().map(value).collect()),
+        Node::Map(entries) => {
+            Value::Object(entries.into_iter().map(|(key, node)| (key, value(node))).collect())
+        }
+        Node::Scalar { text, plain: false } => Value::String(text),
+        Node::Scalar { text, plain: true } => match text.as_str() {
+            "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+            "true" | "True" | "TRUE" => Value::Bool(true),
+            "false" | "False" | "FALSE" => Value::Bool(false),
+            _ => number(&text).map_or(Value::String(text), Value::Number),
+        },
+    }
+}
+
+fn number(text: &str) -> Option<Number> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return None;
+    }
+    let radix = |prefix: &str, radix: u32| {
+        let rest = digits.strip_prefix(prefix)?;
+        let number = i64::from_str_radix(rest, radix).ok()?;
+        Some(Number::from(if text.starts_with('-') { -number } else { number }))
+    };
+    if let Some(found) = radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2)) {
+        return Some(found);
+    }
+    // Permissions are written as octal numbers with a leading zero.
+    if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()) {
+        return radix("0", 8);
+    }
+    let plain = text.strip_prefix('+').unwrap_or(text);
+    if let Ok(number) = plain.parse::<i64>() {
+        return Some(number.into());
+    }
+    if let Ok(number) = plain.parse::<u64>() {
+        return Some(number.into());
+    }
+    let is_float = digits.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b))
+        && digits.bytes().any(|b| b.is_ascii_digit());
+    plain.parse::<f64>().ok().filter(|_| is_float).and_then(Number::from_f64)
+}
+
+/// Writes documents as Talos does: four spaces, lists indented below their key.
+pub(super) fn write(documents: &[Value]) -> String {
+    let texts: Vec<String> = documents
+        .iter()
+        .map(|document| {
+            let mut out = String::new();
+            match document {
+                Value::Object(map) if !map.is_empty() => mapping(&mut out, map, 0),
+                _ => out.push_str("{}\n"),
+            }
+            out
+        })
+        .collect();
+    texts.join("---\n")
+}
+
+fn indent(out: &mut String, depth: usize) {
+    for _ in 0..depth {
+        out.push_str("    ");
+    }
+}
+
+fn mapping(out: &mut String, map: &Map<String, Value>, depth: usize) {
+    for (key, value) in map {
+        indent(out, depth);
+        out.push_str(&yaml::scalar(key));
+        out.push(':');
+        below(out, value, depth);
+    }
+}
+
+/// A value behind its key.
+fn below(out: &mut String, value: &Value, depth: usize) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            out.push('\n');
+            mapping(out, map, depth + 1);
+        }
+        Value::Array(items) if !items.is_empty() => {
+            out.push('\n');
+            list(out, items, depth + 1);
+        }
+        Value::String(text) if is_block(text) => block(out, text, depth + 1),
+        other => {
+            out.push(' ');
+            inline(out, other);
+            out.push('\n');
+        }
+    }
+}
+
+fn list(out: &mut String, items: &[Value], depth: usize) {
+    for item in items {
+        indent(out, depth);
+        out.push('-');
+        match item {
+            Value::Object(map) if !map.is_empty() => {
+                let mut text = String::new();
+                mapping(&mut text, map, 0);
+                out.push(' ');
+                nested(out, &text, depth);
+            }
+            Value::Array(items) if !items.is_empty() => {
+                let mut text = String::new();
+                list(&mut text, items, 0);
+                out.push(' ');
+                nested(out, &text, depth);
+            }
+            Value::String(text) if is_block(text) => block(out, text, depth + 1),
+            other => {
+                out.push(' ');
+                inline(out, other);
+                out.push('\n');
+            }
+        }
+    }
+}
+
+/// Puts lines behind a dash: the first stands beside it, the others two columns further in.
+fn nested(out: &mut String, text: &str, depth: usize) {
+    for (index, line) in text.lines().enumerate() {
+        if index > 0 && !line.is_empty() {
+            indent(out, depth);
+            out.push_str("  ");
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+}
+
+fn inline(out: &mut String, value: &Value) {
+    match value {
+        Value::String(text) => out.push_str(&yaml::scalar(text)),
+        other => out.push_str(&other.to_string()),
+    }
+}
+
+/// Texts of several lines that a literal block can hold exactly.
+fn is_block(text: &str) -> bool {
+    text.contains('\n')
+        && !text.starts_with([' ', '\n'])
+        && text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control())
+        && text.lines().all(|line| !line.ends_with([' ', '\t']) && !line.starts_with('\t'))
+}
+
+fn block(out: &mut String, text: &str, depth: usize) {
+    let end = match (text.ends_with("\n\n"), text.ends_with('\n')) {
+        (true, _) => "+",
+        (false, true) => "",
+        (false, false) => "-",
+    };
+    out.push_str(" |");
+    out.push_str(end);
+    out.push('\n');
+    for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
+        if !line.is_empty() {
+            indent(out, depth);
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_written_reads_as_the_same_data() {
+        let documents = vec![
+            json!({
+                "version": "v1alpha1",
+                "a": {"token": "123456.7890", "yes": "true", "n": 1, "f": 1.5, "e": [], "o": {}},
+                "list": [{"name": "x", "sub": {"k": ["a", "b"]}}, "plain", ["n", ["m"]], null],
+                "block": "one\ntwo\n", "cut": "one\ntwo", "more": "one\n\n\n", "odd": " a\nb",
+                "nested": [{"contents": "---\nkind: Job\nspec:\n    x: |\n        y\n"}],
+            }),
+            json!({"kind": "HostnameConfig", "auto": "off", "perm": 420}),
+        ];
+        let text = write(&documents);
+        assert_eq!(read(&text).unwrap(), documents, "{text}");
+    }
+
+    #[test]
+    fn numbers_are_read_as_yaml_has_them() {
+        let text = "a: 0x10\nb: 0o17\nc: 1e3\nd: 1.2.3\ne: '5'\nf: -7\ng: 0644\nh: fd00::1\n";
+        let expected = json!({"a": 16, "b": 15, "c": 1000.0, "d": "1.2.3", "e": "5", "f": -7,
+                              "g": 420, "h": "fd00::1"});
+        assert_eq!(read(text).unwrap(), vec![expected]);
+        assert!(read("- a\n").is_err());
+    }
+}
