@@ -1,0 +1,97 @@
+//! The zone, its controller, VNets and subnets, as Proxmox should have them.
+
+use std::collections::BTreeMap;
+
+use proxmox_client::plan::sdn::{Kind, Object};
+
+use crate::spec::site::{Cluster, Sdn, SdnController, Site, Vnet};
+
+/// What stands at the end of the alias of a VNet that is ours.
+pub const MARK: &str = " (clusterctl)";
+
+/// The objects that the tree asks for.
+pub fn desired(site: &Site) -> Vec<Object> {
+    let Some(sdn) = &site.sdn else { return Vec::new() };
+    let mut objects: Vec<Object> = controller(sdn).into_iter().collect();
+    objects.push(zone(sdn));
+    for vnet in sdn.vnets.values() {
+        objects.extend(of_vnet(sdn, vnet));
+    }
+    objects.sort();
+    objects
+}
+
+/// The objects that one cluster's machines need.
+pub fn needed_by(site: &Site, cluster: &Cluster) -> Vec<Object> {
+    let Some(sdn) = site.sdn.as_ref().filter(|_| cluster.segment.use_sdn) else {
+        return Vec::new();
+    };
+    let Some(vnet) = sdn.vnets.get(&cluster.segment.bridge) else { return Vec::new() };
+    let mut objects: Vec<Object> = controller(sdn).into_iter().collect();
+    objects.push(zone(sdn));
+    objects.extend(of_vnet(sdn, vnet));
+    objects
+}
+
+/// Whether an object carries our mark; only VNets can.
+pub fn is_marked(object: &Object) -> bool {
+    object.kind == Kind::Vnet
+        && object.fields.get("alias").is_some_and(|alias| alias.ends_with(MARK.trim_start()))
+}
+
+fn fields(pairs: Vec<(&str, String)>) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn controller(sdn: &Sdn) -> Option<Object> {
+    let Some(SdnController::Created { id, asn, peers, fabric }) = &sdn.controller else {
+        return None;
+    };
+    let mut pairs = vec![("type", "evpn".to_owned()), ("asn", asn.to_string())];
+    match fabric {
+        Some(fabric) => pairs.push(("fabric", fabric.clone())),
+        None => pairs.push(("peers", peers.join(","))),
+    }
+    Some(Object { kind: Kind::Controller, id: id.clone(), vnet: None, fields: fields(pairs) })
+}
+
+fn zone(sdn: &Sdn) -> Object {
+    let mut pairs = vec![("type", sdn.zone_type.clone())];
+    let flag = |value: bool| u8::from(value).to_string();
+    match &sdn.controller {
+        Some(SdnController::Existing(id) | SdnController::Created { id, .. }) => {
+            pairs.push(("controller", id.clone()));
+        }
+        None => {}
+    }
+    pairs.extend(sdn.vrf_vxlan.map(|vni| ("vrf-vxlan", vni.to_string())));
+    pairs.extend(sdn.mtu.map(|mtu| ("mtu", mtu.to_string())));
+    pairs.push(("nodes", sdn.nodes.join(",")));
+    if sdn.zone_type == "evpn" {
+        pairs.push(("exitnodes", sdn.exit_nodes.join(",")));
+        pairs.push(("exitnodes-primary", sdn.primary_exit_node.clone().unwrap_or_default()));
+        pairs.push(("rt-import", sdn.rt_import.clone().unwrap_or_default()));
+        pairs.extend(
+            sdn.disable_arp_nd_suppression.map(|value| ("disable-arp-nd-suppression", flag(value))),
+        );
+        pairs.extend(sdn.advertise_subnets.map(|value| ("advertise-subnets", flag(value))));
+    }
+    Object { kind: Kind::Zone, id: sdn.zone_id.clone(), vnet: None, fields: fields(pairs) }
+}
+
+fn of_vnet(sdn: &Sdn, vnet: &Vnet) -> Vec<Object> {
+    let alias = format!("{}{MARK}", vnet.alias.as_deref().unwrap_or(&vnet.id));
+    let mut pairs = vec![("zone", sdn.zone_id.clone()), ("alias", alias)];
+    pairs.extend(vnet.tag.map(|tag| ("tag", tag.to_string())));
+    let own = Object { kind: Kind::Vnet, id: vnet.id.clone(), vnet: None, fields: fields(pairs) };
+    let subnets = vnet.subnets.iter().map(|subnet| Object {
+        kind: Kind::Subnet,
+        id: Object::subnet_id(&sdn.zone_id, &subnet.cidr.to_string()),
+        vnet: Some(vnet.id.clone()),
+        fields: fields(vec![(
+            "gateway",
+            subnet.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
+        )]),
+    });
+    std::iter::once(own).chain(subnets).collect()
+}
