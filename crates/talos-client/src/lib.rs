@@ -4,6 +4,7 @@ pub mod api;
 mod client;
 pub mod config;
 mod error;
+pub mod health;
 pub mod pki;
 #[doc(hidden)]
 pub mod proto;
@@ -13,6 +14,8 @@ pub mod sim;
 pub mod talosconfig;
 mod yaml;
 
-pub use client::{Client, ClientConfig, Dialer, Fingerprint, Identity, PORT, Timeouts, Trust};
+pub use client::{
+    Client, ClientConfig, Dialer, Fingerprint, Found, Identity, PORT, Timeouts, Trust, probe,
+};
 pub use error::{Error, ErrorKind};
 pub use talosconfig::TalosConfig;

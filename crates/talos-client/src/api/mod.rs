@@ -1,6 +1,7 @@
 //! What a node can be asked and told, by subject.
 
 mod apply;
+mod boot;
 mod bootstrap;
 mod disk;
 mod etcd;

@@ -45,6 +45,11 @@ pub(super) fn transport(error: &(dyn StdError + 'static), operation: &'static st
         }
     }
     let text = chain.last().map(ToString::to_string).unwrap_or_default();
+    let text = if text.contains("without sending TLS close_notify") {
+        "the node closed it".to_owned()
+    } else {
+        text
+    };
     // A certificate is refused after the client's part of the handshake is over.
     if let Some(alert) = chain.iter().map(ToString::to_string).find_map(|text| alert(&text)) {
         let text = format!("{REFUSED}: {alert}");

@@ -6,6 +6,7 @@ mod classify;
 mod config;
 mod dial;
 mod first;
+mod probe;
 mod tls;
 
 use std::future::Future;
@@ -25,6 +26,7 @@ use tonic_prost::ProstCodec;
 pub(crate) use answer::{Envelope, Frame};
 pub use config::{ClientConfig, Identity, PORT, Timeouts, Trust};
 pub use dial::Dialer;
+pub use probe::{Found, probe};
 pub use tls::Fingerprint;
 
 use crate::error::{Error, ErrorKind};

@@ -1,6 +1,6 @@
 //! Messages of the machine API, generated from the files below `proto`.
 //!
-//! Calls are named in [`crate::client::call`]; services are not generated. Hidden from
+//! The client names its calls itself; services are not generated. Hidden from
 //! the documentation: no promise is made about it.
 
 #![expect(clippy::pedantic, reason = "generated: names of the wire")]

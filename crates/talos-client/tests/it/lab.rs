@@ -81,19 +81,24 @@ impl Lab {
         Client::new(self.role(suffix, &["os:admin"])).unwrap()
     }
 
-    /// The configuration of a control plane for this version of Talos.
+    /// The configuration of a node for this version of Talos: of a worker from suffix 21 on.
     pub(crate) fn config(&self, suffix: u8) -> String {
-        let name = format!("cp{}", suffix - 10);
-        let text = fixture("cluster-cp1.yaml")
+        let (file, own, name) = match suffix {
+            ..=20 => ("cluster-cp1.yaml", "cp1", format!("cp{}", suffix - 10)),
+            _ => ("cluster-w1.yaml", "w1", format!("w{}", suffix - 20)),
+        };
+        let text = fixture(file)
             .replace("installer:v1.13.9", &format!("installer:{}", self.talos))
             .replace("interface: eth1", "interface: eth0")
-            .replace("10.5.0.11/24", &format!("10.5.0.{suffix}/24"));
+            .replace("10.5.0.11/24", &format!("10.5.0.{suffix}/24"))
+            .replace("10.5.0.21/24", &format!("10.5.0.{suffix}/24"));
+        let own = format!("hostname: {own}");
         if self.talos.starts_with("v1.13.") {
-            return text.replace("hostname: cp1", &format!("hostname: {name}"));
+            return text.replace(&own, &format!("hostname: {name}"));
         }
         let text = text.replace(":v1.36.3", ":v1.33.1");
         if self.talos.starts_with("v1.12.") {
-            return text.replace("hostname: cp1", &format!("hostname: {name}"));
+            return text.replace(&own, &format!("hostname: {name}"));
         }
         // Documents for the host name came with 1.12.
         let (main, _) = text.split_once("---\n").unwrap();
@@ -113,7 +118,10 @@ impl Lab {
         let client = self.admin(suffix);
         until("installed", || node.snapshot()["installs"] == 1 && node.snapshot()["boots"] == 2)
             .await;
-        eventually("services", || async { client.services().await }).await;
+        if suffix <= 20 {
+            // A worker's answers wait for a control plane.
+            eventually("services", || client.services()).await;
+        }
         (node, client)
     }
 
@@ -182,6 +190,24 @@ fn spec(talos: &str, name: &str, suffix: u8) -> NodeSpec {
             network,
         }),
         ..NodeSpec::default()
+    }
+}
+
+/// A value of a client, once it fits.
+pub(crate) async fn value<T, F, Fut>(what: &str, call: F, fits: impl Fn(&T) -> bool) -> T
+where
+    T: std::fmt::Debug,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, Error>>,
+{
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let found = call().await;
+        match found {
+            Ok(found) if fits(&found) => return found,
+            found if Instant::now() > end => panic!("never: {what}: {found:?}"),
+            _ => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
     }
 }
 

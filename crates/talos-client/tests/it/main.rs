@@ -8,6 +8,8 @@
 )]
 
 mod bring_up;
+mod calls;
 mod faults;
+mod health;
 mod lab;
 mod trust;
