@@ -16,6 +16,7 @@ mod yaml;
 
 pub use client::{
     Client, ClientConfig, Dialer, Fingerprint, Found, Identity, PORT, Timeouts, Trust, probe,
+    wait_for_install,
 };
 pub use error::{Error, ErrorKind};
 pub use talosconfig::TalosConfig;

@@ -6,6 +6,7 @@ mod classify;
 mod config;
 mod dial;
 mod first;
+mod install;
 mod probe;
 mod tls;
 
@@ -26,6 +27,7 @@ use tonic_prost::ProstCodec;
 pub(crate) use answer::{Envelope, Frame};
 pub use config::{ClientConfig, Identity, PORT, Timeouts, Trust};
 pub use dial::Dialer;
+pub use install::wait_for_install;
 pub use probe::{Found, probe};
 pub use tls::Fingerprint;
 

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use talos_client::api::{ApplyMode, Bootstrap, RebootMode};
+use talos_client::api::{ApplyMode, Bootstrap, RebootMode, Service};
 use talos_client::sim::{Fault, FaultAction, Pace};
 use talos_client::{Client, ErrorKind};
 
-use super::lab::{Lab, eventually, until};
+use super::lab::{Lab, eventually, until, value};
 
 const UNAVAILABLE: i32 = 14;
 
@@ -36,6 +36,22 @@ async fn etcd_is_bootstrapped_once_whatever_happens_to_the_call() {
         let clusters = lab.net.snapshot()["clusters"].as_object().unwrap().len();
         assert_eq!(clusters, 1, "{action:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_the_bootstrap_is_looked_up_instead_of_asked_for_again() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (_node, client) = lab.install("cp1", 11).await;
+    let waits = |list: &Vec<Service>| {
+        list.iter().any(|service| service.id == "etcd" && service.state == "Preparing")
+    };
+    value("etcd waits", || client.services(), waits).await;
+    lab.net.faults().add(Fault::new(FaultAction::DropAfter).method("*/Bootstrap"));
+    assert_eq!(client.bootstrap().await.unwrap(), Bootstrap::Started);
+    assert_eq!(lab.net.faults().calls("*", "*/Bootstrap"), 1);
+    assert_eq!(lab.bootstraps(), 1);
+    assert_eq!(client.bootstrap().await.unwrap(), Bootstrap::AlreadyDone);
+    assert_eq!(lab.net.faults().calls("*", "*/Bootstrap"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

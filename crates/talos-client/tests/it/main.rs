@@ -12,4 +12,5 @@ mod calls;
 mod faults;
 mod health;
 mod lab;
+mod sweep;
 mod trust;
