@@ -13,7 +13,7 @@ use super::cluster::Clusters;
 use super::disk::Disks;
 use super::fault::{FaultAction, Faults};
 use super::node::{NodeInner, SimNode};
-use super::spec::{NetConfig, NodeEvent, NodeEventKind, NodeSpec};
+use super::spec::{NetConfig, NodeEvent, NodeEventKind, NodeSpec, Segment};
 
 /// Why the simulator could not start or listen.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,7 @@ pub(crate) struct NetInner {
     pub(crate) disks: Disks,
     pub(crate) clusters: Clusters,
     pub(crate) nodes: Mutex<BTreeMap<String, Arc<NodeInner>>>,
+    segments: Mutex<Vec<Segment>>,
     routes: Mutex<Vec<Route>>,
     events: broadcast::Sender<NodeEvent>,
     stop: CancellationToken,
@@ -73,6 +74,7 @@ impl SimNet {
         Ok(Self(Arc::new(NetInner {
             disks: Disks::open(dir.as_deref()).map_err(open)?,
             clusters: Clusters::open(dir.as_deref()).map_err(open)?,
+            segments: Mutex::new(config.segments.clone()),
             config,
             faults: Faults::default(),
             nodes: Mutex::default(),
@@ -131,6 +133,11 @@ impl SimNet {
             cluster.cni_declared = true;
         }
         self.0.refresh();
+    }
+
+    /// Replace the networks; without any, every address is reachable. Connections that stand are not cut.
+    pub fn set_segments(&self, segments: Vec<Segment>) {
+        *self.0.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;
     }
 
     /// Loopback port for an address of the plan; whoever has the address when a connection comes answers it.
@@ -228,7 +235,7 @@ impl NetInner {
 
     /// Whether a card is on the network of an address.
     pub(crate) fn reaches(&self, address: IpAddr, bridge: &str, tag: Option<u16>) -> bool {
-        let segments = &self.config.segments;
+        let segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
         segments.is_empty()
             || segments.iter().any(|s| {
                 s.bridge == bridge

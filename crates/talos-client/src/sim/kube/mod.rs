@@ -2,6 +2,7 @@
 
 mod object;
 mod serve;
+mod workload;
 
 pub(crate) use object::tend;
 pub(crate) use serve::serve;

@@ -55,6 +55,12 @@ pub(crate) fn tend(node: &Arc<NodeInner>) {
         node.machine().kube = None;
     }
     let (Some(net), Some(home)) = (node.net(), home(node)) else { return };
+    if running {
+        if !serving {
+            super::workload::resume(node, &home);
+        }
+        super::workload::tend(node, &home);
+    }
     let ready = net.clusters.get(&home).is_some_and(|c| has_cni(node, &c));
     let object = node_object(node, ready);
     let path = node_path(&node.hostname());

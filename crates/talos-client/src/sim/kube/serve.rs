@@ -180,6 +180,19 @@ fn discovery(path: &str) -> Option<Value> {
         .then(|| json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list}))
 }
 
+/// Where an object is kept: its path by version, kind, namespace and name. `None` for kinds that are not served.
+pub(super) fn path_of(object: &Value) -> Option<String> {
+    let at = |path: &str| object.pointer(path).and_then(Value::as_str);
+    let (version, kind, name) = (at("/apiVersion")?, at("/kind")?, at("/metadata/name")?);
+    let (_, plural, _, namespaced) = RESOURCES.iter().find(|r| r.0 == version && r.2 == kind)?;
+    let base = if version.contains('/') { "/apis" } else { "/api" };
+    let namespace = at("/metadata/namespace").unwrap_or("default");
+    Some(match namespaced {
+        true => format!("{base}/{version}/namespaces/{namespace}/{plural}/{name}"),
+        false => format!("{base}/{version}/{plural}/{name}"),
+    })
+}
+
 /// The parts of a path: group and version, plural, namespace, name.
 fn parts(path: &str) -> Option<(String, &str, Option<&str>, Option<&str>)> {
     let (version, rest) = if let Some(rest) = path.strip_prefix("/api/v1/") {
