@@ -74,6 +74,9 @@ pub enum Verb {
     /// Make, take over or hand out the secrets bundle of a cluster
     #[command(subcommand)]
     Secrets(Secrets),
+    /// Start, end or show the lab: a simulated site for this tree
+    #[command(subcommand)]
+    Lab(Lab),
     /// List the versions that the tree asks for, cluster by cluster
     Versions,
     /// Draw what depends on what
@@ -157,6 +160,69 @@ pub struct SecretsExport {
     pub cluster: String,
     /// File to write, of mode 0600; it must not be there yet
     pub file: PathBuf,
+}
+
+/// Start, end or show the lab: a simulated site for this tree
+///
+/// The lab is a simulated Proxmox VE cluster, Talos nodes, image factory and registry in one
+/// process, reached over real sockets on this machine. Everything of it lies below
+/// `.clusterctl/lab` in the tree; nothing of a real site is touched.
+#[derive(Debug, Subcommand)]
+pub enum Lab {
+    /// Start the lab, or tell the one that runs what the tree plans now
+    Up(LabUp),
+    /// End the lab; what it holds is kept for the next one
+    Down,
+    /// Show what runs in the lab
+    Status,
+    /// Be the lab
+    #[command(hide = true)]
+    Serve(LabServe),
+}
+
+/// Start the lab, or tell the one that runs what the tree plans now
+#[derive(Debug, Args)]
+pub struct LabUp {
+    /// How fast it is
+    #[command(flatten)]
+    pub manners: LabManners,
+}
+
+/// How fast a lab is; holds for one that is started.
+#[derive(Debug, Args)]
+pub struct LabManners {
+    /// Factor on the times of a real Talos node; without it everything is as fast as it can be
+    #[arg(long, value_name = "FACTOR")]
+    pub pace: Option<f64>,
+    /// Milliseconds that every call of the Proxmox API takes longer
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub latency_ms: u64,
+    /// Milliseconds that every call of a Talos node takes longer
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub node_latency_ms: u64,
+    /// Milliseconds that Proxmox tasks of a kind take, such as `qmcreate=500`; `*` for all others
+    #[arg(long, value_name = "KIND=MS", value_parser = task_time)]
+    pub task_ms: Vec<(String, u64)>,
+}
+
+fn task_time(text: &str) -> Result<(String, u64), String> {
+    let (kind, time) = text.split_once('=').ok_or("write KIND=MS")?;
+    let time = time.parse().map_err(|_| format!("{time:?} is no number of milliseconds"))?;
+    Ok((kind.to_owned(), time))
+}
+
+/// Be the lab
+#[derive(Debug, Args)]
+pub struct LabServe {
+    /// Folder of the lab
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Build that starts it
+    #[arg(long, value_name = "ID")]
+    pub build: String,
+    /// How fast it is
+    #[command(flatten)]
+    pub manners: LabManners,
 }
 
 /// Check the whole tree, offline and without any secret

@@ -34,6 +34,7 @@ pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Erro
         Verb::Why(options) => why(&context, &options, form),
         Verb::Eval(options) => eval(&context, options, form),
         Verb::Secrets(options) => secrets(&context, options),
+        Verb::Lab(verb) => super::lab::lab(&context, verb, form, environment),
         Verb::Versions => versions(&context, form),
         Verb::Graph(options) => {
             let stages = ops::graph::graph(&context)?;
@@ -68,7 +69,7 @@ fn context(cli: &Cli, environment: &Environment) -> Result<Context, Error> {
     Ok(Context { cwd, live: cli.global.live.clone(), variables: environment.variables().clone() })
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string_pretty(value)
         .map(|text| text + "\n")
         .map_err(|error| Error::new(ErrorKind::Bug, "print JSON").because(error))

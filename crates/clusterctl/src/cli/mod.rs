@@ -4,6 +4,7 @@ pub mod args;
 mod dispatch;
 pub mod env;
 pub mod exit;
+mod lab;
 pub mod render;
 
 use std::ffi::OsString;

@@ -12,7 +12,7 @@ use super::error::{LabError, LabErrorKind};
 use crate::state::{Mode, read_if_present, write};
 
 /// Format of `lab.json`.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// A secret that stands in `lab.json`, which is for its owner alone, and nowhere else.
 #[derive(Clone, Serialize, Deserialize)]

@@ -9,15 +9,13 @@ use std::time::{Duration, Instant};
 use super::control;
 use super::error::{LabError, LabErrorKind};
 use super::file::LabFile;
+use super::manners::Manners;
 use super::paths::{Paths, own_folder};
 use super::process::{Held, hold, is_held, pause, signal, try_hold};
 use super::protocol::Request;
 use super::world::World;
 use crate::spec::root::Root;
 use crate::state::{Layout, Mode, remove_if_present, write};
-
-/// Tells a lab's process that it is one: such a process starts no other.
-const MARK: &str = "CLUSTERCTL_LAB_PROCESS";
 
 /// How long a lab may take to be ready.
 const READY: Duration = Duration::from_mins(1);
@@ -33,8 +31,8 @@ const LONG_LOG: u64 = 8 << 20;
 pub struct Launch {
     /// The program: this one, or a build of it that a test names.
     pub program: PathBuf,
-    /// How fast nodes live and calls are answered; none: quick.
-    pub manners: Vec<(String, String)>,
+    /// How fast everything is in a lab that this starts.
+    pub manners: Manners,
 }
 
 /// What became of a start.
@@ -71,7 +69,7 @@ impl Launch {
 
     /// A program by its path.
     pub fn of(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), manners: Vec::new() }
+        Self { program: program.into(), manners: Manners::default() }
     }
 
     /// What tells one build of the program from another: version, length and time of the file.
@@ -124,9 +122,6 @@ impl Launch {
     }
 
     fn start(&self, paths: &Paths, world: &World, _changing: &Held) -> Result<LabFile, LabError> {
-        if std::env::var_os(MARK).is_some() {
-            return Err(LabError::new(LabErrorKind::Start, "a lab starts no other lab"));
-        }
         let wanted = serde_json::to_vec_pretty(&merged(paths, world))
             .map_err(LabError::file("write", &paths.world()))?;
         write(&paths.world(), &wanted, Mode::Private)
@@ -139,14 +134,11 @@ impl Launch {
             .arg(paths.dir())
             .arg("--build")
             .arg(self.build()?)
-            .env(MARK, "1")
+            .args(self.manners.arguments())
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        for (name, value) in &self.manners {
-            command.arg(format!("--{name}={value}"));
-        }
         let mut child = command.spawn().map_err(|error| {
             LabError::new(LabErrorKind::Start, format!("start {}", self.program.display()))
                 .because(error)

@@ -13,15 +13,21 @@ mod error;
 mod file;
 mod handle;
 mod launch;
+mod manners;
 mod paths;
 mod process;
 mod protocol;
+#[cfg(feature = "lab")]
+mod serve;
 mod world;
 
 pub use error::{LabError, LabErrorKind};
 pub use file::{AddressRoute, HostRoute, LabFile, ProxmoxAccess};
 pub use handle::Lab;
 pub use launch::{Down, Launch, Started};
+pub use manners::Manners;
 pub use paths::Paths;
 pub use protocol::{GuestStatus, LabStatus, Pieces};
+#[cfg(feature = "lab")]
+pub use serve::{ServeOptions, serve};
 pub use world::{Device, Mapping, Segment, Storage, StorageKind, World};

@@ -5,6 +5,7 @@ pub mod eval;
 pub mod graph;
 pub mod init;
 pub mod inventory;
+pub mod lab;
 pub mod new_cluster;
 pub mod secrets;
 pub mod validate;
