@@ -15,8 +15,8 @@ pub mod talosconfig;
 mod yaml;
 
 pub use client::{
-    Client, ClientConfig, Dialer, Fingerprint, Found, Identity, PORT, Timeouts, Trust, probe,
-    wait_for_install,
+    Chunks, Client, ClientConfig, Dialer, Fingerprint, Found, Identity, PORT, Timeouts, Trust,
+    probe, wait_for_install,
 };
 pub use error::{Error, ErrorKind};
 pub use talosconfig::TalosConfig;

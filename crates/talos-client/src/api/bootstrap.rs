@@ -47,6 +47,15 @@ impl Client {
     /// [`ErrorKind::Unimplemented`] on a worker. An error that
     /// [may have been applied](Error::may_have_been_applied) can be repeated with this method.
     pub async fn bootstrap(&self) -> Result<Bootstrap, Error> {
+        let request =
+            machine::BootstrapRequest { recover_etcd: false, recover_skip_hash_check: false };
+        self.bootstrap_with(request).await
+    }
+
+    pub(super) async fn bootstrap_with(
+        &self,
+        request: machine::BootstrapRequest,
+    ) -> Result<Bootstrap, Error> {
         match self.etcd_phase().await? {
             Phase::Started => return Ok(Bootstrap::AlreadyDone),
             Phase::Ordered if self.etcd_starts().await => {
@@ -56,8 +65,6 @@ impl Client {
             // The node's own answer says why.
             Phase::Absent => {}
         }
-        let request =
-            machine::BootstrapRequest { recover_etcd: false, recover_skip_hash_check: false };
         match self.ask::<_, machine::BootstrapResponse>(&call::BOOTSTRAP, request).await {
             Ok(_) => Ok(Bootstrap::Started),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Bootstrap::AlreadyDone),

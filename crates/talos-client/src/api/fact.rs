@@ -193,10 +193,6 @@ impl Client {
         self.get(kind.0, kind.1, id).await
     }
 
-    fn named(&self, error: Error) -> Error {
-        error.at(self.address())
-    }
-
     /// Stage and readiness, in maintenance mode too.
     ///
     /// # Errors

@@ -50,6 +50,7 @@ envelopes! {
     machine::EtcdForfeitLeadershipResponse => machine::EtcdForfeitLeadership;
     machine::EtcdLeaveClusterResponse => machine::EtcdLeaveCluster;
     machine::EtcdRemoveMemberByIdResponse => machine::EtcdRemoveMemberById;
+    machine::EtcdRecoverResponse => machine::EtcdRecover;
     machine::RebootResponse => machine::Reboot;
     machine::ShutdownResponse => machine::Shutdown;
     machine::ResetResponse => machine::Reset;

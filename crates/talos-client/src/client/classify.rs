@@ -28,8 +28,27 @@ const BUSY: [&str; 3] = ["another apply", "in progress", "already applied"];
 pub(super) fn status(call: &Call, status: &Status) -> Error {
     match status.source() {
         Some(source) => transport(source, call.name).after_sending(call),
-        None => answered(call, status.code(), status.message()),
+        None => match misread(status.message()) {
+            Some(text) => Error::protocol(call.name, text).maybe_applied(call.changes),
+            None => answered(call, status.code(), status.message()),
+        },
     }
+}
+
+/// What this side of the connection says about an answer that it cannot read; none for the words
+/// of a node.
+fn misread(text: &str) -> Option<String> {
+    if text.starts_with("Error, decoded message length too large") {
+        return Some("the answer is longer than 32 MiB".to_owned());
+    }
+    if text.starts_with("failed to decode Protobuf message") || text.starts_with("Missing response")
+    {
+        return Some("the answer is not of the machine API".to_owned());
+    }
+    let (_, status) = text
+        .strip_prefix("protocol error: received message with invalid compression flag")?
+        .split_once("while receiving response with status: ")?;
+    Some(format!("the peer does not answer as a node does: HTTP status {status}"))
 }
 
 /// A failure of the connection.
@@ -150,8 +169,6 @@ fn answered(call: &Call, code: Code, message: &str) -> Error {
         Code::PermissionDenied => ErrorKind::PermissionDenied,
         Code::Unimplemented if says(&NOT_YET) => ErrorKind::NotReady,
         Code::Unimplemented => ErrorKind::Unimplemented,
-        // Said by this side of the connection.
-        Code::OutOfRange if message.starts_with("Error, decoded message") => ErrorKind::Protocol,
         Code::InvalidArgument | Code::OutOfRange => ErrorKind::InvalidArgument,
         Code::NotFound => ErrorKind::NotFound,
         Code::AlreadyExists => ErrorKind::AlreadyExists,

@@ -8,6 +8,7 @@ mod dial;
 mod first;
 mod install;
 mod probe;
+mod stream;
 mod tls;
 
 use std::future::Future;
@@ -29,6 +30,7 @@ pub use config::{ClientConfig, Identity, PORT, Timeouts, Trust};
 pub use dial::Dialer;
 pub use install::wait_for_install;
 pub use probe::{Found, probe};
+pub use stream::Chunks;
 pub use tls::Fingerprint;
 
 use crate::error::{Error, ErrorKind};
@@ -144,6 +146,10 @@ impl Client {
         Error::protocol(call.name, message).at(&self.inner.name).maybe_applied(call.changes)
     }
 
+    pub(crate) fn named(&self, error: Error) -> Error {
+        error.at(&self.inner.name)
+    }
+
     /// What a caller gave cannot be used.
     pub(crate) fn refused(&self, call: &Call, message: impl Into<String>) -> Error {
         Error::config(call.name, message).at(&self.inner.name)
@@ -174,16 +180,24 @@ impl Client {
         M: Message + Clone + 'static,
         A: Message + Default + 'static,
     {
+        self.unary_within(call, message, self.limit(call)).await
+    }
+
+    async fn unary_within<M, A>(&self, call: &Call, message: M, limit: Duration) -> Result<A>
+    where
+        M: Message + Clone + 'static,
+        A: Message + Default + 'static,
+    {
         let mut again = Again::default();
         loop {
-            match self.unary_once(call, message.clone()).await {
+            match self.unary_once(call, message.clone(), limit).await {
                 Err(error) if again.may(call, &error) => {}
                 done => return done,
             }
         }
     }
 
-    async fn unary_once<M, A>(&self, call: &Call, message: M) -> Result<A>
+    async fn unary_once<M, A>(&self, call: &Call, message: M, limit: Duration) -> Result<A>
     where
         M: Message + 'static,
         A: Message + Default + 'static,
@@ -195,7 +209,7 @@ impl Client {
             let answer = grpc.unary(self.request(message), path, codec).await;
             answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, &status))
         };
-        self.within(call, self.limit(call), work).await
+        self.within(call, limit, work).await
     }
 
     /// One request; the answer of this one node out of the envelope.
@@ -204,16 +218,33 @@ impl Client {
         M: Message + Clone + 'static,
         A: Envelope + Message + Default + 'static,
     {
-        let mut items = self.unary::<M, A>(call, message).await?.items().into_iter();
-        let Some(item) = items.next() else {
+        self.ask_within::<M, A>(call, message, self.limit(call)).await
+    }
+
+    /// The same with a time limit of its own.
+    pub(crate) async fn ask_within<M, A>(
+        &self,
+        call: &Call,
+        message: M,
+        limit: Duration,
+    ) -> Result<A::Item>
+    where
+        M: Message + Clone + 'static,
+        A: Envelope + Message + Default + 'static,
+    {
+        let answer = self.unary_within::<M, A>(call, message, limit).await?;
+        self.first(call, answer)
+    }
+
+    /// The answer of this one node out of an envelope.
+    fn first<A: Envelope>(&self, call: &Call, answer: A) -> Result<A::Item> {
+        let Some(item) = answer.items().into_iter().next() else {
             return Err(self.odd(call, "the node sent an empty answer"));
         };
-        if let Some(metadata) = A::metadata(&item)
-            && let Some(error) = classify::envelope(call, metadata)
-        {
-            return Err(error.at(&self.inner.name));
+        match A::metadata(&item).and_then(|metadata| classify::envelope(call, metadata)) {
+            Some(error) => Err(self.named(error)),
+            None => Ok(item),
         }
-        Ok(item)
     }
 
     /// One request, many answers, which the caller reads.

@@ -12,5 +12,7 @@ mod calls;
 mod faults;
 mod health;
 mod lab;
+mod peer;
+mod streams;
 mod sweep;
 mod trust;
