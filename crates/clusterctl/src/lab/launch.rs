@@ -11,7 +11,7 @@ use super::error::{LabError, LabErrorKind};
 use super::file::LabFile;
 use super::manners::Manners;
 use super::paths::{Paths, own_folder};
-use super::process::{Held, hold, is_held, pause, signal, try_hold};
+use super::process::{Held, hold, is_held, pause, signal};
 use super::protocol::Request;
 use super::world::World;
 use crate::spec::root::Root;
@@ -22,6 +22,9 @@ const READY: Duration = Duration::from_mins(1);
 
 /// How long it may take to end when it is asked to, and when it is told to.
 const ENDING: Duration = Duration::from_secs(15);
+
+/// How long one that ends already may still count as alive.
+const LEAVING: Duration = Duration::from_secs(3);
 
 /// A log that is longer is put aside before a lab starts, in bytes.
 const LONG_LOG: u64 = 8 << 20;
@@ -92,18 +95,28 @@ impl Launch {
         let paths = Paths::of(&root.live);
         Layout::new(&root.live, true).prepare().map_err(LabError::file("prepare", paths.dir()))?;
         own_folder(paths.dir())?;
-        if let Some(file) = self.running(&paths)? {
-            return Ok(Started { file: sync(&file, world)?, is_new: false });
+        if let Some(file) = self.joined(&paths, world)? {
+            return Ok(Started { file, is_new: false });
         }
         let changing = hold(&paths.change(), READY)?;
-        if let Some(file) = self.running(&paths)? {
-            drop(changing);
-            return Ok(Started { file: sync(&file, world)?, is_new: false });
+        if let Some(file) = self.joined(&paths, world)? {
+            return Ok(Started { file, is_new: false });
         }
         clean(&paths)?;
         let file = self.start(&paths, world, &changing)?;
         drop(changing);
         Ok(Started { file: sync(&file, world)?, is_new: true })
+    }
+
+    /// The lab that runs, after it was told what the tree wants. One that just ends is none.
+    fn joined(&self, paths: &Paths, world: &World) -> Result<Option<LabFile>, LabError> {
+        let Some(file) = self.running(paths)? else { return Ok(None) };
+        match sync(&file, world) {
+            Err(error) if error.kind() == LabErrorKind::Unreachable => {
+                if wait_gone(paths, LEAVING)? { Ok(None) } else { Err(error) }
+            }
+            told => told.map(Some),
+        }
     }
 
     /// The lab that runs and is ready.
@@ -312,7 +325,7 @@ fn identity(paths: &Paths) -> Result<(u32, Option<u64>, PathBuf), LabError> {
 fn wait_gone(paths: &Paths, patience: Duration) -> Result<bool, LabError> {
     let until = Instant::now() + patience;
     while Instant::now() < until {
-        if try_hold(&paths.alive())?.is_some() {
+        if !is_held(&paths.alive())? {
             return Ok(true);
         }
         pause();

@@ -56,7 +56,7 @@ pub(super) fn hold(path: &Path, patience: Duration) -> Result<Held, LabError> {
     }
 }
 
-/// Whether somebody has the lock.
+/// Whether somebody has the lock. Those who only look do not see each other.
 ///
 /// # Errors
 /// The file cannot be opened or locked.
@@ -64,7 +64,11 @@ pub(super) fn is_held(path: &Path) -> Result<bool, LabError> {
     if !path.exists() {
         return Ok(false);
     }
-    Ok(try_hold(path)?.is_none())
+    match open(path)?.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(LabError::file("lock", path)(error)),
+    }
 }
 
 /// Waits a moment. The handle of the lab blocks: it starts a process and waits for it.

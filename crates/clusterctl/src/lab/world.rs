@@ -7,7 +7,8 @@ use imagefactory::ImageReference;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::site::{Cluster, PciSource, SdnController, Site};
+use crate::compose::cilium::DEFAULT_CLI_IMAGE;
+use crate::spec::site::{Cluster, Cni, PciSource, SdnController, Site};
 
 /// Nodes of a lab whose tree names none.
 const NODES: [&str; 3] = ["pve01", "pve02", "pve03"];
@@ -191,6 +192,14 @@ impl World {
         for text in ours {
             self.add_registry(text);
         }
+        // A cluster with Cilium and no installer named takes the one of this build.
+        let own = site.clusters.iter().any(|cluster| {
+            cluster.cni == Cni::Cilium && cluster.versions.cilium_cli_image.is_none()
+        });
+        if own {
+            self.add_registry(DEFAULT_CLI_IMAGE);
+            self.images.insert(DEFAULT_CLI_IMAGE.to_owned());
+        }
         let theirs =
             extensions.chain(&site.versions.cilium_cli_image).chain(clis).chain(installers);
         for text in theirs {
@@ -215,6 +224,8 @@ impl World {
             Some((host, Some(port))) => (host, port),
             _ => (name, 443),
         };
+        // Docker Hub is spoken to under another name.
+        let host = if host == "docker.io" { "registry-1.docker.io" } else { host };
         let entry = (host.to_owned(), port);
         if !self.factories.contains(&entry) {
             self.registries.insert(entry);

@@ -2,4 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop on what it did not expect")]
 
 mod bad_trees;
+#[cfg(feature = "lab")]
+mod lab;
 mod secrets;

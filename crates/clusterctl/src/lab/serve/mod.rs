@@ -4,6 +4,7 @@ mod access;
 mod certificate;
 mod fault;
 mod guest;
+mod image;
 mod site;
 mod socket;
 mod status;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::{LabError, LabErrorKind};
 use super::manners::Manners;
 use super::paths::{Paths, own_folder};
-use super::process::try_hold;
+use super::process::{Held, LOOK, try_hold};
 use super::world::World;
 use crate::state::remove_if_present;
 use site::LabSite;
@@ -86,12 +87,7 @@ fn more_files() {
 async fn run(options: ServeOptions) -> Result<(), LabError> {
     let paths = Paths::at(&options.dir);
     own_folder(paths.dir())?;
-    let Some(_alive) = try_hold(&paths.alive())? else {
-        return Err(LabError::new(
-            LabErrorKind::Start,
-            format!("a lab lives in {} already", paths.dir().display()),
-        ));
-    };
+    let _alive = alive(&paths).await?;
     let socket = paths.socket(options.runtime_dir.as_deref())?;
     let stop = CancellationToken::new();
     let watched = watch(paths.clone(), stop.clone())?;
@@ -113,6 +109,20 @@ async fn run(options: ServeOptions) -> Result<(), LabError> {
     }
     site.stop().await;
     Ok(())
+}
+
+/// Takes the lock of the one that lives here. Whoever just looks has it for a moment.
+async fn alive(paths: &Paths) -> Result<Held, LabError> {
+    for _ in 0..50 {
+        if let Some(held) = try_hold(&paths.alive())? {
+            return Ok(held);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Err(LabError::new(
+        LabErrorKind::Start,
+        format!("a lab lives in {} already", paths.dir().display()),
+    ))
 }
 
 /// What earlier trees and the one that started the lab want.

@@ -130,6 +130,7 @@ impl LabSite {
         }
         self.prepare_proxmox(&world, &next).await?;
         self.restart_factory(&next).await?;
+        self.provide_images(&world, &next).await?;
         self.open_addresses(&next).await?;
         self.keep(&next)?;
         *world = next;
@@ -262,6 +263,15 @@ impl LabSite {
         drop(slot);
         *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
         Ok(())
+    }
+
+    /// Fills the registry with the images that trees name.
+    async fn provide_images(&self, old: &World, world: &World) -> Result<(), LabError> {
+        if old.images == world.images {
+            return Ok(());
+        }
+        let registry = self.factory.lock().await.as_ref().ok_or_else(gone)?.registry_addr();
+        super::image::provide(world, registry, &self.authority.ca_pem).await
     }
 
     /// Gives every planned address its port.
