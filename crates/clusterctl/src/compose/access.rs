@@ -162,6 +162,33 @@ pub fn kubeconfig_problem(
     expiry_problem(&admin.certificate_pem, now)
 }
 
+/// Whether a talosconfig on the disk still serves; the reason when it does not.
+pub fn talosconfig_problem(
+    text: &str,
+    cluster: &Cluster,
+    authority_sha256: &str,
+    now: i64,
+) -> Option<String> {
+    let Ok(config) = talos_client::TalosConfig::parse(text) else {
+        return Some("it cannot be read".to_owned());
+    };
+    let Some(context) = config.contexts.get(&cluster.name) else {
+        return Some(format!("it has no context {}", cluster.name));
+    };
+    let decoded =
+        |text: &str| STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let (Some(authority), Some(certificate)) = (decoded(&context.ca), decoded(&context.crt)) else {
+        return Some("it cannot be read".to_owned());
+    };
+    if fingerprint(&authority).as_deref() != Some(authority_sha256) {
+        return Some("it is of another authority".to_owned());
+    }
+    if context.endpoints != endpoints(cluster) {
+        return Some("its endpoints are not the control planes".to_owned());
+    }
+    expiry_problem(&certificate, now)
+}
+
 /// Whether a certificate ends soon.
 pub fn expiry_problem(certificate_pem: &str, now: i64) -> Option<String> {
     let Ok(der) = CertificateDer::from_pem_slice(certificate_pem.as_bytes()) else {

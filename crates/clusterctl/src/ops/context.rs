@@ -57,11 +57,15 @@ impl Context {
     /// # Errors
     /// There is no tree.
     pub fn load(&self) -> Result<(Root, Loaded), Error> {
+        self.load_as(false)
+    }
+
+    fn load_as(&self, lab: bool) -> Result<(Root, Loaded), Error> {
         let root = self.root()?;
         let loaded = load(LoadOptions {
             live: root.live.clone(),
             repo_root: root.repository.clone(),
-            lab: false,
+            lab,
             variables: self.variables.clone(),
             decrypt: sealed(),
         });
@@ -73,7 +77,15 @@ impl Context {
     /// # Errors
     /// There is no tree, or it has errors.
     pub fn load_valid(&self) -> Result<(Root, Loaded), Error> {
-        let (root, loaded) = self.load()?;
+        self.load_valid_as(false)
+    }
+
+    /// As [`Self::load_valid`], for the lab or not.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_valid_as(&self, lab: bool) -> Result<(Root, Loaded), Error> {
+        let (root, loaded) = self.load_as(lab)?;
         if !loaded.has_errors() {
             return Ok((root, loaded));
         }

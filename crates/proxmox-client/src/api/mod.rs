@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::client::{Client, Parameters, escape};
 use crate::error::{Error, ErrorKind, Result, classify};
 use crate::id::{NodeName, Upid, VmId};
+use crate::wire::split_list;
 
 /// What the server is: `GET /version`.
 #[derive(Debug, Clone, Deserialize)]
@@ -85,6 +86,16 @@ pub struct VmRow {
     /// The lock that its configuration holds.
     #[serde(default, deserialize_with = "crate::loose::text")]
     pub lock: Option<String>,
+    /// Tags, separated by `;`.
+    #[serde(default, deserialize_with = "crate::loose::text")]
+    pub tags: Option<String>,
+}
+
+impl VmRow {
+    /// Whether it carries a tag.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.as_deref().is_some_and(|tags| split_list(tags).iter().any(|one| one == tag))
+    }
 }
 
 #[derive(Deserialize)]

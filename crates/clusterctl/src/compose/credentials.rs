@@ -1,0 +1,167 @@
+//! How Proxmox is reached: the environment wins over the SOPS file, that over the tree.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use proxmox_client::{Auth, ClientConfig, Fingerprint, Trust};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::Error;
+use crate::spec::site::Site;
+use crate::spec::sops::{self, Format};
+
+/// The names of the values, and the variables that win over them, where there are any.
+const NAMES: [(&str, &str); 7] = [
+    ("pve_endpoint", "PROXMOX_VE_ENDPOINT"),
+    ("pve_api_token", "PROXMOX_VE_API_TOKEN"),
+    ("pve_username", "PROXMOX_VE_USERNAME"),
+    ("pve_password", "PROXMOX_VE_PASSWORD"),
+    ("pve_otp", "PROXMOX_VE_OTP"),
+    ("pve_fingerprint", ""),
+    ("pve_ca_file", ""),
+];
+
+/// Where Proxmox is and who we are there.
+pub struct Credentials {
+    values: BTreeMap<&'static str, SecretString>,
+    insecure: bool,
+    /// Where `pve_ca_file` is looked for.
+    folder: PathBuf,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&&str> = self.values.keys().collect();
+        f.debug_struct("Credentials").field("given", &names).finish_non_exhaustive()
+    }
+}
+
+impl Credentials {
+    /// Gathers them; a SOPS file is opened only when the environment does not say everything.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or says what is no text.
+    pub fn gather(site: &Site, variables: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let mut values: BTreeMap<&'static str, SecretString> = BTreeMap::new();
+        for (name, variable) in NAMES {
+            if let Some(text) = variables.get(variable).filter(|text| !text.is_empty()) {
+                values.insert(name, text.clone().into());
+            }
+        }
+        let is_whole = values.contains_key("pve_endpoint")
+            && (values.contains_key("pve_api_token")
+                || (values.contains_key("pve_username") && values.contains_key("pve_password")));
+        if let Some(file) = site.credentials.secrets_file.as_ref().filter(|_| !is_whole) {
+            let opened = open(site, file, variables)?;
+            for (name, _) in NAMES {
+                if let Some(text) = opened.get(name) {
+                    values.entry(name).or_insert_with(|| text.clone().into());
+                }
+            }
+        }
+        for (name, _) in NAMES {
+            if let Some(text) = site.credentials.direct.get(name) {
+                values.entry(name).or_insert_with(|| text.clone().into());
+            }
+        }
+        if let Some(endpoint) = &site.proxmox.api_endpoint {
+            values.entry("pve_endpoint").or_insert_with(|| endpoint.clone().into());
+        }
+        let insecure = variables
+            .get("PROXMOX_VE_INSECURE")
+            .is_some_and(|text| matches!(text.to_ascii_lowercase().as_str(), "1" | "true" | "yes"));
+        let folder = site.live.join("common");
+        Ok(Self { values, insecure, folder })
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(ExposeSecret::expose_secret)
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.text("pve_endpoint")
+    }
+
+    /// Checks of certificates are switched off, by the user's explicit wish.
+    pub fn is_insecure(&self) -> bool {
+        self.insecure
+    }
+
+    /// The settings of a client.
+    ///
+    /// # Errors
+    /// Something is missing or cannot be used.
+    pub fn client_config(&self) -> Result<ClientConfig, Error> {
+        let missing = |what: &str| {
+            Error::failed(format!("reach Proxmox: no {what} is given")).hint(
+                "common/credentials.hcl names a SOPS file with pve_endpoint and pve_api_token; \
+                 PROXMOX_VE_ENDPOINT and PROXMOX_VE_API_TOKEN win over it",
+            )
+        };
+        let endpoint = self.endpoint().ok_or_else(|| missing("endpoint"))?;
+        if self.values.contains_key("pve_otp") {
+            return Err(Error::failed("reach Proxmox: one-time passwords are not supported")
+                .hint("use an API token: it needs no second factor"));
+        }
+        let auth = match (self.text("pve_api_token"), self.text("pve_username")) {
+            (Some(token), _) => Auth::token(token).ok_or_else(|| {
+                Error::failed("reach Proxmox: pve_api_token has not the form USER@REALM!ID=SECRET")
+            })?,
+            (None, Some(user)) => {
+                let password = self.text("pve_password").ok_or_else(|| missing("pve_password"))?;
+                Auth::password(user, password)
+            }
+            (None, None) => return Err(missing("pve_api_token")),
+        };
+        let config = ClientConfig::new(endpoint, auth);
+        Ok(match (self.text("pve_fingerprint"), self.text("pve_ca_file")) {
+            _ if self.insecure => config.trust(Trust::DangerousInsecure),
+            (Some(text), _) => {
+                let pin: Fingerprint = text.parse().map_err(|error| {
+                    Error::failed("reach Proxmox: pve_fingerprint is no SHA-256 fingerprint")
+                        .because(error)
+                })?;
+                config.trust(Trust::Pins(vec![pin]))
+            }
+            (None, Some(file)) => {
+                let path = self.folder.join(file);
+                let pem = fs_err::read_to_string(&path)
+                    .map_err(|error| Error::failed("read pve_ca_file").because(error))?;
+                config.trust(Trust::Ca(pem))
+            }
+            (None, None) => config,
+        })
+    }
+}
+
+fn open(
+    site: &Site,
+    file: &std::path::Path,
+    variables: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Error> {
+    let failed = || Error::failed(format!("open {}", file.display()));
+    let bytes = fs_err::read(file).map_err(|error| failed().because(error))?;
+    let key_files = site.credentials.age_key_file.iter().cloned().collect();
+    let sources =
+        sops::IdentitySources { variables: variables.clone(), key_files, ..Default::default() };
+    let format = Format::of_path(file);
+    let opened = sops::decrypt(&bytes, format, &mut sops::Identities::gather(&sources));
+    let opened = opened.map_err(|error| {
+        let failure = failed();
+        match error.help() {
+            Some(help) => failure.hint(help).because(error),
+            None => failure.because(error),
+        }
+    })?;
+    let text = opened.to_text(Format::Yaml).map_err(|error| failed().because(error))?;
+    let map: BTreeMap<String, serde_json::Value> =
+        serde_saphyr::from_str(&text).map_err(|_| failed().detail("it is no map of values"))?;
+    Ok(map
+        .into_iter()
+        .filter_map(|(key, value)| match value {
+            serde_json::Value::String(text) => Some((key, text)),
+            _ => None,
+        })
+        .collect())
+}

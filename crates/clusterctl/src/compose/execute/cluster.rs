@@ -1,0 +1,229 @@
+//! Secrets, etcd, Kubernetes, and the files that open a cluster.
+
+use std::sync::Arc;
+
+use talos_client::api::Bootstrap;
+use talos_client::talosconfig::{ClientOptions, DEFAULT_LIFETIME};
+use talos_client::{Client, TalosConfig};
+
+use super::Hands;
+use super::verdict::{own, talos};
+use crate::compose::access::{self, Admin};
+use crate::compose::action::Level;
+use crate::compose::crew::Opened;
+use crate::compose::draft::lacking;
+use crate::compose::observe::kubernetes_at;
+use crate::engine::{Check, StepContext, StepError};
+use crate::error::chain;
+use crate::spec::site::{Cluster, Node, Role};
+use crate::state::{Mode, read_text_if_present, remove_if_present, write};
+
+fn controlplanes(cluster: &Cluster) -> impl Iterator<Item = &Node> {
+    cluster.nodes.iter().filter(|node| node.role == Role::ControlPlane)
+}
+
+impl Hands {
+    pub(super) fn check_secrets(&self, cluster: &str) -> Result<Check, StepError> {
+        let cluster = self.crew.cluster(cluster).map_err(own)?;
+        Ok(match self.crew.secrets(cluster).map_err(own)? {
+            Some(_) => Check::Done("they are there".to_owned()),
+            None => Check::Ready,
+        })
+    }
+
+    pub(super) fn make_secrets(&self, cluster: &str) -> Result<(), StepError> {
+        let cluster = self.crew.cluster(cluster).map_err(own)?;
+        let (bundle, _) = self.crew.bundles.create(cluster).map_err(own)?;
+        self.crew.remember(cluster, bundle).map(drop).map_err(own)
+    }
+
+    async fn clients(&self, cluster: &Cluster) -> Result<Vec<Client>, StepError> {
+        let opened = self.opened(cluster)?;
+        let mut clients = Vec::new();
+        for node in controlplanes(cluster) {
+            let address = self.crew.address(node).map_err(own)?;
+            let what = format!("reach {}", node.name);
+            clients.push(self.crew.talos(address, &opened).await.map_err(talos(&what))?);
+        }
+        Ok(clients)
+    }
+
+    /// Whether etcd was started on any control plane; all of them are asked.
+    async fn has_etcd(&self, cluster: &Cluster) -> Result<bool, StepError> {
+        let mut found = false;
+        for client in self.clients(cluster).await? {
+            let services = client.services().await.map_err(talos("ask for etcd"))?;
+            found |= services.iter().any(|service| {
+                service.id == "etcd"
+                    && matches!(service.state.as_str(), "Starting" | "Running" | "Stopping")
+            });
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn check_bootstrap(&self, cluster: &str) -> Result<Check, StepError> {
+        let cluster = self.crew.cluster(cluster).map_err(own)?;
+        Ok(if self.has_etcd(cluster).await? {
+            Check::Done("etcd was started".to_owned())
+        } else {
+            Check::Ready
+        })
+    }
+
+    pub(super) async fn bootstrap(
+        &self,
+        cluster: &str,
+        context: &StepContext,
+    ) -> Result<(), StepError> {
+        let cluster = self.crew.cluster(cluster).map_err(own)?;
+        let clients = self.clients(cluster).await?;
+        context.mark("bootstrap", "asked")?;
+        match Bootstrap::of_cluster(&clients).await {
+            Ok(Bootstrap::Started | Bootstrap::AlreadyDone) => Ok(()),
+            Err(error) => Err(talos(&format!("bootstrap cluster {}", cluster.name))(error)),
+        }
+    }
+
+    pub(super) async fn verify_bootstrap(&self, cluster: &str) -> Result<(), StepError> {
+        let cluster = self.crew.cluster(cluster).map_err(own)?;
+        if self.has_etcd(cluster).await? {
+            return Ok(());
+        }
+        Err(StepError::Later("etcd has not started yet".to_owned()))
+    }
+
+    /// What a cluster lacks; none when it is at the level.
+    async fn what_lacks(&self, cluster: &str, level: Level) -> Result<Option<String>, StepError> {
+        let cluster = self.crew.cluster(cluster).map_err(own)?;
+        let opened = self.opened(cluster)?;
+        let path = self.crew.layout.kubeconfig(&cluster.folder);
+        let file = read_text_if_present(&path).map_err(|error| StepError::failed(chain(&error)))?;
+        let mut last = "no control plane can be asked".to_owned();
+        for node in controlplanes(cluster) {
+            let found = match kubernetes_at(&self.crew, node, &opened, file.as_deref()).await {
+                Ok(kubernetes) => kubernetes.nodes().await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(nodes) => return Ok(lacking(cluster, level, Ok(&nodes))),
+                Err(error) => last = chain(&error),
+            }
+        }
+        Ok(lacking(cluster, level, Err(&last)))
+    }
+
+    pub(super) async fn check_level(
+        &self,
+        cluster: &str,
+        level: Level,
+    ) -> Result<Check, StepError> {
+        Ok(match self.what_lacks(cluster, level).await? {
+            None => Check::Done(format!("it is at {level}")),
+            Some(_) => Check::Ready,
+        })
+    }
+
+    pub(super) async fn verify_level(&self, cluster: &str, level: Level) -> Result<(), StepError> {
+        match self.what_lacks(cluster, level).await? {
+            None => Ok(()),
+            Some(why) => Err(StepError::Later(why)),
+        }
+    }
+
+    pub(super) fn check_access(&self, cluster: &str) -> Result<Check, StepError> {
+        let cluster = self.crew.cluster(cluster).map_err(own)?;
+        let opened = self.opened(cluster)?;
+        let now = jiff::Timestamp::now().as_second();
+        let read = |path: &std::path::Path| {
+            read_text_if_present(path).map_err(|error| StepError::failed(chain(&error)))
+        };
+        let layout = &self.crew.layout;
+        let (Some(kube), Some(talos)) = (
+            read(&layout.kubeconfig(&cluster.folder))?,
+            read(&layout.talosconfig(&cluster.folder))?,
+        ) else {
+            return Ok(Check::Ready);
+        };
+        let (k8s, os) = authorities(&opened);
+        let problem = access::kubeconfig_problem(&kube, cluster, &k8s, now)
+            .or_else(|| access::talosconfig_problem(&talos, cluster, &os, now));
+        Ok(match problem {
+            None => Check::Done("both serve".to_owned()),
+            Some(_) => Check::Ready,
+        })
+    }
+
+    pub(super) async fn write_access(&self, cluster: &str) -> Result<(), StepError> {
+        let cluster = self.crew.cluster(cluster).map_err(own)?;
+        let opened = self.opened(cluster)?;
+        let failed = |error: crate::state::FileError| StepError::failed(chain(&error));
+        let talosconfig = self.talosconfig(cluster, &opened)?;
+        let layout = &self.crew.layout;
+        write(&layout.talosconfig(&cluster.folder), talosconfig.as_bytes(), Mode::Private)
+            .map_err(failed)?;
+        let kubeconfig = self.kubeconfig(cluster, &opened).await?;
+        write(&layout.kubeconfig(&cluster.folder), kubeconfig.as_bytes(), Mode::Private)
+            .map_err(failed)
+    }
+
+    fn talosconfig(
+        &self,
+        cluster: &Cluster,
+        opened: &Arc<Opened>,
+    ) -> Result<zeroize::Zeroizing<String>, StepError> {
+        let what = format!("make the talosconfig of cluster {}", cluster.name);
+        let os = opened.bundle.certs.as_ref().and_then(|certs| certs.os.as_ref());
+        let pem = |text: &talos_client::secrets::Text| text.text().map(str::to_owned);
+        let (ca, key) = os
+            .and_then(|pair| Some((pem(&pair.crt)?, zeroize::Zeroizing::new(pem(&pair.key)?))))
+            .ok_or_else(|| StepError::failed(format!("{what}: the secrets have no authority")))?;
+        let options = ClientOptions {
+            endpoints: access::endpoints(cluster),
+            nodes: access::nodes(cluster),
+            roles: vec!["os:admin".to_owned()],
+            now: jiff::Timestamp::now().as_second(),
+            lifetime: DEFAULT_LIFETIME,
+        };
+        let config = TalosConfig::generate(&cluster.name, &ca, &key, &options)
+            .map_err(|error| StepError::failed(format!("{what}: {error}")))?;
+        Ok(zeroize::Zeroizing::new(config.to_yaml()))
+    }
+
+    async fn kubeconfig(
+        &self,
+        cluster: &Cluster,
+        opened: &Arc<Opened>,
+    ) -> Result<zeroize::Zeroizing<String>, StepError> {
+        let mut last = StepError::failed("the cluster has no control plane");
+        for node in controlplanes(cluster) {
+            let address = self.crew.address(node).map_err(own)?;
+            let what = format!("get a kubeconfig of {}", node.name);
+            let made = async { self.crew.talos(address, opened).await?.kubeconfig().await };
+            match made.await {
+                Ok(made) => {
+                    let admin = Admin::of_kubeconfig(made.expose()).map_err(own)?;
+                    return Ok(admin.to_kubeconfig(cluster));
+                }
+                Err(error) => last = talos(&what)(error),
+            }
+        }
+        Err(last)
+    }
+
+    pub(super) fn remove_access(&self, cluster: &str) -> Result<(), StepError> {
+        let layout = &self.crew.layout;
+        for path in [layout.kubeconfig(cluster), layout.talosconfig(cluster)] {
+            remove_if_present(&path).map_err(|error| StepError::failed(chain(&error)))?;
+        }
+        Ok(())
+    }
+}
+
+/// SHA-256 of the authorities of Kubernetes and of the Talos API.
+fn authorities(opened: &Opened) -> (String, String) {
+    let certs = opened.bundle.certs.as_ref();
+    let of = |pair: Option<&talos_client::secrets::Pair>| {
+        pair.and_then(|pair| pair.crt.text()).and_then(access::fingerprint).unwrap_or_default()
+    };
+    (of(certs.and_then(|certs| certs.k8s.as_ref())), of(certs.and_then(|certs| certs.os.as_ref())))
+}

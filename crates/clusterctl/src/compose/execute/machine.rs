@@ -1,0 +1,326 @@
+//! Virtual machines.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proxmox_client::plan::vm::{VmChange, VmDesired, VmObserved, diff};
+use proxmox_client::{ErrorKind, NodeName, VmId};
+
+use super::Hands;
+use super::verdict::{own, proxmox};
+use crate::compose::draft::has_agent;
+use crate::compose::machine::{Ground, MEDIUM_KEY, desired};
+use crate::compose::observe::{node_name, texts};
+use crate::engine::{Check, StepContext, StepError};
+use crate::error::Error;
+
+/// How long a machine may take to be made.
+const CREATE: Duration = Duration::from_mins(30);
+
+/// How long any other task of a machine may take.
+const TASK: Duration = Duration::from_mins(10);
+
+/// How long a guest may take to shut down, in seconds.
+const SHUTDOWN_SECONDS: &str = "180";
+
+impl Hands {
+    fn wanted(&self, cluster: &str, node: &str) -> Result<VmDesired, StepError> {
+        let (cluster, node) = self.crew.node(cluster, node).map_err(own)?;
+        let ground = Ground {
+            site: &self.crew.site,
+            storages: &self.storages,
+            guest_agent: has_agent(&self.crew),
+        };
+        let iso = match &cluster.artifact_overrides.iso_file_id {
+            Some(volid) => volid.clone(),
+            None => {
+                let file = self.crew.images.iso_of(cluster).ok_or_else(|| {
+                    own(Error::failed(format!("no ISO is known for cluster {}", cluster.name)))
+                })?;
+                format!("{}:iso/{file}", self.storages.iso)
+            }
+        };
+        desired(ground, cluster, node, &iso).map_err(own)
+    }
+
+    /// A machine by its number, wherever it is; `None` when it is nowhere.
+    async fn find(&self, vmid: VmId) -> Result<Option<(NodeName, VmObserved)>, StepError> {
+        let rows = self.crew.proxmox.nodes().await.map_err(proxmox("list the Proxmox nodes"))?;
+        for row in rows {
+            let name = node_name(&row.node).map_err(own)?;
+            if row.status.as_deref() == Some("offline") {
+                return Err(StepError::Later(format!("Proxmox node {} is offline", row.node)));
+            }
+            let list = self.crew.proxmox.qemu(&name).list().await;
+            let list = list.map_err(proxmox(&format!("list the machines of {}", row.node)))?;
+            let Some(found) = list.into_iter().find(|one| one.vmid == Some(vmid.get().into()))
+            else {
+                continue;
+            };
+            let config = match self.crew.proxmox.qemu(&name).config(vmid, false).await {
+                Ok(config) => config,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(proxmox(&format!("read machine {vmid}"))(error)),
+            };
+            let observed = VmObserved {
+                vmid,
+                node: row.node,
+                running: found.status == "running",
+                lock: found.lock,
+                config: texts(config),
+                pending: BTreeSet::new(),
+            };
+            return Ok(Some((name, observed)));
+        }
+        Ok(None)
+    }
+
+    /// The machine of a node, proven to be ours.
+    async fn ours(&self, wanted: &VmDesired) -> Result<Option<(NodeName, VmObserved)>, StepError> {
+        let Some((name, observed)) = self.find(wanted.vmid).await? else { return Ok(None) };
+        if observed.lock.as_deref() == Some("create") {
+            return Ok(Some((name, observed)));
+        }
+        wanted.owns(&observed).map_err(|foreign| {
+            StepError::failed_with_help(
+                format!("its number is taken: {}", foreign.reason),
+                "remove that machine, or give the node another number in the tree",
+            )
+        })?;
+        Ok(Some((name, observed)))
+    }
+
+    pub(super) async fn check_create(&self, cluster: &str, node: &str) -> Result<Check, StepError> {
+        let wanted = self.wanted(cluster, node)?;
+        Ok(match self.ours(&wanted).await? {
+            None => Check::Ready,
+            Some((_, machine)) => match machine.lock {
+                Some(lock) => Check::NotYet(format!("VM {} is locked ({lock})", wanted.vmid)),
+                None => Check::Done("it is there".to_owned()),
+            },
+        })
+    }
+
+    pub(super) async fn create_machine(
+        &self,
+        cluster: &str,
+        node: &str,
+        context: &StepContext,
+    ) -> Result<(), StepError> {
+        let wanted = self.wanted(cluster, node)?;
+        let name = node_name(&wanted.node).map_err(own)?;
+        let params = wanted.create_params();
+        let params: Vec<(&str, &str)> =
+            params.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let what = format!("create VM {} on {}", wanted.vmid, wanted.node);
+        let upid = self
+            .crew
+            .proxmox
+            .qemu(&name)
+            .create(wanted.vmid, &params)
+            .await
+            .map_err(proxmox(&what))?;
+        context.mark("upid", upid.as_str())?;
+        self.crew.proxmox.tasks().wait(&upid, CREATE).await.map(drop).map_err(proxmox(&what))
+    }
+
+    pub(super) async fn verify_machine(&self, cluster: &str, node: &str) -> Result<(), StepError> {
+        let wanted = self.wanted(cluster, node)?;
+        let Some((_, machine)) = self.ours(&wanted).await? else {
+            return Err(StepError::Later("it is not there yet".to_owned()));
+        };
+        if let Some(lock) = machine.lock {
+            return Err(StepError::Later(format!("VM {} is locked ({lock})", wanted.vmid)));
+        }
+        let left = diff(&wanted, &machine);
+        if left.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<String> =
+            left.changes.iter().map(ToString::to_string).chain(left.refused).collect();
+        Err(StepError::failed_with_help(
+            format!("it was made, but not as asked for: {}", texts.join("; ")),
+            "run plan: it shows what differs",
+        ))
+    }
+
+    pub(super) async fn check_change(&self, cluster: &str, node: &str) -> Result<Check, StepError> {
+        let wanted = self.wanted(cluster, node)?;
+        let Some((_, machine)) = self.ours(&wanted).await? else {
+            return Err(StepError::failed("its machine is gone; run plan again"));
+        };
+        if let Some(lock) = machine.lock {
+            return Ok(Check::NotYet(format!("VM {} is locked ({lock})", wanted.vmid)));
+        }
+        let left = diff(&wanted, &machine);
+        Ok(if left.changes.is_empty() {
+            Check::Done("it is as it should be".to_owned())
+        } else {
+            Check::Ready
+        })
+    }
+
+    pub(super) async fn change_machine(
+        &self,
+        cluster: &str,
+        node: &str,
+        context: &StepContext,
+    ) -> Result<(), StepError> {
+        let wanted = self.wanted(cluster, node)?;
+        let Some((name, machine)) = self.ours(&wanted).await? else {
+            return Err(StepError::failed("its machine is gone; run plan again"));
+        };
+        let left = diff(&wanted, &machine);
+        let stop = left.impact() == Some(proxmox_client::plan::vm::Impact::StopStart);
+        let what = format!("change VM {}", wanted.vmid);
+        let qemu = self.crew.proxmox.qemu(&name);
+        let mut keys: Vec<(String, String)> = Vec::new();
+        let mut removed: Vec<&str> = Vec::new();
+        for change in &left.changes {
+            match change {
+                VmChange::Set { key, after, .. } => keys.push((key.clone(), after.clone())),
+                VmChange::Delete { key, .. } => removed.push(key),
+                VmChange::Grow { key, after_gib, .. } => {
+                    let size = format!("{after_gib}G");
+                    let upid =
+                        qemu.resize(wanted.vmid, key, &size).await.map_err(proxmox(&what))?;
+                    let ended = self.crew.proxmox.tasks().wait(&upid, TASK).await;
+                    ended.map_err(proxmox(&what))?;
+                }
+            }
+        }
+        if !removed.is_empty() {
+            keys.push(("delete".to_owned(), removed.join(",")));
+        }
+        if !keys.is_empty() {
+            let keys: Vec<(&str, &str)> =
+                keys.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let upid = qemu.update(wanted.vmid, &keys).await.map_err(proxmox(&what))?;
+            if let Some(upid) = upid {
+                let ended = self.crew.proxmox.tasks().wait(&upid, TASK).await;
+                ended.map_err(proxmox(&what))?;
+            }
+        }
+        if stop && machine.running {
+            context.waiting("the machine is shut down and started again");
+            let keys = [("timeout", SHUTDOWN_SECONDS)];
+            let upid = qemu.power(wanted.vmid, "reboot", &keys).await.map_err(proxmox(&what))?;
+            self.crew.proxmox.tasks().wait(&upid, TASK).await.map_err(proxmox(&what))?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn check_start(&self, cluster: &str, node: &str) -> Result<Check, StepError> {
+        let wanted = self.wanted(cluster, node)?;
+        Ok(match self.ours(&wanted).await? {
+            None => return Err(StepError::failed("its machine is gone; run plan again")),
+            Some((_, machine)) if machine.running => Check::Done("it runs".to_owned()),
+            Some((_, machine)) => match machine.lock {
+                Some(lock) => Check::NotYet(format!("VM {} is locked ({lock})", wanted.vmid)),
+                None => Check::Ready,
+            },
+        })
+    }
+
+    pub(super) async fn start_machine(
+        &self,
+        cluster: &str,
+        node: &str,
+        context: &StepContext,
+    ) -> Result<(), StepError> {
+        let wanted = self.wanted(cluster, node)?;
+        let Some((name, _)) = self.ours(&wanted).await? else {
+            return Err(StepError::failed("its machine is gone; run plan again"));
+        };
+        let what = format!("start VM {}", wanted.vmid);
+        let started = self.crew.proxmox.qemu(&name).power(wanted.vmid, "start", &[]).await;
+        let upid = started.map_err(proxmox(&what))?;
+        context.mark("upid", upid.as_str())?;
+        match self.crew.proxmox.tasks().wait(&upid, TASK).await {
+            Err(error) if error.text().contains("already running") => Ok(()),
+            ended => ended.map(drop).map_err(proxmox(&what)),
+        }
+    }
+
+    pub(super) async fn verify_running(&self, cluster: &str, node: &str) -> Result<(), StepError> {
+        match self.check_start(cluster, node).await? {
+            Check::Done(_) => Ok(()),
+            _ => Err(StepError::Later("it does not run yet".to_owned())),
+        }
+    }
+
+    pub(super) async fn check_eject(&self, cluster: &str, node: &str) -> Result<Check, StepError> {
+        let wanted = self.wanted(cluster, node)?;
+        Ok(match self.ours(&wanted).await? {
+            None => return Err(StepError::failed("its machine is gone; run plan again")),
+            Some((_, machine)) if machine.medium(MEDIUM_KEY).is_none() => {
+                Check::Done("the drive is empty".to_owned())
+            }
+            Some(_) => Check::Ready,
+        })
+    }
+
+    pub(super) async fn eject_medium(&self, cluster: &str, node: &str) -> Result<(), StepError> {
+        let wanted = self.wanted(cluster, node)?;
+        let Some((name, _)) = self.ours(&wanted).await? else {
+            return Err(StepError::failed("its machine is gone; run plan again"));
+        };
+        let what = format!("eject the medium of VM {}", wanted.vmid);
+        let keys = [(MEDIUM_KEY, "none,media=cdrom")];
+        let upid = self
+            .crew
+            .proxmox
+            .qemu(&name)
+            .update(wanted.vmid, &keys)
+            .await
+            .map_err(proxmox(&what))?;
+        if let Some(upid) = upid {
+            self.crew.proxmox.tasks().wait(&upid, TASK).await.map_err(proxmox(&what))?;
+        }
+        Ok(())
+    }
+
+    /// A machine that is to be destroyed, proven by its UUID.
+    async fn doomed(
+        &self,
+        vmid: u32,
+        uuid: &str,
+    ) -> Result<Option<(VmId, NodeName, VmObserved)>, StepError> {
+        let vmid = VmId::try_from(vmid)
+            .map_err(|error| StepError::failed(format!("read the plan: {error}")))?;
+        let Some((name, machine)) = self.find(vmid).await? else { return Ok(None) };
+        if machine.uuid().as_deref() != Some(uuid) {
+            return Err(StepError::failed_with_help(
+                format!("VM {vmid} is not the machine that was planned for"),
+                "run plan again",
+            ));
+        }
+        Ok(Some((vmid, name, machine)))
+    }
+
+    pub(super) async fn check_destroy(&self, vmid: u32, uuid: &str) -> Result<Check, StepError> {
+        Ok(match self.doomed(vmid, uuid).await? {
+            None => Check::Done("it is gone".to_owned()),
+            Some(_) => Check::Ready,
+        })
+    }
+
+    pub(super) async fn destroy_machine(
+        &self,
+        vmid: u32,
+        uuid: &str,
+        context: &StepContext,
+    ) -> Result<(), StepError> {
+        let Some((vmid, name, machine)) = self.doomed(vmid, uuid).await? else { return Ok(()) };
+        let what = format!("destroy VM {vmid}");
+        let qemu = self.crew.proxmox.qemu(&name);
+        if machine.running {
+            context.waiting("it is stopped");
+            let upid = qemu.power(vmid, "stop", &[]).await.map_err(proxmox(&what))?;
+            self.crew.proxmox.tasks().wait(&upid, TASK).await.map_err(proxmox(&what))?;
+        }
+        let upid = qemu.destroy(vmid).await.map_err(proxmox(&what))?;
+        context.mark("upid", upid.as_str())?;
+        self.crew.proxmox.tasks().wait(&upid, TASK).await.map(drop).map_err(proxmox(&what))
+    }
+}

@@ -1,0 +1,142 @@
+//! Carries out the actions of a plan.
+//!
+//! Every action is safe to repeat: it looks first at what is there, and what it does twice has
+//! the effect of doing it once.
+
+mod artifact;
+mod cluster;
+mod machine;
+mod network;
+mod node;
+mod verdict;
+
+use std::sync::Arc;
+
+use super::action::Action;
+use super::crew::Crew;
+use super::machine::Storages;
+use crate::engine::{Check, Executor, Step, StepContext, StepError};
+
+/// Carries out actions with the clients of a crew.
+#[derive(Debug, Clone)]
+pub struct Hands {
+    crew: Arc<Crew>,
+    storages: Storages,
+    /// Steps that an earlier run had begun and not ended.
+    interrupted: Vec<String>,
+    /// Proxmox VE knows the lock of networks (9 and later).
+    has_network_lock: bool,
+}
+
+impl Hands {
+    /// Hands for a crew. `version` is that of Proxmox VE; `interrupted` names steps that an earlier
+    /// run had begun and not ended.
+    pub fn new(
+        crew: Arc<Crew>,
+        storages: Storages,
+        version: &str,
+        interrupted: Vec<String>,
+    ) -> Self {
+        let major: u32 =
+            version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
+        Self { crew, storages, interrupted, has_network_lock: major >= 9 }
+    }
+}
+
+impl Executor<Action> for Hands {
+    async fn check(&self, step: &Step<Action>, _: &StepContext) -> Result<Check, StepError> {
+        match &step.action {
+            Action::Networks { .. } => self.check_networks(step).await,
+            Action::Schematic => Ok(Check::Ready),
+            Action::FetchIso { version } => self.check_iso(version).await,
+            Action::CopyInstaller { version } => self.check_installer(version),
+            Action::Upload { version, node, storage } => {
+                self.check_upload(version, node, storage).await
+            }
+            Action::MakeSecrets { cluster } => self.check_secrets(cluster),
+            Action::CreateMachine { cluster, node } => self.check_create(cluster, node).await,
+            Action::ChangeMachine { cluster, node, .. } => self.check_change(cluster, node).await,
+            Action::StartMachine { cluster, node } => self.check_start(cluster, node).await,
+            Action::EjectMedium { cluster, node } => self.check_eject(cluster, node).await,
+            Action::DestroyMachine { vmid, uuid, .. } => self.check_destroy(*vmid, uuid).await,
+            Action::Configure { cluster, node } => self.check_configure(cluster, node).await,
+            Action::Reconfigure { cluster, node, .. } => {
+                self.check_reconfigure(cluster, node).await
+            }
+            Action::Bootstrap { cluster } => self.check_bootstrap(cluster).await,
+            Action::AwaitCluster { cluster, level } => self.check_level(cluster, *level).await,
+            Action::WriteAccess { cluster } => self.check_access(cluster),
+            Action::RemoveAccess { .. } => Ok(Check::Ready),
+            Action::RemoveIso { file, node, storage } => {
+                self.check_remove_iso(file, node, storage).await
+            }
+        }
+    }
+
+    async fn perform(&self, step: &Step<Action>, context: &StepContext) -> Result<(), StepError> {
+        match &step.action {
+            Action::Networks { changes } => self.change_networks(step, changes, context).await,
+            Action::Schematic => self.create_schematic().await,
+            Action::FetchIso { version } => self.fetch_iso(version, context).await,
+            Action::CopyInstaller { version } => self.copy_installer(version).await,
+            Action::Upload { version, node, storage } => {
+                self.upload(version, node, storage, context).await
+            }
+            Action::MakeSecrets { cluster } => self.make_secrets(cluster),
+            Action::CreateMachine { cluster, node } => {
+                self.create_machine(cluster, node, context).await
+            }
+            Action::ChangeMachine { cluster, node, .. } => {
+                self.change_machine(cluster, node, context).await
+            }
+            Action::StartMachine { cluster, node } => {
+                self.start_machine(cluster, node, context).await
+            }
+            Action::EjectMedium { cluster, node } => self.eject_medium(cluster, node).await,
+            Action::DestroyMachine { vmid, uuid, .. } => {
+                self.destroy_machine(*vmid, uuid, context).await
+            }
+            Action::Configure { cluster, node } => self.configure(cluster, node, context).await,
+            Action::Reconfigure { cluster, node, mode } => {
+                self.reconfigure(cluster, node, *mode, context).await
+            }
+            Action::Bootstrap { cluster } => self.bootstrap(cluster, context).await,
+            // Waiting is all there is to do.
+            Action::AwaitCluster { .. } => Ok(()),
+            Action::WriteAccess { cluster } => self.write_access(cluster).await,
+            Action::RemoveAccess { cluster } => self.remove_access(cluster),
+            Action::RemoveIso { node, storage, file } => self.remove_iso(file, node, storage).await,
+        }
+    }
+
+    async fn verify(&self, step: &Step<Action>, _: &StepContext) -> Result<(), StepError> {
+        match &step.action {
+            Action::Networks { .. } => self.verify_networks().await,
+            Action::CreateMachine { cluster, node } => self.verify_machine(cluster, node).await,
+            Action::StartMachine { cluster, node } => self.verify_running(cluster, node).await,
+            Action::Configure { cluster, node } | Action::Reconfigure { cluster, node, .. } => {
+                self.verify_configured(cluster, node).await
+            }
+            Action::Bootstrap { cluster } => self.verify_bootstrap(cluster).await,
+            Action::AwaitCluster { cluster, level } => self.verify_level(cluster, *level).await,
+            Action::ChangeMachine { cluster, node, .. } => {
+                match self.check_change(cluster, node).await? {
+                    Check::Done(_) => Ok(()),
+                    Check::Ready => Err(StepError::Later("the change is not there yet".into())),
+                    Check::NotYet(why) => Err(StepError::Later(why)),
+                }
+            }
+            // What these made was read back as they were carried out.
+            Action::Schematic
+            | Action::FetchIso { .. }
+            | Action::CopyInstaller { .. }
+            | Action::Upload { .. }
+            | Action::MakeSecrets { .. }
+            | Action::EjectMedium { .. }
+            | Action::DestroyMachine { .. }
+            | Action::WriteAccess { .. }
+            | Action::RemoveAccess { .. }
+            | Action::RemoveIso { .. } => Ok(()),
+        }
+    }
+}

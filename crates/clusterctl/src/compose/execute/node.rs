@@ -1,0 +1,241 @@
+//! Machine configuration: the first one, and changes of it.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use talos_client::api::{ApplyMode as Mode, Disk, Stage};
+use talos_client::config::MachineConfig;
+
+use super::Hands;
+use super::verdict::{own, talos};
+use crate::compose::action::ApplyMode;
+use crate::compose::config::DiskSelector;
+use crate::compose::crew::Opened;
+use crate::compose::machine::selectors;
+use crate::compose::observe::{NodeSeen, compare, look_at};
+use crate::engine::{Check, StepContext, StepError};
+use crate::spec::site::{Cluster, Node};
+use crate::state::ClusterPin;
+
+impl Hands {
+    pub(super) fn opened(&self, cluster: &Cluster) -> Result<Arc<Opened>, StepError> {
+        self.crew.secrets(cluster).map_err(own)?.ok_or_else(|| {
+            StepError::failed_with_help(
+                format!("cluster {} has no secrets", cluster.name),
+                "`clusterctl secrets generate` makes them, `secrets import` takes them over",
+            )
+        })
+    }
+
+    async fn seen(&self, cluster: &Cluster, node: &Node) -> Result<NodeSeen, StepError> {
+        let opened = self.opened(cluster)?;
+        Ok(look_at(&self.crew, cluster, node, Some(&opened)).await)
+    }
+
+    pub(super) async fn check_configure(
+        &self,
+        cluster: &str,
+        node: &str,
+    ) -> Result<Check, StepError> {
+        let (cluster, node) = self.crew.node(cluster, node).map_err(own)?;
+        Ok(match self.seen(cluster, node).await? {
+            NodeSeen::Maintenance => Check::Ready,
+            NodeSeen::Off => Check::NotYet("its machine does not run".to_owned()),
+            NodeSeen::Unknown(why) => Check::NotYet(format!("it does not answer yet: {why}")),
+            NodeSeen::Configured(running) => match running.changes.first() {
+                // While it installs itself it cannot be told apart from one that is done.
+                None if is_settled(&running.stage) => Check::Done("it is configured".to_owned()),
+                None => Check::NotYet(format!("it is {}", running.stage)),
+                Some(change) => {
+                    return Err(StepError::failed_with_help(
+                        format!("it has another configuration already, such as {change}"),
+                        "run plan again: it shows what would change",
+                    ));
+                }
+            },
+        })
+    }
+
+    pub(super) async fn configure(
+        &self,
+        cluster: &str,
+        node: &str,
+        context: &StepContext,
+    ) -> Result<(), StepError> {
+        let (cluster, node) = self.crew.node(cluster, node).map_err(own)?;
+        let opened = self.opened(cluster)?;
+        let address = self.crew.address(node).map_err(own)?;
+        let what = format!("configure {}", node.name);
+        let client = self.crew.maintenance(address).await.map_err(talos(&what))?;
+        // Nothing is sent to a machine that is not the one that was meant.
+        client.expect_uuid(node.uuid).await.map_err(talos(&what))?;
+        self.same_version(&client, cluster, node).await?;
+        let disks = client.disks().await.map_err(talos(&what))?;
+        let selector = choose(&disks, node)?;
+        let config = self.crew.machine_config(cluster, node, &opened, &selector).map_err(own)?;
+        context.waiting("the configuration is sent");
+        let applied = client
+            .apply(config.to_yaml().as_bytes(), Mode::Auto, false)
+            .await
+            .map_err(talos(&what))?;
+        for warning in applied.warnings {
+            context.waiting(format!("the node warns: {warning}"));
+        }
+        let pin = ClusterPin {
+            cluster_id: cluster.id,
+            talos_version: format!("v{}", cluster.versions.talos),
+            kubernetes_version: format!("v{}", cluster.versions.kubernetes),
+        };
+        let name = cluster.name.clone();
+        self.crew.update_lock_file(|lock| drop(lock.clusters.insert(name, pin))).map_err(own)
+    }
+
+    /// The medium must hold the version that the configuration is for. Nodes up to 1.12 do not
+    /// tell their version in maintenance mode.
+    async fn same_version(
+        &self,
+        client: &talos_client::Client,
+        cluster: &Cluster,
+        node: &Node,
+    ) -> Result<(), StepError> {
+        let wanted = format!("v{}", cluster.versions.talos);
+        match client.version().await {
+            Ok(version) if version.tag == wanted => Ok(()),
+            Ok(version) => Err(StepError::failed_with_help(
+                format!("{} booted Talos {}, not {wanted}", node.name, version.tag),
+                "its medium is another one than the tree asks for: look at its drive ide0",
+            )),
+            Err(error) if error.kind() == talos_client::ErrorKind::Unimplemented => Ok(()),
+            Err(error) => Err(talos("ask for the version")(error)),
+        }
+    }
+
+    /// A node is configured once it runs from its disk; a control plane may wait for etcd then.
+    pub(super) async fn verify_configured(
+        &self,
+        cluster: &str,
+        node: &str,
+    ) -> Result<(), StepError> {
+        let (cluster, node) = self.crew.node(cluster, node).map_err(own)?;
+        match self.seen(cluster, node).await? {
+            NodeSeen::Configured(running) if is_settled(&running.stage) => {
+                match running.changes.first() {
+                    None => Ok(()),
+                    Some(change) => Err(StepError::Later(format!("it still has {change}"))),
+                }
+            }
+            NodeSeen::Configured(running) => {
+                Err(StepError::Later(format!("it is {}", running.stage)))
+            }
+            NodeSeen::Maintenance => Err(StepError::Later(
+                "it waits for its configuration again: its installation may have failed".to_owned(),
+            )),
+            NodeSeen::Off => Err(StepError::Later("its machine does not run".to_owned())),
+            NodeSeen::Unknown(why) => Err(StepError::Later(format!("it does not answer: {why}"))),
+        }
+    }
+
+    pub(super) async fn check_reconfigure(
+        &self,
+        cluster: &str,
+        node: &str,
+    ) -> Result<Check, StepError> {
+        let (cluster, node) = self.crew.node(cluster, node).map_err(own)?;
+        Ok(match self.seen(cluster, node).await? {
+            NodeSeen::Configured(running) if running.changes.is_empty() => {
+                Check::Done("its configuration is as it should be".to_owned())
+            }
+            NodeSeen::Configured(_) => Check::Ready,
+            NodeSeen::Maintenance => {
+                return Err(StepError::failed_with_help(
+                    "it waits for its first configuration",
+                    "run plan again",
+                ));
+            }
+            NodeSeen::Off => Check::NotYet("its machine does not run".to_owned()),
+            NodeSeen::Unknown(why) => Check::NotYet(format!("it does not answer: {why}")),
+        })
+    }
+
+    pub(super) async fn reconfigure(
+        &self,
+        cluster: &str,
+        node: &str,
+        mode: ApplyMode,
+        context: &StepContext,
+    ) -> Result<(), StepError> {
+        let (cluster, node) = self.crew.node(cluster, node).map_err(own)?;
+        let opened = self.opened(cluster)?;
+        let address = self.crew.address(node).map_err(own)?;
+        let what = format!("change the configuration of {}", node.name);
+        let client = self.crew.talos(address, &opened).await.map_err(talos(&what))?;
+        client.expect_uuid(node.uuid).await.map_err(talos(&what))?;
+        let text = client.machine_config().await.map_err(talos(&what))?;
+        let text = text.ok_or_else(|| StepError::failed("the node shows no configuration"))?;
+        let current = MachineConfig::parse(text.expose_secret())
+            .map_err(|error| StepError::failed(format!("{what}: {error}")))?;
+        compare(&self.crew, cluster, node, &opened, text.expose_secret())
+            .map_err(StepError::failed)?;
+        let selector = crate::compose::observe::selector_of(&current, node);
+        let config = self.crew.machine_config(cluster, node, &opened, &selector).map_err(own)?;
+        let mode = match (cluster.apply_mode.as_str(), mode) {
+            ("reboot", _) => Mode::Reboot,
+            ("staged", _) => Mode::Staged,
+            ("no-reboot", _) | (_, ApplyMode::NoReboot) => Mode::NoReboot,
+            (_, ApplyMode::Reboot) => Mode::Auto,
+        };
+        context.waiting("the configuration is sent");
+        let bytes = config.to_yaml();
+        client.apply(bytes.as_bytes(), mode, false).await.map(drop).map_err(talos(&what))
+    }
+}
+
+/// A stage in which a node stays: a control plane that waits for etcd is booting.
+fn is_settled(stage: &str) -> bool {
+    stage == Stage::Running.to_string() || stage == Stage::Booting.to_string()
+}
+
+/// The way to tell the system disk apart that fits exactly one disk.
+fn choose(disks: &[Disk], node: &Node) -> Result<DiskSelector, StepError> {
+    let usable: Vec<&Disk> = disks.iter().filter(|disk| disk.is_usable()).collect();
+    let [by_name, _] = selectors(node);
+    if let DiskSelector::Wwid(wanted) = &by_name {
+        let found = usable.iter().filter(|disk| disk.wwid.eq_ignore_ascii_case(wanted)).count();
+        match found {
+            1 => return Ok(by_name),
+            0 => {}
+            _ => return Err(ambiguous(&usable, node, "the same world-wide name")),
+        }
+    }
+    let bytes = u64::from(node.disk_gib) << 30;
+    let fitting: Vec<&&Disk> = usable.iter().filter(|disk| disk.size == bytes).collect();
+    match fitting.as_slice() {
+        [disk] if !disk.bus_path.is_empty() => Ok(DiskSelector::BusPath(disk.bus_path.clone())),
+        [_] => Ok(DiskSelector::Size(bytes)),
+        [] => Err(StepError::failed_with_help(
+            format!(
+                "{} has no disk of {} GiB: it has {}",
+                node.name,
+                node.disk_gib,
+                listed(&usable)
+            ),
+            "look at its scsi0 and at disk_gb in the tree",
+        )),
+        _ => Err(ambiguous(&usable, node, "the wanted size")),
+    }
+}
+
+fn ambiguous(disks: &[&Disk], node: &Node, what: &str) -> StepError {
+    StepError::failed_with_help(
+        format!("{} has several disks of {what}: {}", node.name, listed(disks)),
+        "nothing tells the system disk apart: give the disks different sizes in the tree",
+    )
+}
+
+fn listed(disks: &[&Disk]) -> String {
+    let texts: Vec<String> = disks
+        .iter()
+        .map(|disk| format!("{} ({} GiB, {})", disk.dev_path, disk.size >> 30, disk.wwid))
+        .collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+}

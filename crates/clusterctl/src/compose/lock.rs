@@ -1,0 +1,279 @@
+//! One operator at a time: a pool of Proxmox that exists while somebody is at work.
+//!
+//! The pool's comment says who. A lock is taken over only when its owner is a process of this
+//! host that is gone; in every other case a person decides (`unlock`).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use proxmox_client::{Client, ErrorKind};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorKind as Kind};
+
+/// How long a lock is good for without a renewal, in seconds.
+const LIFETIME: i64 = 600;
+
+/// How often it is renewed.
+const RENEWAL: Duration = Duration::from_secs(300);
+
+/// Who holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The user.
+    pub owner: String,
+    /// The host.
+    pub host: String,
+    /// The boot of that host.
+    pub boot: String,
+    /// The process.
+    pub pid: u32,
+    /// When that process started, in clock ticks since the boot: numbers are used again.
+    pub started: u64,
+    /// The run.
+    pub run: String,
+    /// When the lock ends unless it is renewed, in seconds since 1970.
+    pub expires: i64,
+}
+
+impl Holder {
+    /// This process.
+    pub fn this(run: &str, variables: &std::collections::BTreeMap<String, String>) -> Self {
+        let read = |path: &str| {
+            fs_err::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+        };
+        let owner = ["USER", "LOGNAME"].iter().find_map(|name| variables.get(*name).cloned());
+        let pid = std::process::id();
+        Self {
+            owner: owner.unwrap_or_else(|| "somebody".to_owned()),
+            host: read("/proc/sys/kernel/hostname"),
+            boot: read("/proc/sys/kernel/random/boot_id"),
+            pid,
+            started: start_of(pid).unwrap_or_default(),
+            run: run.to_owned(),
+            expires: 0,
+        }
+    }
+
+    /// Whether this is a process of the same host and boot that is gone.
+    fn is_gone(&self, this: &Self) -> bool {
+        let here = !self.boot.is_empty() && self.host == this.host && self.boot == this.boot;
+        here && start_of(self.pid) != Some(self.started)
+    }
+
+    /// Who it is, for people.
+    pub fn describe(&self) -> String {
+        let at = jiff::Timestamp::from_second(self.expires)
+            .map_or_else(|_| "an unknown time".to_owned(), |time| time.to_string());
+        format!(
+            "{} on {} (process {}, run {}); it ends at {at} unless it is renewed",
+            self.owner, self.host, self.pid, self.run
+        )
+    }
+}
+
+/// When a process started; none when there is no such process.
+fn start_of(pid: u32) -> Option<u64> {
+    let text = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program stands in brackets and may hold anything.
+    let rest = text.rsplit_once(')')?.1;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The pool that is a site's lock.
+pub fn pool_of(site: &str) -> String {
+    let name: String = site
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' })
+        .collect();
+    format!("clusterctl-lock-{name}")
+}
+
+/// A lock that is held; [`Lease::release`] ends it.
+#[derive(Debug)]
+pub struct Lease {
+    client: Client,
+    /// None when Proxmox does not let us have pools: then the local lock is all there is.
+    pool: Option<String>,
+    holder: Holder,
+    stop: CancellationToken,
+    _local: std::fs::File,
+    /// What the user should know of it.
+    pub warning: Option<String>,
+}
+
+fn failed(what: &str) -> impl FnOnce(proxmox_client::Error) -> Error {
+    let what = what.to_owned();
+    move |error| Error::failed(what).because(error)
+}
+
+fn text_of(holder: &Holder) -> String {
+    serde_json::to_string(holder).unwrap_or_default()
+}
+
+/// Takes the lock of a site; `file` is the local one.
+///
+/// # Errors
+/// Somebody else holds it, or it cannot be taken.
+pub async fn acquire(
+    client: &Client,
+    site: &str,
+    file: &Path,
+    mut holder: Holder,
+) -> Result<Lease, Error> {
+    let local = local(file)?;
+    let pool = pool_of(site);
+    holder.expires = now() + LIFETIME;
+    let (pool, warning) = match client.pools().create(&pool, &text_of(&holder)).await {
+        Ok(()) => (Some(pool), None),
+        Err(error) if error.kind() == ErrorKind::Forbidden => {
+            let text = format!(
+                "the lock is local only: {error}; with Pool.Allocate and Pool.Audit on \
+                 /pool/{pool} others would be kept out too"
+            );
+            (None, Some(text))
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists || error.may_have_been_applied() => {
+            take_over(client, &pool, &holder).await?;
+            (Some(pool), None)
+        }
+        Err(error) => return Err(failed("take the lock of the site")(error)),
+    };
+    if let Some(pool) = &pool {
+        // Two that take over at once both write; the last one has it.
+        let read = read(client, pool).await?;
+        if read.as_ref().is_none_or(|other| other.run != holder.run) {
+            return Err(held(read.as_ref()));
+        }
+    }
+    let lease = Lease {
+        client: client.clone(),
+        pool,
+        holder,
+        stop: CancellationToken::new(),
+        _local: local,
+        warning,
+    };
+    lease.renew();
+    Ok(lease)
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+fn local(path: &Path) -> Result<std::fs::File, Error> {
+    let at = |what: &'static str| move |error: std::io::Error| Error::failed(what).because(error);
+    if let Some(folder) = path.parent() {
+        fs_err::create_dir_all(folder).map_err(at("make the folder of the lock"))?;
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let file = options.open(path).map_err(at("open the local lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(Error::new(Kind::Locked, "another run is at work in this tree")
+                .detail(format!("{} is locked", path.display()))
+                .hint("wait for it"))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(at("take the local lock")(error)),
+    }
+}
+
+/// Who holds a site's lock; none when nobody does, or when it cannot be told.
+///
+/// # Errors
+/// Proxmox cannot be asked.
+pub async fn read(client: &Client, pool: &str) -> Result<Option<Holder>, Error> {
+    let pool = client.pools().get(pool).await.map_err(failed("read the lock of the site"))?;
+    let comment = pool.and_then(|pool| pool.comment);
+    Ok(comment.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+fn held(holder: Option<&Holder>) -> Error {
+    let error = Error::new(Kind::Locked, "another operator is at work on this site");
+    match holder {
+        Some(holder) => error.detail(format!("the lock is held by {}", holder.describe())),
+        None => error.detail("the lock does not say by whom"),
+    }
+    .hint("wait; if nobody is at work any more, `clusterctl unlock`")
+}
+
+async fn take_over(client: &Client, pool: &str, this: &Holder) -> Result<(), Error> {
+    let found = read(client, pool).await?;
+    match &found {
+        // The answer to our own creation was lost.
+        Some(holder) if holder.run == this.run => Ok(()),
+        Some(holder) if holder.is_gone(this) => client
+            .pools()
+            .set_comment(pool, &text_of(this))
+            .await
+            .map_err(failed("take over the lock of a run that is gone")),
+        other => Err(held(other.as_ref())),
+    }
+}
+
+impl Lease {
+    /// The pool that says so; none when the lock is local only.
+    pub fn pool(&self) -> Option<&str> {
+        self.pool.as_deref()
+    }
+
+    fn renew(&self) {
+        let Some(pool) = self.pool.clone() else { return };
+        let (client, stop) = (self.client.clone(), self.stop.clone());
+        let mut holder = self.holder.clone();
+        drop(tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(RENEWAL) => {}
+                    () = stop.cancelled() => break,
+                }
+                holder.expires = now() + LIFETIME;
+                if let Err(error) = client.pools().set_comment(&pool, &text_of(&holder)).await {
+                    tracing::warn!(%error, "the lock was not renewed");
+                }
+            }
+        }));
+    }
+
+    /// Ends the lock, if it is still ours.
+    ///
+    /// # Errors
+    /// Proxmox cannot be asked: the lock stays, and the next run of this host takes it over.
+    pub async fn release(self) -> Result<(), Error> {
+        self.stop.cancel();
+        let Some(pool) = &self.pool else { return Ok(()) };
+        let found = read(&self.client, pool).await?;
+        if found.is_some_and(|holder| holder.run == self.holder.run) {
+            self.client.pools().delete(pool).await.map_err(failed("end the lock of the site"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes a site's lock, whoever holds it; tells who it was.
+///
+/// # Errors
+/// Proxmox cannot be asked.
+pub async fn unlock(client: &Client, site: &str) -> Result<Option<String>, Error> {
+    let pool = pool_of(site);
+    let found = client.pools().get(&pool).await.map_err(failed("read the lock of the site"))?;
+    let Some(found) = found else { return Ok(None) };
+    let holder: Option<Holder> =
+        found.comment.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    client.pools().delete(&pool).await.map_err(failed("remove the lock of the site"))?;
+    Ok(Some(holder.map_or_else(|| "somebody unknown".to_owned(), |holder| holder.describe())))
+}
+
+/// Where the local lock lies.
+pub fn local_path(own: &Path) -> PathBuf {
+    own.join("lock")
+}

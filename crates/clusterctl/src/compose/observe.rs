@@ -1,0 +1,576 @@
+//! A look at the site: what is there, what is not, and what cannot be told.
+//!
+//! Proxmox is read in bulk: one list of machines for each node, then the configuration of those
+//! that matter, with bounded concurrency. Nodes are asked themselves, never the guest agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use proxmox_client::plan::sdn::SdnObserved;
+use proxmox_client::plan::vm::VmObserved;
+use proxmox_client::{NodeName, StorageStatus, VmId, Volume};
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use talos_client::ErrorKind;
+use talos_client::config::{FieldChange, MachineConfig};
+
+use super::access;
+use super::config::DiskSelector;
+use super::crew::{Crew, Opened};
+use super::kubernetes::{Kubernetes, NodeState};
+use super::machine::{Storages, TAG, selectors};
+use crate::error::{Error, chain};
+use crate::spec::site::{Cluster, Node, Role};
+use crate::state::read_text_if_present;
+
+/// How many calls to Proxmox are under way at once.
+const AT_ONCE: usize = 16;
+
+/// What is known of the site.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The version of Proxmox VE.
+    pub version: String,
+    /// The storages that are used.
+    pub storages: Storages,
+    /// Zones, controllers, VNets, subnets.
+    pub sdn: SdnObserved,
+    /// Proxmox nodes whose own network has changes that are not applied.
+    pub pending_networks: Vec<String>,
+    /// Machines under planned numbers, and all others that carry our tag.
+    pub machines: BTreeMap<VmId, VmObserved>,
+    /// ISO files by Proxmox node.
+    pub files: BTreeMap<String, Vec<Volume>>,
+    /// Proxmox nodes on which the ISO storage is one and the same.
+    pub iso_is_shared: bool,
+    /// The nodes of clusters by name.
+    pub nodes: BTreeMap<String, NodeSeen>,
+    /// The clusters by folder.
+    pub clusters: BTreeMap<String, ClusterSeen>,
+}
+
+impl World {
+    /// Tells one state of the site from another.
+    pub fn fingerprint(&self) -> String {
+        use sha2::Digest as _;
+        use std::fmt::Write as _;
+        let machines: Vec<_> = self
+            .machines
+            .values()
+            .map(|one| (one.vmid, &one.node, one.running, &one.lock, &one.config))
+            .collect();
+        let nodes: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|(name, seen)| match seen {
+                NodeSeen::Off => (name, "off".to_owned(), None),
+                NodeSeen::Maintenance => (name, "maintenance".to_owned(), None),
+                NodeSeen::Unknown(_) => (name, "unknown".to_owned(), None),
+                NodeSeen::Configured(one) => {
+                    (name, format!("{} {}", one.version, one.has_etcd), Some(&one.changes))
+                }
+            })
+            .collect();
+        let text =
+            format!("{:?} {:?} {machines:?} {:?} {nodes:?}", self.storages, self.sdn, self.files);
+        let digest = sha2::Sha256::digest(text.as_bytes());
+        digest.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+/// What is known of a node of a cluster.
+#[derive(Debug, Clone)]
+pub enum NodeSeen {
+    /// Its machine is not there or does not run.
+    Off,
+    /// It waits for its configuration.
+    Maintenance,
+    /// It has a configuration.
+    Configured(Box<Running>),
+    /// It cannot be told; why.
+    Unknown(String),
+}
+
+/// A node that has a configuration.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// The version of Talos on it, such as `v1.11.5`.
+    pub version: String,
+    /// Where its life is, such as `running`.
+    pub stage: String,
+    /// What its configuration would have to change.
+    pub changes: Vec<FieldChange>,
+    /// Why the two could not be compared.
+    pub uncompared: Option<String>,
+    /// It is a member of etcd, or etcd was started on it.
+    pub has_etcd: bool,
+}
+
+/// What is known of a cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterSeen {
+    /// Whether its secrets are there.
+    pub secrets: SecretsSeen,
+    /// Why its kubeconfig has to be written; none when it serves.
+    pub kubeconfig: Option<String>,
+    /// Why its talosconfig has to be written; none when it serves.
+    pub talosconfig: Option<String>,
+    /// The nodes that Kubernetes knows; an error when it could not be asked.
+    pub kubernetes: Result<BTreeMap<String, NodeState>, String>,
+}
+
+/// Whether the secrets of a cluster are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretsSeen {
+    /// There are none.
+    Absent,
+    /// They are there and open.
+    Open,
+    /// They are there and cannot be opened.
+    Sealed(String),
+}
+
+fn failed(what: &str) -> impl FnOnce(proxmox_client::Error) -> Error {
+    let what = what.to_owned();
+    move |error| {
+        let failure = Error::failed(what);
+        let failure = match error.help() {
+            Some(help) => failure.hint(help),
+            None => failure,
+        };
+        failure.because(error)
+    }
+}
+
+/// A node's name, checked.
+///
+/// # Errors
+/// It is no name of a Proxmox node.
+pub fn node_name(name: &str) -> Result<NodeName, Error> {
+    name.parse().map_err(|error: proxmox_client::IdError| {
+        Error::failed("read a name of a Proxmox node").because(error)
+    })
+}
+
+/// Looks at everything that the site's plan can need.
+///
+/// # Errors
+/// Proxmox cannot be asked, or one of its nodes is offline: what runs there cannot be told.
+pub async fn observe(crew: &Crew) -> Result<World, Error> {
+    let version = crew.proxmox.version().await.map_err(failed("ask Proxmox for its version"))?;
+    let rows = crew.proxmox.nodes().await.map_err(failed("list the Proxmox nodes"))?;
+    for name in &crew.site.proxmox.nodes {
+        if !rows.iter().any(|row| row.node == *name) {
+            let known: Vec<&str> = rows.iter().map(|row| row.node.as_str()).collect();
+            return Err(Error::failed(format!("Proxmox has no node {name}"))
+                .hint(format!("it has {}; see proxmox_nodes", known.join(", "))));
+        }
+    }
+    if let Some(row) = rows.iter().find(|row| row.status.as_deref() == Some("offline")) {
+        return Err(Error::failed(format!("Proxmox node {} is offline", row.node))
+            .hint("what runs there cannot be seen; bring it back, or remove it from the cluster"));
+    }
+    let names: Vec<String> = rows.into_iter().map(|row| row.node).collect();
+    let (storages, iso_is_shared) = storages(crew).await?;
+    let (sdn, machines, files, pending_networks) = tokio::try_join!(
+        async {
+            match &crew.site.sdn {
+                Some(_) => crew.proxmox.sdn().observe().await.map_err(failed("read the networks")),
+                None => Ok(SdnObserved::default()),
+            }
+        },
+        machines(crew, &names),
+        files(crew, &storages),
+        pending_networks(crew),
+    )?;
+    let nodes = nodes(crew, &machines).await?;
+    let clusters = clusters(crew, &nodes).await?;
+    Ok(World {
+        version: version.version,
+        storages,
+        sdn,
+        pending_networks,
+        machines,
+        files,
+        iso_is_shared,
+        nodes,
+        clusters,
+    })
+}
+
+/// The storages of the tree; where it names none, the one that fits.
+async fn storages(crew: &Crew) -> Result<(Storages, bool), Error> {
+    let first = crew.site.proxmox.nodes.first().map(String::as_str).unwrap_or_default();
+    let node = node_name(first)?;
+    let list = crew.proxmox.storage(&node).list().await.map_err(failed("list the storages"))?;
+    let site = &crew.site;
+    let wanted = site.registry.datastore_id.as_ref().or(site.proxmox.iso_storage.as_ref());
+    let iso = choose(&list, wanted, "iso", "storage.datastore_id")?;
+    let vm = choose(&list, site.proxmox.vm_storage.as_ref(), "images", "storage.vm_datastore")?;
+    let storages = Storages { iso: iso.storage.clone(), vm: vm.storage.clone() };
+    Ok((storages, iso.shared))
+}
+
+fn choose<'a>(
+    list: &'a [StorageStatus],
+    named: Option<&String>,
+    content: &str,
+    key: &str,
+) -> Result<&'a StorageStatus, Error> {
+    let fits = |one: &&StorageStatus| one.enabled && one.holds(content);
+    let candidates: Vec<&StorageStatus> = list.iter().filter(fits).collect();
+    let listed = || {
+        let names: Vec<&str> = candidates.iter().map(|one| one.storage.as_str()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    };
+    if let Some(name) = named {
+        return candidates.iter().find(|one| one.storage == *name).copied().ok_or_else(|| {
+            Error::failed(format!("storage {name} holds no {content} content or is not there"))
+                .hint(format!("storages that do: {}; see {key}", listed()))
+        });
+    }
+    let shared: Vec<&&StorageStatus> = candidates.iter().filter(|one| one.shared).collect();
+    match (shared.as_slice(), candidates.as_slice()) {
+        ([one], _) => Ok(one),
+        (_, [one]) => Ok(one),
+        _ => Err(Error::failed(format!("no storage for {content} content can be chosen"))
+            .hint(format!("name one of {} as {key}", listed()))),
+    }
+}
+
+async fn machines(crew: &Crew, names: &[String]) -> Result<BTreeMap<VmId, VmObserved>, Error> {
+    let planned: BTreeSet<u64> = crew
+        .site
+        .clusters
+        .iter()
+        .flat_map(|cluster| cluster.nodes.iter().map(|node| u64::from(node.vmid)))
+        .collect();
+    let lists: Vec<Vec<(String, VmId, bool, Option<String>)>> =
+        futures_util::stream::iter(names.to_vec())
+            .map(|name| {
+                let planned = &planned;
+                async move {
+                    let node = node_name(&name)?;
+                    let rows = crew.proxmox.qemu(&node).list().await;
+                    let rows = rows.map_err(failed(&format!("list the machines of {name}")))?;
+                    let wanted = rows.into_iter().filter(|row| {
+                        row.has_tag(TAG) || row.vmid.is_some_and(|vmid| planned.contains(&vmid))
+                    });
+                    let found = wanted.filter_map(|row| {
+                        let vmid = u32::try_from(row.vmid?).ok()?;
+                        let vmid = VmId::try_from(vmid).ok()?;
+                        Some((name.clone(), vmid, row.status == "running", row.lock))
+                    });
+                    Ok::<_, Error>(found.collect())
+                }
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+    futures_util::stream::iter(lists.into_iter().flatten())
+        .map(|(name, vmid, running, lock)| async move {
+            let node = node_name(&name)?;
+            let config = crew.proxmox.qemu(&node).config(vmid, false).await;
+            let config = config.map_err(failed(&format!("read the machine {vmid}")))?;
+            let observed = VmObserved {
+                vmid,
+                node: name,
+                running,
+                lock,
+                config: texts(config),
+                pending: BTreeSet::new(),
+            };
+            Ok::<_, Error>((vmid, observed))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Values of a configuration as texts.
+pub fn texts(config: BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    config
+        .into_iter()
+        .filter_map(|(key, value)| match value {
+            Value::String(text) => Some((key, text)),
+            Value::Number(number) => Some((key, number.to_string())),
+            Value::Bool(flag) => Some((key, u8::from(flag).to_string())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The ISO files of the nodes that machines may boot on.
+async fn files(crew: &Crew, storages: &Storages) -> Result<BTreeMap<String, Vec<Volume>>, Error> {
+    let names = crew.site.registry.node_names.clone();
+    futures_util::stream::iter(names)
+        .map(|name| async move {
+            let node = node_name(&name)?;
+            let content = crew.proxmox.storage(&node).content(&storages.iso, Some("iso")).await;
+            let what = format!("list the ISO files of {} on {name}", storages.iso);
+            Ok::<_, Error>((name, content.map_err(failed(&what))?))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn pending_networks(crew: &Crew) -> Result<Vec<String>, Error> {
+    let Some(sdn) = &crew.site.sdn else { return Ok(Vec::new()) };
+    let answers: Vec<(String, bool)> = futures_util::stream::iter(sdn.nodes.clone())
+        .map(|name| async move {
+            let node = node_name(&name)?;
+            let pending = crew.proxmox.sdn().has_pending_network(&node).await;
+            Ok::<_, Error>((name, pending.map_err(failed("read the network of a node"))?))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(answers.into_iter().filter(|(_, pending)| *pending).map(|(name, _)| name).collect())
+}
+
+async fn nodes(
+    crew: &Crew,
+    machines: &BTreeMap<VmId, VmObserved>,
+) -> Result<BTreeMap<String, NodeSeen>, Error> {
+    let all = crew
+        .site
+        .clusters
+        .iter()
+        .flat_map(|cluster| cluster.nodes.iter().map(move |node| (cluster, node)));
+    futures_util::stream::iter(all)
+        .map(|(cluster, node)| async move {
+            let machine = VmId::try_from(node.vmid).ok().and_then(|vmid| machines.get(&vmid));
+            let is_ours =
+                machine.is_some_and(|machine| machine.uuid() == Some(node.uuid.to_string()));
+            let seen = match machine {
+                Some(machine) if machine.running && is_ours => {
+                    // Secrets that do not open are told of the cluster; its nodes are not known.
+                    match crew.secrets(cluster) {
+                        Ok(opened) => look_at(crew, cluster, node, opened.as_deref()).await,
+                        Err(error) => NodeSeen::Unknown(error.to_string()),
+                    }
+                }
+                _ => NodeSeen::Off,
+            };
+            Ok::<_, Error>((node.name.clone(), seen))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// Asks one node what it is: as its administrator first, then as anybody in maintenance mode.
+pub async fn look_at(
+    crew: &Crew,
+    cluster: &Cluster,
+    node: &Node,
+    opened: Option<&Opened>,
+) -> NodeSeen {
+    let address = match crew.address(node) {
+        Ok(address) => address,
+        Err(error) => return NodeSeen::Unknown(error.to_string()),
+    };
+    let refused = match opened {
+        None => None,
+        Some(opened) => match running(crew, cluster, node, opened, address).await {
+            Ok(running) => return NodeSeen::Configured(Box::new(running)),
+            // A node in maintenance mode has a certificate of its own.
+            Err(error) if error.kind() == ErrorKind::Tls => Some(chain(&error)),
+            Err(error) => return NodeSeen::Unknown(chain(&error)),
+        },
+    };
+    let found = async {
+        let client = crew.maintenance(address).await?;
+        client.expect_uuid(node.uuid).await
+    };
+    match found.await {
+        Ok(()) => NodeSeen::Maintenance,
+        Err(error) => {
+            let maintenance = chain(&error);
+            NodeSeen::Unknown(match refused {
+                Some(refused) => format!("{refused}; in maintenance mode: {maintenance}"),
+                None => maintenance,
+            })
+        }
+    }
+}
+
+async fn running(
+    crew: &Crew,
+    cluster: &Cluster,
+    node: &Node,
+    opened: &Opened,
+    address: IpAddr,
+) -> Result<Running, talos_client::Error> {
+    let client = crew.talos(address, opened).await?;
+    client.expect_uuid(node.uuid).await?;
+    let (version, status, text) =
+        tokio::try_join!(client.version(), client.machine_status(), client.machine_config())?;
+    let has_etcd = node.role == Role::ControlPlane
+        && client.services().await?.iter().any(|service| {
+            service.id == "etcd"
+                && matches!(service.state.as_str(), "Starting" | "Running" | "Stopping")
+        });
+    let compared = match &text {
+        None => Err("the node shows no configuration".to_owned()),
+        Some(text) => compare(crew, cluster, node, opened, text.expose_secret()),
+    };
+    let (changes, uncompared) = match compared {
+        Ok(changes) => (changes, None),
+        Err(why) => (Vec::new(), Some(why)),
+    };
+    Ok(Running {
+        version: version.tag,
+        stage: status.stage.to_string(),
+        changes,
+        uncompared,
+        has_etcd,
+    })
+}
+
+/// What a node's configuration would have to change. The way in which its disk is told apart was
+/// chosen when it was installed, and stays.
+pub fn compare(
+    crew: &Crew,
+    cluster: &Cluster,
+    node: &Node,
+    opened: &Opened,
+    text: &str,
+) -> Result<Vec<FieldChange>, String> {
+    let current = MachineConfig::parse(text).map_err(|error| error.to_string())?;
+    let selector = selector_of(&current, node);
+    let desired =
+        crew.machine_config(cluster, node, opened, &selector).map_err(|error| chain(&error))?;
+    Ok(current.diff(&desired))
+}
+
+/// The way to tell the disk apart that a configuration has, if it is one of ours.
+pub fn selector_of(config: &MachineConfig, node: &Node) -> DiskSelector {
+    let [best, size] = selectors(node);
+    let current = config.value("/machine/install/diskSelector");
+    if let Some(path) = current.and_then(|value| value.get("busPath")).and_then(Value::as_str) {
+        return DiskSelector::BusPath(path.to_owned());
+    }
+    match current {
+        Some(value) if value.get("size").is_some() => size,
+        _ => best,
+    }
+}
+
+async fn clusters(
+    crew: &Crew,
+    nodes: &BTreeMap<String, NodeSeen>,
+) -> Result<BTreeMap<String, ClusterSeen>, Error> {
+    futures_util::stream::iter(&crew.site.clusters)
+        .map(|cluster| async move {
+            Ok::<_, Error>((cluster.folder.clone(), look_at_cluster(crew, cluster, nodes).await?))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn look_at_cluster(
+    crew: &Crew,
+    cluster: &Cluster,
+    nodes: &BTreeMap<String, NodeSeen>,
+) -> Result<ClusterSeen, Error> {
+    let read = |path: &std::path::Path| {
+        read_text_if_present(path).map_err(|error| Error::failed("read a file").because(error))
+    };
+    let (secrets, opened) = match crew.secrets(cluster) {
+        Ok(None) => (SecretsSeen::Absent, None),
+        Ok(Some(opened)) => (SecretsSeen::Open, Some(opened)),
+        Err(error) if crew.bundles.is_there(cluster)? => (SecretsSeen::Sealed(chain(&error)), None),
+        Err(error) => return Err(error),
+    };
+    let missing = || Some("it is not there".to_owned());
+    let now = jiff::Timestamp::now().as_second();
+    let kube_text = read(&crew.layout.kubeconfig(&cluster.folder))?;
+    let talos_text = read(&crew.layout.talosconfig(&cluster.folder))?;
+    let authority =
+        |of: fn(&talos_client::secrets::Certs) -> Option<&talos_client::secrets::Pair>| {
+            let certs = opened.as_ref().and_then(|opened| opened.bundle.certs.as_ref());
+            certs.and_then(of).and_then(|pair| pair.crt.text()).and_then(access::fingerprint)
+        };
+    let kubeconfig = match &kube_text {
+        None => missing(),
+        Some(text) => {
+            let authority = authority(|certs| certs.k8s.as_ref()).unwrap_or_default();
+            access::kubeconfig_problem(text, cluster, &authority, now)
+        }
+    };
+    let talosconfig = match &talos_text {
+        None => missing(),
+        Some(text) => {
+            let authority = authority(|certs| certs.os.as_ref()).unwrap_or_default();
+            access::talosconfig_problem(text, cluster, &authority, now)
+        }
+    };
+    let bootstrapped = cluster.nodes.iter().any(|node| {
+        matches!(nodes.get(&node.name), Some(NodeSeen::Configured(running)) if running.has_etcd)
+    });
+    let kubernetes = match (&opened, bootstrapped) {
+        (Some(opened), true) => ask_kubernetes(crew, cluster, opened, nodes, kube_text.as_deref())
+            .await
+            .map_err(|error| chain(&error)),
+        _ => Err("etcd was not started yet".to_owned()),
+    };
+    Ok(ClusterSeen { secrets, kubeconfig, talosconfig, kubernetes })
+}
+
+/// Asks the first control plane that answers.
+async fn ask_kubernetes(
+    crew: &Crew,
+    cluster: &Cluster,
+    opened: &Opened,
+    nodes: &BTreeMap<String, NodeSeen>,
+    kubeconfig: Option<&str>,
+) -> Result<BTreeMap<String, NodeState>, Error> {
+    let mut last = Error::failed("no control plane can be asked");
+    for node in cluster.nodes.iter().filter(|node| node.role == Role::ControlPlane) {
+        if !matches!(nodes.get(&node.name), Some(NodeSeen::Configured(_))) {
+            continue;
+        }
+        match kubernetes_at(crew, node, opened, kubeconfig).await {
+            Ok(kubernetes) => match kubernetes.nodes().await {
+                Ok(found) => return Ok(found),
+                Err(error) => last = error,
+            },
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// The Kubernetes API at a control plane, with the files at hand or with new ones of the node.
+///
+/// # Errors
+/// The node gives none.
+pub async fn kubernetes_at(
+    crew: &Crew,
+    node: &Node,
+    opened: &Opened,
+    kubeconfig: Option<&str>,
+) -> Result<Kubernetes, Error> {
+    let address = crew.address(node)?;
+    let at_hand = kubeconfig.and_then(|text| access::Admin::of_kubeconfig(text).ok());
+    let authority = opened.bundle.certs.as_ref().and_then(|certs| certs.k8s.as_ref());
+    let authority = authority.and_then(|pair| pair.crt.text()).and_then(access::fingerprint);
+    let admin = match at_hand {
+        Some(admin) if access::fingerprint(&admin.ca_pem) == authority => admin,
+        _ => {
+            let failed = || Error::failed(format!("get a kubeconfig of {}", node.name));
+            let client =
+                crew.talos(address, opened).await.map_err(|error| failed().because(error))?;
+            let made = client.kubeconfig().await.map_err(|error| failed().because(error))?;
+            access::Admin::of_kubeconfig(made.expose())?
+        }
+    };
+    Kubernetes::new(address, &admin, crew.dial.clone())
+}

@@ -1,0 +1,279 @@
+//! `apply`: makes the site as the tree says. `destroy` uses the same way of carrying out a plan.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+use super::plan::Report;
+use super::session::{Session, runtime};
+use super::{Context, Error, ErrorKind};
+use crate::compose::action::Action;
+use crate::compose::draft::Wish;
+use crate::compose::execute::Hands;
+use crate::compose::lock::{self, Holder, Lease};
+use crate::engine::{Event, Journal, Limits, Outcome, Plan, RunOptions, Summary, last_run, run};
+
+/// How many steps are under way at once.
+pub const PARALLELISM: usize = 16;
+
+/// How many machines are made on one storage at once.
+const AT_ONE_STORAGE: usize = 3;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Paths of the tree; the working folder when there are none.
+    pub targets: Vec<String>,
+    /// Work in the lab.
+    pub lab: bool,
+    /// Machines that the tree has no more may be removed.
+    pub allow_remove: bool,
+    /// A saved plan that is to be carried out, and no other.
+    pub saved: Option<PathBuf>,
+    /// Steps at once.
+    pub parallelism: usize,
+}
+
+/// Who sees a plan before it is carried out, and what comes of it.
+pub trait Console {
+    /// Whether the plan is to be carried out.
+    fn confirm(&self, report: &Report) -> Result<bool, Error>;
+
+    /// Shows events until there are no more.
+    fn follow(
+        &self,
+        plan: &Plan<Action>,
+        events: UnboundedReceiver<Event>,
+    ) -> impl Future<Output = ()> + Send + 'static;
+
+    /// Cancelled when the user asks to stop.
+    fn stop(&self) -> CancellationToken;
+
+    /// Tells something.
+    fn tell(&self, text: &str);
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Applied {
+    /// How each step ended; none when there was nothing to do.
+    pub summary: Option<Summary>,
+}
+
+/// Makes the site as the tree says.
+///
+/// # Errors
+/// Something stands in the way, another operator is at work, or steps failed.
+pub fn apply(
+    context: &Context,
+    options: &Options,
+    console: &(impl Console + Sync),
+) -> Result<Applied, Error> {
+    let session = Session::open(context, options.lab)?;
+    let target = session.target(context, &options.targets)?;
+    let wish = Wish { target, allow_remove: options.allow_remove };
+    let saved = options.saved.as_ref().map(|path| read_saved(context, path)).transpose()?;
+    runtime()?.block_on(async {
+        let at_work = AtWork::begin(context, &session, console).await?;
+        let done = carry_out(&session, &at_work, &wish, saved, options, console).await;
+        at_work.end(console).await;
+        done
+    })
+}
+
+fn read_saved(context: &Context, path: &std::path::Path) -> Result<Plan<Action>, Error> {
+    let path = context.cwd.join(path);
+    let failed = || Error::failed(format!("read the plan {}", path.display()));
+    let text = fs_err::read_to_string(&path).map_err(|error| failed().because(error))?;
+    Plan::from_json(&text).map_err(|error| failed().because(error))
+}
+
+async fn carry_out(
+    session: &Session,
+    at_work: &AtWork,
+    wish: &Wish,
+    saved: Option<Plan<Action>>,
+    options: &Options,
+    console: &(impl Console + Sync),
+) -> Result<Applied, Error> {
+    // A saved plan names its own target.
+    let wish = match &saved {
+        Some(plan) => Wish {
+            target: crate::compose::target::Target::of(
+                &session.crew.site,
+                &session.crew.site.live,
+                &plan.target,
+            )?,
+            allow_remove: wish.allow_remove || has_removal(plan),
+        },
+        None => wish.clone(),
+    };
+    let made = session.make(&wish).await?;
+    let (storages, version) = (made.world.storages.clone(), made.world.version.clone());
+    let report = Report::of(session, made);
+    if let Some(refusal) = report.refusal() {
+        return Err(refusal);
+    }
+    if let Some(saved) = &saved {
+        fresh(saved, &report.plan)?;
+    }
+    if report.plan.is_empty() {
+        console.confirm(&report)?;
+        return Ok(Applied { summary: None });
+    }
+    if saved.is_none() && !console.confirm(&report)? {
+        return Err(Error::new(ErrorKind::Interrupted, "nothing was changed"));
+    }
+    let hands =
+        Hands::new(Arc::clone(&session.crew), storages, &version, at_work.interrupted.clone());
+    at_work.run(session, report.plan, hands, options.parallelism, console).await
+}
+
+fn has_removal(plan: &Plan<Action>) -> bool {
+    plan.steps.values().any(|step| matches!(step.action, Action::DestroyMachine { .. }))
+}
+
+/// A saved plan is carried out only while tree and site are what they were.
+fn fresh(saved: &Plan<Action>, now: &Plan<Action>) -> Result<(), Error> {
+    let what = if saved.base.tree != now.base.tree {
+        "the tree changed"
+    } else if saved.base.observation != now.base.observation || saved.steps != now.steps {
+        "the site changed"
+    } else {
+        return Ok(());
+    };
+    Err(Error::refused(format!("the saved plan is stale: {what} since it was made"))
+        .hint("make a new one with `clusterctl plan --out FILE`"))
+}
+
+/// A run that holds the lock and writes a journal.
+pub(super) struct AtWork {
+    lease: Lease,
+    run: String,
+    interrupted: Vec<String>,
+}
+
+impl AtWork {
+    /// Takes the lock and looks at what an earlier run left.
+    pub(super) async fn begin(
+        context: &Context,
+        session: &Session,
+        console: &(impl Console + Sync),
+    ) -> Result<Self, Error> {
+        let crew = &session.crew;
+        crew.layout
+            .prepare()
+            .map_err(|error| Error::failed("make our own folder").because(error))?;
+        let run = run_id();
+        let holder = Holder::this(&run, &context.variables);
+        let file = lock::local_path(&crew.layout.own());
+        let lease = lock::acquire(&crew.proxmox, &crew.site_key, &file, holder).await?;
+        if let Some(warning) = &lease.warning {
+            console.tell(&format!("warning: {warning}"));
+        }
+        let last = last_run(&crew.layout.journal())
+            .map_err(|error| Error::failed("read the journal of the last run").because(error))?;
+        let interrupted = match last {
+            None => Vec::new(),
+            Some(last) => {
+                console.tell(&format!(
+                    "run {} was cut: {} of {} step(s) were done; going on from there",
+                    last.run,
+                    last.done.len(),
+                    last.steps
+                ));
+                last.begun.iter().map(ToString::to_string).collect()
+            }
+        };
+        Ok(Self { lease, run, interrupted })
+    }
+
+    /// Carries out a plan.
+    pub(super) async fn run(
+        &self,
+        session: &Session,
+        plan: Plan<Action>,
+        hands: Hands,
+        parallelism: usize,
+        console: &(impl Console + Sync),
+    ) -> Result<Applied, Error> {
+        let journal = Journal::create(&session.crew.layout.journal(), &self.run, now_ms)
+            .map_err(|error| Error::failed("begin the journal").because(error))?;
+        let (sender, receiver) = unbounded_channel();
+        let shown = tokio::spawn(console.follow(&plan, receiver));
+        let per_class = [("storage".to_owned(), AT_ONE_STORAGE)].into();
+        let lab = session.crew.is_lab();
+        let options = RunOptions {
+            run: self.run.clone(),
+            limits: Limits { parallelism, per_class },
+            retry_first: Duration::from_millis(if lab { 100 } else { 500 }),
+            retry_longest: Duration::from_secs(if lab { 1 } else { 5 }),
+            stop: console.stop(),
+        };
+        let (plan, hands, journal) = (Arc::new(plan), Arc::new(hands), Arc::new(journal));
+        let ended = run(Arc::clone(&plan), hands, journal, sender, options).await;
+        // The last lines are shown before anything else is said.
+        drop(shown.await);
+        let summary = ended.map_err(|error| Error::failed("write the journal").because(error))?;
+        verdict(&plan, summary)
+    }
+
+    /// Ends the lock.
+    pub(super) async fn end(self, console: &(impl Console + Sync)) {
+        if let Err(error) = self.lease.release().await {
+            console.tell(&format!(
+                "warning: {} (the next run of this host takes it over)",
+                super::chain(&error)
+            ));
+        }
+    }
+
+    /// Steps that an earlier run had begun and not ended.
+    pub(super) fn interrupted(&self) -> Vec<String> {
+        self.interrupted.clone()
+    }
+}
+
+/// What a run that ended means.
+fn verdict(plan: &Plan<Action>, summary: Summary) -> Result<Applied, Error> {
+    if summary.cancelled {
+        return Err(Error::new(ErrorKind::Interrupted, "the run was stopped")
+            .hint("the same command goes on from there"));
+    }
+    if summary.is_success() {
+        return Ok(Applied { summary: Some(summary) });
+    }
+    let failed: Vec<_> = summary
+        .outcomes
+        .iter()
+        .filter(|(_, outcome)| matches!(outcome, Outcome::Failed { .. }))
+        .map(|(id, _)| id)
+        .collect();
+    let only_health = failed.iter().all(|id| {
+        plan.steps.get(*id).is_some_and(|step| matches!(step.action, Action::AwaitCluster { .. }))
+    });
+    let kind = match (only_health, summary.changed()) {
+        (true, _) => ErrorKind::Health,
+        (false, 0) => ErrorKind::Failed,
+        (false, _) => ErrorKind::Partly,
+    };
+    let error = Error::new(
+        kind,
+        format!("{} step(s) failed, {} were not started", summary.failed(), summary.skipped()),
+    );
+    Err(error.hint("the same command goes on from there once the cause is gone"))
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
+/// Sorts by time, and no two are alike.
+fn run_id() -> String {
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S");
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    format!("{now}-{}", unique.get(..8).unwrap_or_default())
+}

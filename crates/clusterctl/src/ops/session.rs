@@ -1,0 +1,153 @@
+//! A look at a site, and what it takes for one: the tree, credentials, clients, the lab.
+
+use std::sync::Arc;
+
+use secrecy::ExposeSecret as _;
+use sha2::Digest as _;
+
+use super::{Context, Error};
+use crate::compose::credentials::Credentials;
+use crate::compose::crew::{Crew, Detour};
+use crate::compose::draft::{Drafted, Wish, draft};
+use crate::compose::observe::{World, observe};
+use crate::compose::target::Target;
+use crate::engine::Base;
+use crate::lab::Lab;
+use crate::spec::root::Root;
+
+/// How many calls to Proxmox are under way at once.
+const CONCURRENCY: usize = 16;
+
+/// A tree with clients for its site.
+#[derive(Debug)]
+pub struct Session {
+    /// The tree.
+    pub root: Root,
+    /// Clients, keys, places.
+    pub crew: Arc<Crew>,
+    /// Fingerprint of the tree's text.
+    pub tree: String,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// A plan with what it was made from.
+#[derive(Debug)]
+pub struct Made {
+    /// The plan with what stands in its way.
+    pub drafted: Drafted,
+    /// What was seen.
+    pub world: World,
+    /// Requests that carrying it out will make, about.
+    pub calls: u64,
+}
+
+impl Session {
+    /// Reads the tree and makes clients; with `lab` the lab is started where it is absent.
+    ///
+    /// # Errors
+    /// The tree has errors or asks for what this version cannot do, credentials are missing, or
+    /// the lab does not start.
+    pub fn open(context: &Context, lab: bool) -> Result<Self, Error> {
+        let (root, loaded) = context.load_valid_as(lab)?;
+        if !loaded.unsupported.is_empty() {
+            let mut error = Error::refused("the tree asks for what this version cannot do yet");
+            for found in &loaded.unsupported {
+                error = error.detail(found.render(&root.repository));
+            }
+            return Err(error.hint("nothing that is written is ignored: remove these keys for now"));
+        }
+        let tree = fingerprint(&loaded.sources);
+        let site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
+        let mut warnings = Vec::new();
+        let (config, detour) = if lab {
+            let lab = Lab::ensure(&root, &site)?;
+            let token = lab.proxmox_token();
+            let auth = proxmox_client::Auth::token(token.expose_secret())
+                .ok_or_else(|| Error::failed("read the lab's token"))?;
+            let config = proxmox_client::ClientConfig::new(lab.proxmox_endpoint(), auth)
+                .trust(proxmox_client::Trust::Ca(lab.ca_pem().to_owned()));
+            let detour = Detour {
+                talos: lab.talos_dial(),
+                hosts: lab.factory_dial(),
+                authorities: Some(lab.ca_pem().to_owned()),
+            };
+            (config, Some(detour))
+        } else {
+            let credentials = Credentials::gather(&site, &context.variables)?;
+            if credentials.is_insecure() {
+                warnings.push(
+                    "PROXMOX_VE_INSECURE is set: the certificate of Proxmox is not checked".into(),
+                );
+            }
+            if site.credentials.age_key_file.is_some() {
+                warnings
+                    .push("age_key_file names a key in the repository: it protects nothing".into());
+            }
+            (credentials.client_config()?, None)
+        };
+        let config = config.concurrency(CONCURRENCY);
+        let crew = Crew::new(site, &config, &context.variables, detour)?;
+        Ok(Self { root, crew: Arc::new(crew), tree, warnings })
+    }
+
+    /// Looks at the site and makes a plan.
+    ///
+    /// # Errors
+    /// The target is none, or the site cannot be seen.
+    pub async fn make(&self, wish: &Wish) -> Result<Made, Error> {
+        let world = observe(&self.crew).await?;
+        let base = Base { tree: self.tree.clone(), observation: world.fingerprint() };
+        let drafted = draft(&self.crew, &world, wish, base)?;
+        let calls = calls(&drafted);
+        Ok(Made { drafted, world, calls })
+    }
+
+    /// What paths of the command line mean.
+    ///
+    /// # Errors
+    /// A path is no target.
+    pub fn target(&self, context: &Context, paths: &[String]) -> Result<Target, Error> {
+        Target::of(&self.crew.site, &context.cwd, paths)
+    }
+}
+
+/// A runtime for calls.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("start the runtime").because(error))
+}
+
+fn calls(drafted: &Drafted) -> u64 {
+    use crate::compose::action::Action as A;
+    let of = |action: &A| match action {
+        A::Networks { changes } => 10 + 2 * u64::try_from(changes.len()).unwrap_or(u64::MAX),
+        A::CreateMachine { .. } | A::ChangeMachine { .. } | A::DestroyMachine { .. } => 20,
+        A::StartMachine { .. } | A::EjectMedium { .. } => 12,
+        A::Configure { .. } | A::Reconfigure { .. } => 30,
+        A::Bootstrap { .. } | A::AwaitCluster { .. } => 20,
+        _ => 4,
+    };
+    drafted.plan.steps.values().map(|step| of(&step.action)).sum()
+}
+
+fn fingerprint(sources: &crate::spec::model::Sources) -> String {
+    use std::fmt::Write as _;
+    let mut hash = sha2::Sha256::new();
+    for (path, text) in sources.iter() {
+        hash.update(path.to_string_lossy().as_bytes());
+        hash.update([0]);
+        hash.update(text.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
