@@ -9,7 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// The tree is the folder `live/` that holds `common/versions.hcl`; it is found upward from the
 /// working folder, or named with --live.
 ///
-/// Exit codes: 0 done; 1 failed; 6 refused by policy; 64 usage; 70 bug; 130 interrupted.
+/// Exit codes: 0 done, no changes; 1 failed; 2 changes present (with --detailed-exitcode); 3 partly
+/// applied; 4 a cluster is not healthy; 5 somebody else is at work; 6 refused by policy; 64 usage;
+/// 70 bug; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "clusterctl", version, propagate_version = true, disable_help_subcommand = true)]
 pub struct Cli {
@@ -36,6 +38,27 @@ pub struct Global {
     /// Print without colour
     #[arg(long, global = true)]
     pub no_color: bool,
+    /// Work in the lab, a simulated site for this tree; it is started when it does not run
+    #[arg(long, global = true)]
+    pub lab: bool,
+    /// Answer all questions with yes
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Steps that may be under way at once
+    #[arg(long, global = true, value_name = "N", default_value_t = 16)]
+    pub parallelism: usize,
+    /// Form of progress on standard error
+    #[arg(long, global = true, value_name = "FORM", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Forms of progress on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object an event
+    Json,
 }
 
 /// Forms of data on standard output.
@@ -71,6 +94,10 @@ pub enum Verb {
     Why(Why),
     /// Evaluate an expression in the context of a file of the tree
     Eval(Eval),
+    /// Show what it would take to make the site as the tree says; changes nothing
+    Plan(Plan),
+    /// Make the site as the tree says
+    Apply(Apply),
     /// Make, take over or hand out the secrets bundle of a cluster
     #[command(subcommand)]
     Secrets(Secrets),
@@ -223,6 +250,47 @@ pub struct LabServe {
     /// How fast it is
     #[command(flatten)]
     pub manners: LabManners,
+}
+
+/// Show what it would take to make the site as the tree says; changes nothing
+///
+/// A path of the tree is a target: `artifacts`, `clusters/cluster-101/compute`; a cluster may be
+/// called by its name. Without one the working folder is the target, at the root everything.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// What it is about
+    pub targets: Vec<String>,
+    /// Save the plan, for `apply --plan`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Exit with 2 when there are changes
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Remove machines that the tree has no more
+    #[arg(long)]
+    pub allow_remove: bool,
+}
+
+/// Make the site as the tree says
+///
+/// The plan is made first, whole, and shown. A run that was cut goes on where it was: type the
+/// same command again.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// What it is about
+    pub targets: Vec<String>,
+    /// Carry out this saved plan, and only if nothing changed since
+    #[arg(long, value_name = "FILE", conflicts_with = "targets")]
+    pub plan: Option<PathBuf>,
+    /// Only show what would be done
+    #[arg(long, conflicts_with = "plan")]
+    pub dry_run: bool,
+    /// With --dry-run: exit with 2 when there are changes
+    #[arg(long, requires = "dry_run")]
+    pub detailed_exitcode: bool,
+    /// Remove machines that the tree has no more
+    #[arg(long)]
+    pub allow_remove: bool,
 }
 
 /// Check the whole tree, offline and without any secret

@@ -33,6 +33,8 @@ pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Erro
         }
         Verb::Why(options) => why(&context, &options, form),
         Verb::Eval(options) => eval(&context, options, form),
+        Verb::Plan(options) => super::change::plan(&context, options, &cli.global),
+        Verb::Apply(options) => super::change::apply(&context, options, &cli.global, environment),
         Verb::Secrets(options) => secrets(&context, options),
         Verb::Lab(verb) => super::lab::lab(&context, verb, form, environment),
         Verb::Versions => versions(&context, form),

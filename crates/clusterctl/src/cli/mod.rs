@@ -1,6 +1,7 @@
 //! The command line: arguments in, words and exit codes out.
 
 pub mod args;
+mod change;
 mod dispatch;
 pub mod env;
 pub mod exit;

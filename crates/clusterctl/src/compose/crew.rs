@@ -284,7 +284,7 @@ impl Crew {
         let config_input = ConfigInput {
             installer_image: image,
             disk: disk.clone(),
-            manifests: self.manifests(cluster),
+            manifests: manifests(cluster),
         };
         let own = documents(&self.site, cluster, node, &config_input);
         let mut patches = vec![
@@ -303,16 +303,17 @@ impl Crew {
         }
         base.patched(&patches).map_err(|error| failed().because(error))
     }
+}
 
-    fn manifests(&self, cluster: &Cluster) -> Vec<(String, String)> {
-        if cluster.cni != Cni::Cilium {
-            return Vec::new();
-        }
-        let image = cluster.versions.cilium_cli_image.as_deref();
-        let image = image.unwrap_or(cilium::DEFAULT_CLI_IMAGE);
-        cilium::manifest(cluster, image)
-            .map(|text| ("cilium-install".to_owned(), text))
-            .into_iter()
-            .collect()
+/// What a cluster starts with.
+fn manifests(cluster: &Cluster) -> Vec<(String, String)> {
+    if cluster.cni != Cni::Cilium {
+        return Vec::new();
     }
+    let image = cluster.versions.cilium_cli_image.as_deref();
+    let image = image.unwrap_or(cilium::DEFAULT_CLI_IMAGE);
+    cilium::manifest(cluster, image)
+        .map(|text| ("cilium-install".to_owned(), text))
+        .into_iter()
+        .collect()
 }

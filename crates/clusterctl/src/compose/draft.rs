@@ -309,7 +309,7 @@ impl<'a> Draft<'a> {
             }
             if self.wish.target.registry > Extent::None {
                 for (node, reason) in uploads {
-                    self.upload(&version, &file, &storage, node, reason);
+                    self.upload(&version, &file, node, reason);
                 }
             }
             if let Some(copy) = &images.installer_copy
@@ -347,14 +347,8 @@ impl<'a> Draft<'a> {
         self.step(sketch, Action::FetchIso { version: version.to_string() });
     }
 
-    fn upload(
-        &mut self,
-        version: &Version,
-        file: &str,
-        storage: &str,
-        node: String,
-        reason: String,
-    ) {
+    fn upload(&mut self, version: &Version, file: &str, node: String, reason: String) {
+        let storage = self.world.storages.iso.clone();
         let place = if self.world.iso_is_shared { "the shared storage" } else { &node };
         let title = format!("put {file} on {storage} of {place}");
         let sketch = Sketch::new(format!("upload/{node}/{file}"), REGISTRY, title)
@@ -362,7 +356,6 @@ impl<'a> Draft<'a> {
             .after([format!("image/v{version}/iso")])
             .token("upload", node.clone())
             .seconds(20, 3600);
-        let storage = storage.to_owned();
         self.step(sketch, Action::Upload { version: version.to_string(), node, storage });
     }
 
@@ -688,7 +681,7 @@ impl<'a> Draft<'a> {
         let images: Vec<String> = running
             .changes
             .iter()
-            .filter(|change| change.path.ends_with(".image"))
+            .filter(|change| change.path.rsplit('.').next() == Some("image"))
             .map(ToString::to_string)
             .collect();
         if !images.is_empty() {

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind as Kind};
 const LIFETIME: i64 = 600;
 
 /// How often it is renewed.
-const RENEWAL: Duration = Duration::from_secs(300);
+const RENEWAL: Duration = Duration::from_mins(5);
 
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

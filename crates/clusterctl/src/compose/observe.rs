@@ -572,5 +572,5 @@ pub async fn kubernetes_at(
             access::Admin::of_kubeconfig(made.expose())?
         }
     };
-    Kubernetes::new(address, &admin, crew.dial.clone())
+    Kubernetes::new(address, &admin, std::sync::Arc::clone(&crew.dial))
 }

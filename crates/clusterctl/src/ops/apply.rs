@@ -78,7 +78,8 @@ pub fn apply(
     let saved = options.saved.as_ref().map(|path| read_saved(context, path)).transpose()?;
     runtime()?.block_on(async {
         let at_work = AtWork::begin(context, &session, console).await?;
-        let done = carry_out(&session, &at_work, &wish, saved, options, console).await;
+        let asked = Asked { wish, saved, parallelism: options.parallelism };
+        let done = carry_out(&session, &at_work, asked, console).await;
         at_work.end(console).await;
         done
     })
@@ -91,14 +92,20 @@ fn read_saved(context: &Context, path: &std::path::Path) -> Result<Plan<Action>,
     Plan::from_json(&text).map_err(|error| failed().because(error))
 }
 
+/// What a run is asked for.
+struct Asked {
+    wish: Wish,
+    saved: Option<Plan<Action>>,
+    parallelism: usize,
+}
+
 async fn carry_out(
     session: &Session,
     at_work: &AtWork,
-    wish: &Wish,
-    saved: Option<Plan<Action>>,
-    options: &Options,
+    asked: Asked,
     console: &(impl Console + Sync),
 ) -> Result<Applied, Error> {
+    let Asked { wish, saved, parallelism } = asked;
     // A saved plan names its own target.
     let wish = match &saved {
         Some(plan) => Wish {
@@ -109,7 +116,7 @@ async fn carry_out(
             )?,
             allow_remove: wish.allow_remove || has_removal(plan),
         },
-        None => wish.clone(),
+        None => wish,
     };
     let made = session.make(&wish).await?;
     let (storages, version) = (made.world.storages.clone(), made.world.version.clone());
@@ -127,9 +134,9 @@ async fn carry_out(
     if saved.is_none() && !console.confirm(&report)? {
         return Err(Error::new(ErrorKind::Interrupted, "nothing was changed"));
     }
-    let hands =
-        Hands::new(Arc::clone(&session.crew), storages, &version, at_work.interrupted.clone());
-    at_work.run(session, report.plan, hands, options.parallelism, console).await
+    let interrupted = at_work.interrupted.clone();
+    let hands = Hands::new(Arc::clone(&session.crew), storages, &version, interrupted);
+    at_work.run(report.plan, hands, parallelism, console).await
 }
 
 fn has_removal(plan: &Plan<Action>) -> bool {
@@ -194,18 +201,17 @@ impl AtWork {
     /// Carries out a plan.
     pub(super) async fn run(
         &self,
-        session: &Session,
         plan: Plan<Action>,
         hands: Hands,
         parallelism: usize,
         console: &(impl Console + Sync),
     ) -> Result<Applied, Error> {
-        let journal = Journal::create(&session.crew.layout.journal(), &self.run, now_ms)
+        let journal = Journal::create(&hands.crew().layout.journal(), &self.run, now_ms)
             .map_err(|error| Error::failed("begin the journal").because(error))?;
         let (sender, receiver) = unbounded_channel();
         let shown = tokio::spawn(console.follow(&plan, receiver));
         let per_class = [("storage".to_owned(), AT_ONE_STORAGE)].into();
-        let lab = session.crew.is_lab();
+        let lab = hands.crew().is_lab();
         let options = RunOptions {
             run: self.run.clone(),
             limits: Limits { parallelism, per_class },
@@ -229,11 +235,6 @@ impl AtWork {
                 super::chain(&error)
             ));
         }
-    }
-
-    /// Steps that an earlier run had begun and not ended.
-    pub(super) fn interrupted(&self) -> Vec<String> {
-        self.interrupted.clone()
     }
 }
 

@@ -140,7 +140,7 @@ fn calls(drafted: &Drafted) -> u64 {
 fn fingerprint(sources: &crate::spec::model::Sources) -> String {
     use std::fmt::Write as _;
     let mut hash = sha2::Sha256::new();
-    for (path, text) in sources.iter() {
+    for (path, text) in &sources.0 {
         hash.update(path.to_string_lossy().as_bytes());
         hash.update([0]);
         hash.update(text.as_bytes());

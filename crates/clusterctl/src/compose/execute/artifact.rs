@@ -126,7 +126,7 @@ impl Hands {
             text.parse::<ImageReference>().map_err(images(&format!("read the reference {text}")))
         };
         let (from, to) = (parse(&wanted.factory.installer)?, parse(&copy)?);
-        let cache = imagefactory::Cache::open(&self.crew.layout.cache().join("oci"))
+        let cache = imagefactory::Cache::open(self.crew.layout.cache().join("oci"))
             .map_err(images("open the cache"))?;
         let what = format!("copy {} to {copy}", wanted.factory.installer);
         let done = self.crew.registry.copy(&from, &to, &cache).await.map_err(images(&what))?;

@@ -157,36 +157,13 @@ impl Hands {
         let cluster = self.crew.cluster(cluster).map_err(own)?;
         let opened = self.opened(cluster)?;
         let failed = |error: crate::state::FileError| StepError::failed(chain(&error));
-        let talosconfig = self.talosconfig(cluster, &opened)?;
+        let talosconfig = talosconfig(cluster, &opened)?;
         let layout = &self.crew.layout;
         write(&layout.talosconfig(&cluster.folder), talosconfig.as_bytes(), Mode::Private)
             .map_err(failed)?;
         let kubeconfig = self.kubeconfig(cluster, &opened).await?;
         write(&layout.kubeconfig(&cluster.folder), kubeconfig.as_bytes(), Mode::Private)
             .map_err(failed)
-    }
-
-    fn talosconfig(
-        &self,
-        cluster: &Cluster,
-        opened: &Arc<Opened>,
-    ) -> Result<zeroize::Zeroizing<String>, StepError> {
-        let what = format!("make the talosconfig of cluster {}", cluster.name);
-        let os = opened.bundle.certs.as_ref().and_then(|certs| certs.os.as_ref());
-        let pem = |text: &talos_client::secrets::Text| text.text().map(str::to_owned);
-        let (ca, key) = os
-            .and_then(|pair| Some((pem(&pair.crt)?, zeroize::Zeroizing::new(pem(&pair.key)?))))
-            .ok_or_else(|| StepError::failed(format!("{what}: the secrets have no authority")))?;
-        let options = ClientOptions {
-            endpoints: access::endpoints(cluster),
-            nodes: access::nodes(cluster),
-            roles: vec!["os:admin".to_owned()],
-            now: jiff::Timestamp::now().as_second(),
-            lifetime: DEFAULT_LIFETIME,
-        };
-        let config = TalosConfig::generate(&cluster.name, &ca, &key, &options)
-            .map_err(|error| StepError::failed(format!("{what}: {error}")))?;
-        Ok(zeroize::Zeroizing::new(config.to_yaml()))
     }
 
     async fn kubeconfig(
@@ -226,4 +203,27 @@ fn authorities(opened: &Opened) -> (String, String) {
         pair.and_then(|pair| pair.crt.text()).and_then(access::fingerprint).unwrap_or_default()
     };
     (of(certs.and_then(|certs| certs.k8s.as_ref())), of(certs.and_then(|certs| certs.os.as_ref())))
+}
+
+/// The talosconfig of a cluster, out of its secrets.
+fn talosconfig(
+    cluster: &Cluster,
+    opened: &Arc<Opened>,
+) -> Result<zeroize::Zeroizing<String>, StepError> {
+    let what = format!("make the talosconfig of cluster {}", cluster.name);
+    let os = opened.bundle.certs.as_ref().and_then(|certs| certs.os.as_ref());
+    let pem = |text: &talos_client::secrets::Text| text.text().map(str::to_owned);
+    let (ca, key) = os
+        .and_then(|pair| Some((pem(&pair.crt)?, zeroize::Zeroizing::new(pem(&pair.key)?))))
+        .ok_or_else(|| StepError::failed(format!("{what}: the secrets have no authority")))?;
+    let options = ClientOptions {
+        endpoints: access::endpoints(cluster),
+        nodes: access::nodes(cluster),
+        roles: vec!["os:admin".to_owned()],
+        now: jiff::Timestamp::now().as_second(),
+        lifetime: DEFAULT_LIFETIME,
+    };
+    let config = TalosConfig::generate(&cluster.name, &ca, &key, &options)
+        .map_err(|error| StepError::failed(format!("{what}: {error}")))?;
+    Ok(zeroize::Zeroizing::new(config.to_yaml()))
 }

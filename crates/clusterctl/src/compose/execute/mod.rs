@@ -41,6 +41,11 @@ impl Hands {
             version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
         Self { crew, storages, interrupted, has_network_lock: major >= 9 }
     }
+
+    /// Clients, keys, places.
+    pub fn crew(&self) -> &Crew {
+        &self.crew
+    }
 }
 
 impl Executor<Action> for Hands {

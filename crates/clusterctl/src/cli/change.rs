@@ -1,0 +1,226 @@
+//! `plan`, `apply` and their kin on the command line.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, Write as _};
+
+use serde_json::json;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+use super::args::{self, Global, OutputForm};
+use super::env::Environment;
+use super::exit::Exit;
+use super::render::events::{Label, Progress, Style};
+use super::render::plan::{self as words, Stakes};
+use super::{data, say};
+use crate::compose::action::Action;
+use crate::engine::{Event, Plan};
+use crate::ops::apply::{Console, Options as ApplyOptions, apply as carry_out};
+use crate::ops::plan::{Options as PlanOptions, Report, plan as make};
+use crate::ops::{Context, Error, ErrorKind};
+
+fn stakes(report: &Report) -> Stakes {
+    Stakes { clusters: report.clusters.clone(), calls: report.calls }
+}
+
+/// `plan`.
+pub(super) fn plan(context: &Context, options: args::Plan, global: &Global) -> Result<Exit, Error> {
+    let wanted = PlanOptions {
+        targets: options.targets,
+        lab: global.lab,
+        allow_remove: options.allow_remove,
+        out: options.out.clone(),
+    };
+    let report = make(context, &wanted)?;
+    tell_warnings(&report);
+    match global.output {
+        OutputForm::Json => data(&super::dispatch::json(&as_json(&report))?),
+        OutputForm::Yaml => {
+            let text = serde_saphyr::to_string(&as_json(&report))
+                .map_err(|error| Error::new(ErrorKind::Bug, "print YAML").because(error))?;
+            data(&text);
+        }
+        OutputForm::Markdown => data(&words::markdown(&report.plan, &stakes(&report))),
+        OutputForm::Name => {
+            for id in report.plan.steps.keys() {
+                data(&format!("{id}\n"));
+            }
+        }
+        OutputForm::Table | OutputForm::Wide => {
+            data(&words::text(&report.plan, &stakes(&report)));
+        }
+    }
+    if let Some(refusal) = report.refusal() {
+        return Err(refusal);
+    }
+    if let Some(path) = &options.out {
+        say(&format!("saved; `clusterctl apply --plan {}` carries it out", path.display()));
+    }
+    let changes = options.detailed_exitcode && !report.plan.is_empty();
+    Ok(if changes { Exit::Changes } else { Exit::Success })
+}
+
+fn as_json(report: &Report) -> serde_json::Value {
+    let problems: Vec<_> = report
+        .problems
+        .iter()
+        .map(|problem| json!({ "text": problem.text, "help": problem.help }))
+        .collect();
+    json!({
+        "plan": report.plan,
+        "problems": problems,
+        "clusters": report.clusters,
+        "worst_impact": report.plan.worst_impact(),
+        "estimated_calls": report.calls,
+    })
+}
+
+fn tell_warnings(report: &Report) {
+    for warning in &report.warnings {
+        say(&format!("warning: {warning}"));
+    }
+}
+
+/// `apply`.
+pub(super) fn apply(
+    context: &Context,
+    options: args::Apply,
+    global: &Global,
+    environment: &Environment,
+) -> Result<Exit, Error> {
+    if options.dry_run {
+        let options = args::Plan {
+            targets: options.targets,
+            out: None,
+            detailed_exitcode: options.detailed_exitcode,
+            allow_remove: options.allow_remove,
+        };
+        return plan(context, options, global);
+    }
+    let console = Terminal::new(global, environment);
+    let wanted = ApplyOptions {
+        targets: options.targets,
+        lab: global.lab,
+        allow_remove: options.allow_remove,
+        saved: options.plan,
+        parallelism: global.parallelism,
+    };
+    let applied = carry_out(context, &wanted, &console)?;
+    if applied.summary.is_some() {
+        say("the site is as the tree says");
+    }
+    Ok(Exit::Success)
+}
+
+/// The user's terminal.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    yes: bool,
+    can_ask: bool,
+    style: Style,
+    stop: CancellationToken,
+}
+
+impl Terminal {
+    pub(super) fn new(global: &Global, environment: &Environment) -> Self {
+        let style = match (global.log_format, environment.can_draw) {
+            (args::LogFormat::Json, _) => Style::Json,
+            (args::LogFormat::Text, true) => Style::Terminal,
+            (args::LogFormat::Text, false) => Style::Plain,
+        };
+        let stop = CancellationToken::new();
+        listen(&stop);
+        Self { yes: global.yes, can_ask: environment.can_ask, style, stop }
+    }
+
+    /// Asks; the answer must be the whole word.
+    pub(super) fn ask(&self, question: &str, word: &str) -> Result<bool, Error> {
+        if self.yes {
+            return Ok(true);
+        }
+        if !self.can_ask {
+            return Err(Error::usage("nobody can be asked: standard input is no terminal")
+                .hint("--yes answers all questions"));
+        }
+        let mut err = std::io::stderr().lock();
+        drop(write!(err, "{question} Type {word:?} to go on: ").and_then(|()| err.flush()));
+        drop(err);
+        let mut line = String::new();
+        std::io::stdin()
+            .lock()
+            .read_line(&mut line)
+            .map_err(|error| Error::failed("read the answer").because(error))?;
+        Ok(line.trim() == word)
+    }
+}
+
+/// The first signal asks the run to stop, the second ends the program.
+fn listen(stop: &CancellationToken) {
+    let stop = stop.clone();
+    let listener = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            wait_for_signal().await;
+            stop.cancel();
+            wait_for_signal().await;
+            end_at_once();
+        });
+    });
+    // Without the thread a signal ends the program, as it does by default.
+    drop(listener);
+}
+
+async fn wait_for_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut term) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = term.recv() => {}
+            }
+            return;
+        }
+    }
+    drop(tokio::signal::ctrl_c().await);
+}
+
+#[expect(clippy::exit, reason = "the user asked twice")]
+fn end_at_once() {
+    std::process::exit(i32::from(Exit::Failure(ErrorKind::Interrupted).code()));
+}
+
+impl Console for Terminal {
+    fn confirm(&self, report: &Report) -> Result<bool, Error> {
+        tell_warnings(report);
+        say(words::text(&report.plan, &stakes(report)).trim_end());
+        if report.plan.is_empty() {
+            return Ok(true);
+        }
+        self.ask("Carry this out?", "yes")
+    }
+
+    fn follow(
+        &self,
+        plan: &Plan<Action>,
+        events: UnboundedReceiver<Event>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let labels: BTreeMap<_, _> = plan
+            .steps
+            .iter()
+            .map(|(id, step)| {
+                (id.clone(), Label { stage: step.stage.clone(), title: step.title.clone() })
+            })
+            .collect();
+        Progress::new(self.style, labels).follow(events)
+    }
+
+    fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    fn tell(&self, text: &str) {
+        say(text);
+    }
+}
