@@ -5,18 +5,20 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use url::Url;
 
+use crate::api::Version;
 use crate::config::{Auth, ClientConfig};
+use crate::dialect::{self, Release};
 use crate::error::{Error, ErrorKind, Result, classify};
+use crate::login::Ticket;
 use crate::upload::{FilePart, Moved};
 
 /// Parameters of a call.
@@ -26,8 +28,6 @@ pub type Parameters<'a> = [(&'a str, &'a str)];
 const ATTEMPTS: u32 = 4;
 /// How long an upload may take.
 const UPLOAD: Duration = Duration::from_hours(12);
-/// A ticket lives two hours.
-const TICKET_AGE: Duration = Duration::from_hours(1);
 
 /// A client of one Proxmox VE cluster. Clones share connections, limits and the ticket.
 #[derive(Clone)]
@@ -39,24 +39,20 @@ struct Shared {
     auth: Auth,
     ticket: Mutex<Option<Ticket>>,
     limit: Semaphore,
+    release: OnceCell<Release>,
 }
 
-struct Endpoint {
+/// One node that answers for the cluster.
+pub(crate) struct Endpoint {
     name: String,
     base: String,
     http: reqwest::Client,
 }
 
-#[derive(Clone)]
-struct Ticket {
-    cookie: SecretString,
-    csrf: SecretString,
-    since: Instant,
-}
-
+/// What every answer is wrapped in.
 #[derive(Deserialize)]
-struct Envelope<T> {
-    data: T,
+pub(crate) struct Envelope<T> {
+    pub(crate) data: T,
 }
 
 #[derive(Deserialize)]
@@ -71,15 +67,6 @@ struct Refusal {
     message: Option<String>,
     #[serde(default)]
     errors: Option<BTreeMap<String, Value>>,
-}
-
-#[derive(Deserialize)]
-struct Login {
-    ticket: String,
-    #[serde(rename = "CSRFPreventionToken")]
-    csrf: Option<String>,
-    #[serde(rename = "NeedTFA", default, deserialize_with = "crate::loose::flag")]
-    second_factor: bool,
 }
 
 impl fmt::Debug for Client {
@@ -112,6 +99,11 @@ fn form(parameters: &Parameters<'_>) -> String {
 }
 
 impl Endpoint {
+    /// Host and port.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn new(config: &ClientConfig, text: &str, tls: rustls::ClientConfig) -> Result<Self> {
         let wrong = |why: &str| Error::config(format!("endpoint {text:?}: {why}"));
         let mut url = Url::parse(text).map_err(|source| {
@@ -169,6 +161,7 @@ impl Client {
             auth: config.auth.clone(),
             ticket: Mutex::new(None),
             limit: Semaphore::new(config.concurrency),
+            release: OnceCell::new(),
         })))
     }
 
@@ -195,20 +188,30 @@ impl Client {
         path: &str,
         parameters: &Parameters<'_>,
     ) -> Result<T> {
+        self.check_release(&method, path, parameters).await?;
+        self.repeat(&method, path, parameters).await
+    }
+
+    async fn repeat<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<T> {
         let _permit =
             self.0.limit.acquire().await.map_err(|_| Error::config("the client is closed"))?;
         let mut renewed = false;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.once(&method, path, parameters).await {
+            let error = match self.once(method, path, parameters).await {
                 Ok(data) => return Ok(data),
                 Err(error) => error,
             };
-            let ticket = matches!(self.0.auth, Auth::Password { .. });
-            if error.kind() == ErrorKind::Auth && error.status() == Some(401) && ticket && !renewed
-            {
-                *self.0.ticket.lock().await = None;
+            let refused = error.kind() == ErrorKind::Auth
+                && error.status() == Some(401)
+                && !error.operation().ends_with("/access/ticket");
+            if refused && !renewed && self.renew().await {
                 renewed = true;
                 continue;
             }
@@ -333,21 +336,6 @@ impl Client {
         Ok((whole.data, sha256))
     }
 
-    async fn credentials(&self, endpoint: &Endpoint) -> Sent<Vec<(&'static str, String)>> {
-        Ok(match &self.0.auth {
-            Auth::Token { id, secret } => {
-                vec![("Authorization", format!("PVEAPIToken={id}={}", secret.expose_secret()))]
-            }
-            Auth::Password { user, password } => {
-                let ticket = self.ticket(endpoint, user, password).await?;
-                vec![
-                    ("Cookie", format!("PVEAuthCookie={}", escape(ticket.cookie.expose_secret()))),
-                    ("CSRFPreventionToken", ticket.csrf.expose_secret().to_owned()),
-                ]
-            }
-        })
-    }
-
     async fn authorised<T: DeserializeOwned>(
         &self,
         endpoint: &Endpoint,
@@ -359,43 +347,50 @@ impl Client {
         send(endpoint, method, path, parameters, credentials).await
     }
 
-    async fn ticket(
+    /// How the client proves who it is.
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    /// The ticket that is held.
+    pub(crate) fn held_ticket(&self) -> &Mutex<Option<Ticket>> {
+        &self.0.ticket
+    }
+
+    /// The release of the server: asked once.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn release(&self) -> Result<Release> {
+        let release = self.0.release.get_or_try_init(|| async {
+            let version: Envelope<Version> = self.repeat(&Method::GET, "/version", &[]).await?;
+            let Version { version, release } = version.data;
+            version.parse::<Release>().or_else(|_| release.parse())
+        });
+        release.await.copied()
+    }
+
+    /// Refuses what the server's release does not have, before anything is sent.
+    async fn check_release(
         &self,
-        endpoint: &Endpoint,
-        user: &str,
-        password: &SecretString,
-    ) -> Sent<Ticket> {
-        let mut held = self.0.ticket.lock().await;
-        if let Some(ticket) = held.as_ref().filter(|ticket| ticket.since.elapsed() < TICKET_AGE) {
-            return Ok(ticket.clone());
+        method: &Method,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<()> {
+        if !dialect::depends(method.as_str(), path, parameters) {
+            return Ok(());
         }
-        let form = [("username", user), ("password", password.expose_secret())];
-        let login: Envelope<Login> =
-            send(endpoint, &Method::POST, "/access/ticket", &form, Vec::new())
-                .await
-                // A login changes nothing that the caller asked for.
-                .map_err(|(error, sent)| (error.applied(false), sent))?;
-        let login = login.data;
-        if login.second_factor {
-            let text = "the user needs a second factor: use an API token";
-            let error = Error::new(ErrorKind::Auth, "POST /access/ticket", text).at(&endpoint.name);
-            return Err((error, true));
+        match self.release().await?.refusal(method.as_str(), path, parameters) {
+            None => Ok(()),
+            Some(text) => Err(Error::new(ErrorKind::Unsupported, format!("{method} {path}"), text)),
         }
-        let ticket = Ticket {
-            cookie: login.ticket.into(),
-            csrf: login.csrf.unwrap_or_default().into(),
-            since: Instant::now(),
-        };
-        *held = Some(ticket.clone());
-        drop(held);
-        Ok(ticket)
     }
 }
 
 /// The answer, or the error and whether anything of the call was sent.
-type Sent<T> = std::result::Result<T, (Error, bool)>;
+pub(crate) type Sent<T> = std::result::Result<T, (Error, bool)>;
 
-async fn send<T: DeserializeOwned>(
+pub(crate) async fn send<T: DeserializeOwned>(
     endpoint: &Endpoint,
     method: &Method,
     path: &str,

@@ -24,6 +24,8 @@ pub enum Auth {
         user: String,
         /// The password.
         password: SecretString,
+        /// The answer to a second factor, where one is asked for.
+        otp: Option<SecretString>,
     },
 }
 
@@ -40,7 +42,21 @@ impl Auth {
 
     /// A user with a password.
     pub fn password(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Self::Password { user: user.into(), password: SecretString::from(password.into()) }
+        let password = SecretString::from(password.into());
+        Self::Password { user: user.into(), password, otp: None }
+    }
+
+    /// With a one-time password, for a user that has a second factor: `123456`, or
+    /// `recovery:CODE`. It is used once; as long as the client is in use its ticket is renewed
+    /// without another. A token has no second factor.
+    #[must_use]
+    pub fn one_time_password(self, code: impl Into<String>) -> Self {
+        match self {
+            Self::Password { user, password, .. } => {
+                Self::Password { user, password, otp: Some(SecretString::from(code.into())) }
+            }
+            token @ Self::Token { .. } => token,
+        }
     }
 }
 

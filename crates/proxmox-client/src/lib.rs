@@ -3,8 +3,10 @@
 mod api;
 mod client;
 mod config;
+mod dialect;
 mod error;
 mod id;
+mod login;
 mod loose;
 pub mod plan;
 #[cfg(feature = "sim")]
@@ -14,11 +16,14 @@ mod upload;
 pub mod wire;
 
 pub use api::{
-    NodeRow, NodeStorage, Pool, Pools, Qemu, ResourceRow, Sdn, StorageStatus, TaskEnd, Tasks,
-    Upload, Uploaded, Version, VmRow, Volume, ZoneStatus,
+    Access, AclRow, ClusterRow, LogLine, MappingCheck, Mappings, Node, NodeRow, NodeStorage,
+    PciMapping, PciRow, PendingRow, Permissions, Pool, PoolMember, Pools, Qemu, ResourceRow,
+    RoleRow, Sdn, StorageStatus, TaskEnd, TaskRow, Tasks, TokenRow, Upload, Uploaded, UserRow,
+    Version, VmRow, Vms, Volume, ZoneStatus,
 };
 pub use client::{Client, Parameters};
 pub use config::{Auth, ClientConfig};
+pub use dialect::Release;
 pub use error::{Error, ErrorKind, Result};
 pub use http::Method;
 pub use id::{IdError, NodeName, Upid, VmId};

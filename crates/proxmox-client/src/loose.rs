@@ -86,3 +86,13 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
         Scalar::Null => None,
     })
 }
+
+/// As [`number`], of a value that was read already.
+pub(crate) fn number_of(value: &serde_json::Value) -> Option<u64> {
+    number(value).unwrap_or_default()
+}
+
+/// As [`text`], of a value that was read already.
+pub(crate) fn text_of(value: &serde_json::Value) -> Option<String> {
+    text(value).unwrap_or_default()
+}

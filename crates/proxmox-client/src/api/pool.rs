@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::error::{ErrorKind, Result};
+use crate::id::VmId;
 
 /// A pool: `GET /pools`.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,6 +17,26 @@ pub struct Pool {
     /// What is written on it.
     #[serde(default, deserialize_with = "crate::loose::text")]
     pub comment: Option<String>,
+    /// What is in it; told of one pool only.
+    #[serde(default)]
+    pub members: Vec<PoolMember>,
+}
+
+/// What is in a pool.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct PoolMember {
+    /// Such as `qemu/100` or `storage/pve01/local`.
+    pub id: String,
+    /// `qemu`, `lxc` or `storage`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The number of a guest.
+    #[serde(default, deserialize_with = "crate::loose::number")]
+    pub vmid: Option<u64>,
+    /// The id of a storage.
+    #[serde(default, deserialize_with = "crate::loose::text")]
+    pub storage: Option<String>,
 }
 
 /// The pools of a cluster.
@@ -70,6 +91,26 @@ impl Pools<'_> {
         self.client.call::<Option<Value>>(Method::PUT, "/pools", &keys).await.map(drop)
     }
 
+    /// `PUT /pools`: puts machines into a pool. One that is in another pool moves.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`ErrorKind::AlreadyExists`] where one is in the pool already.
+    pub async fn add(&self, id: &str, machines: &[VmId]) -> Result<()> {
+        let list = list_of(machines);
+        let keys = [("poolid", id), ("vms", list.as_str()), ("allow-move", "1")];
+        self.client.call::<Option<Value>>(Method::PUT, "/pools", &keys).await.map(drop)
+    }
+
+    /// `PUT /pools` with `delete`: takes machines out of a pool.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn remove(&self, id: &str, machines: &[VmId]) -> Result<()> {
+        let list = list_of(machines);
+        let keys = [("poolid", id), ("vms", list.as_str()), ("delete", "1")];
+        self.client.call::<Option<Value>>(Method::PUT, "/pools", &keys).await.map(drop)
+    }
+
     /// `DELETE /pools`: removes an empty pool.
     ///
     /// # Errors
@@ -78,4 +119,8 @@ impl Pools<'_> {
         let keys = [("poolid", id)];
         self.client.call::<Option<Value>>(Method::DELETE, "/pools", &keys).await.map(drop)
     }
+}
+
+fn list_of(machines: &[VmId]) -> String {
+    machines.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

@@ -33,7 +33,7 @@ mod multipart;
 mod perm;
 mod persist;
 mod reply;
-mod schema;
+pub(crate) mod schema;
 mod server;
 mod state;
 mod task;

@@ -290,6 +290,12 @@ impl Schema {
         Ok(Self { endpoints, exact, vm_keys })
     }
 
+    /// All endpoints.
+    #[cfg(test)]
+    pub(crate) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
     /// The endpoint of a call and the values of its placeholders.
     pub(crate) fn find(
         &self,

@@ -1,6 +1,7 @@
 //! The client against the simulated server.
 #![expect(clippy::expect_used, reason = "a test ends where something is not as it must be")]
 
+mod access;
 mod storage;
 
 use std::time::Duration;
