@@ -11,7 +11,7 @@ use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Mutex, OnceCell, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 use url::Url;
 
 use crate::api::Version;
@@ -19,15 +19,12 @@ use crate::config::{Auth, ClientConfig};
 use crate::dialect::{self, Release};
 use crate::error::{Error, ErrorKind, Result, classify};
 use crate::login::Ticket;
-use crate::upload::{FilePart, Moved};
 
 /// Parameters of a call.
 pub type Parameters<'a> = [(&'a str, &'a str)];
 
 /// How often a read is sent, and a write of which nothing was sent.
 const ATTEMPTS: u32 = 4;
-/// How long an upload may take.
-const UPLOAD: Duration = Duration::from_hours(12);
 
 /// A client of one Proxmox VE cluster. Clones share connections, limits and the ticket.
 #[derive(Clone)]
@@ -102,6 +99,11 @@ impl Endpoint {
     /// Host and port.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A POST to a path.
+    pub(crate) fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        self.http.post(format!("{}{path}", self.base))
     }
 
     fn new(config: &ClientConfig, text: &str, tls: rustls::ClientConfig) -> Result<Self> {
@@ -198,8 +200,7 @@ impl Client {
         path: &str,
         parameters: &Parameters<'_>,
     ) -> Result<T> {
-        let _permit =
-            self.0.limit.acquire().await.map_err(|_| Error::config("the client is closed"))?;
+        let _permit = self.permit().await?;
         let mut renewed = false;
         let mut attempt = 0;
         loop {
@@ -269,71 +270,15 @@ impl Client {
         Err(last)
     }
 
-    /// Sends a file. It goes to one endpoint, once: only where nothing was sent to that one, the
-    /// next is asked. Gives the answer's data and the SHA-256 of what was sent.
-    pub(crate) async fn upload(
-        &self,
-        path: &str,
-        fields: &Parameters<'_>,
-        file: FilePart,
-        moved: &mut (dyn FnMut(u64, u64) + Send),
-    ) -> Result<(String, String)> {
-        let _permit =
-            self.0.limit.acquire().await.map_err(|_| Error::config("the client is closed"))?;
-        // A call that can be repeated finds an endpoint that answers.
-        self.once::<Envelope<Value>>(&Method::GET, "/version", &[]).await?;
+    /// A place among the calls that run at a time.
+    pub(crate) async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+        self.0.limit.acquire().await.map_err(|_| Error::config("the client is closed"))
+    }
+
+    /// The endpoint that answered last.
+    pub(crate) fn endpoint(&self) -> Result<&Endpoint> {
         let index = self.0.current.load(Ordering::Relaxed);
-        let endpoint =
-            self.0.endpoints.get(index).ok_or_else(|| Error::config("no endpoint is given"))?;
-        let credentials = self.credentials(endpoint).await.map_err(|(error, _)| error)?;
-        let operation = format!("POST {path}");
-        let size = file.size();
-        let wrong = |source: reqwest::Error| {
-            Error::config("the call cannot be written").because(source.without_url())
-        };
-        let (part, mut told) = file.into_part().map_err(wrong)?;
-        let form = fields
-            .iter()
-            .fold(reqwest::multipart::Form::new(), |form, (name, value)| {
-                form.text((*name).to_owned(), (*value).to_owned())
-            })
-            .part("filename", part);
-        let mut request = endpoint
-            .http
-            .post(format!("{}{path}", endpoint.base))
-            // As long as bytes move, the file is on its way.
-            .timeout(UPLOAD)
-            .multipart(form);
-        for (name, value) in credentials {
-            request = request.header(name, header(&value).map_err(|(error, _)| error)?);
-        }
-        let mut sending = std::pin::pin!(answer(endpoint, request, &operation, true));
-        let (mut done, mut sha256) = (0, String::new());
-        let mut note = |what: Moved, done: &mut u64| match what {
-            Moved::Bytes(count) => {
-                *done += count;
-                moved(*done, size);
-                None
-            }
-            Moved::Whole(hash) => Some(hash),
-        };
-        let data = loop {
-            tokio::select! {
-                Some(what) = told.recv() => {
-                    if let Some(hash) = note(what, &mut done) {
-                        sha256 = hash;
-                    }
-                }
-                data = &mut sending => break data,
-            }
-        };
-        while let Ok(what) = told.try_recv() {
-            if let Some(hash) = note(what, &mut done) {
-                sha256 = hash;
-            }
-        }
-        let whole: Envelope<String> = data.map_err(|(error, _)| error)?;
-        Ok((whole.data, sha256))
+        self.0.endpoints.get(index).ok_or_else(|| Error::config("no endpoint is given"))
     }
 
     async fn authorised<T: DeserializeOwned>(
@@ -418,7 +363,7 @@ pub(crate) async fn send<T: DeserializeOwned>(
         .map_err(|(error, sent)| (partly_applied(method, error), sent))
 }
 
-fn header(value: &str) -> Sent<http::HeaderValue> {
+pub(crate) fn header(value: &str) -> Sent<http::HeaderValue> {
     let mut value = http::HeaderValue::from_str(value)
         .map_err(|_| (Error::config("the credentials do not fit into a header"), false))?;
     value.set_sensitive(true);
@@ -426,7 +371,7 @@ fn header(value: &str) -> Sent<http::HeaderValue> {
 }
 
 /// Sends a request and reads what comes back.
-async fn answer<T: DeserializeOwned>(
+pub(crate) async fn answer<T: DeserializeOwned>(
     endpoint: &Endpoint,
     request: reqwest::RequestBuilder,
     operation: &str,

@@ -4,6 +4,7 @@ mod api;
 mod client;
 mod config;
 mod dialect;
+pub mod ensure;
 mod error;
 mod id;
 mod login;
@@ -16,10 +17,10 @@ mod upload;
 pub mod wire;
 
 pub use api::{
-    Access, AclRow, ClusterRow, LogLine, MappingCheck, Mappings, Node, NodeRow, NodeStorage,
-    PciMapping, PciRow, PendingRow, Permissions, Pool, PoolMember, Pools, Qemu, ResourceRow,
-    RoleRow, Sdn, StorageStatus, TaskEnd, TaskRow, Tasks, TokenRow, Upload, Uploaded, UserRow,
-    Version, VmRow, Vms, Volume, ZoneStatus,
+    Access, AclRow, ClusterRow, Download, Ensured, LogLine, MappingCheck, Mappings, Node, NodeRow,
+    NodeStorage, PciMapping, PciRow, PendingRow, Permissions, Pool, PoolMember, Pools, Qemu,
+    ResourceRow, RoleRow, Sdn, StorageStatus, TaskEnd, TaskRow, Tasks, TokenRow, Upload, Uploaded,
+    UrlMetadata, UserRow, Version, VmRow, Vms, Volume, ZoneStatus,
 };
 pub use client::{Client, Parameters};
 pub use config::{Auth, ClientConfig};

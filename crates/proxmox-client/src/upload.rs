@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -12,8 +13,64 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::io::ReaderStream;
 
+use crate::client::{Client, Envelope, Parameters, answer, header};
+use crate::error::{Error, Result};
+
 /// Size of one piece, in bytes.
 const PIECE: usize = 256 << 10;
+
+/// How long an upload may take.
+const UPLOAD: Duration = Duration::from_hours(12);
+
+impl Client {
+    /// Sends a file. It goes to one endpoint, once: only where nothing was sent to that one, the
+    /// next is asked. Gives the answer's data. What was never told to be whole did not leave here
+    /// whole, and nothing is done of it.
+    pub(crate) async fn upload(
+        &self,
+        path: &str,
+        fields: &Parameters<'_>,
+        file: FilePart,
+        moved: &mut (dyn FnMut(Moved) + Send),
+    ) -> Result<String> {
+        // A call that can be repeated finds an endpoint that answers, and renews the ticket.
+        self.version().await?;
+        let _permit = self.permit().await?;
+        let endpoint = self.endpoint()?;
+        let credentials = self.credentials(endpoint).await.map_err(|(error, _)| error)?;
+        let operation = format!("POST {path}");
+        let wrong = |source: reqwest::Error| {
+            Error::config("the call cannot be written").because(source.without_url())
+        };
+        let (part, mut told) = file.into_part().map_err(wrong)?;
+        let form = fields
+            .iter()
+            .fold(reqwest::multipart::Form::new(), |form, (name, value)| {
+                form.text((*name).to_owned(), (*value).to_owned())
+            })
+            .part("filename", part);
+        let mut request = endpoint
+            .post(path)
+            // As long as bytes move, the file is on its way.
+            .timeout(UPLOAD)
+            .multipart(form);
+        for (name, value) in credentials {
+            request = request.header(name, header(&value).map_err(|(error, _)| error)?);
+        }
+        let mut sending = std::pin::pin!(answer(endpoint, request, &operation, true));
+        let data = loop {
+            tokio::select! {
+                Some(what) = told.recv() => moved(what),
+                data = &mut sending => break data,
+            }
+        };
+        while let Ok(what) = told.try_recv() {
+            moved(what);
+        }
+        let whole: Envelope<String> = data.map_err(|(error, _)| error)?;
+        Ok(whole.data)
+    }
+}
 
 /// What is told of a file on its way.
 #[derive(Debug)]
@@ -49,7 +106,8 @@ impl FilePart {
     /// The part of a form, and what will be told of it.
     pub(crate) fn into_part(
         self,
-    ) -> Result<(reqwest::multipart::Part, UnboundedReceiver<Moved>), reqwest::Error> {
+    ) -> std::result::Result<(reqwest::multipart::Part, UnboundedReceiver<Moved>), reqwest::Error>
+    {
         use tokio::io::AsyncReadExt as _;
         let (sender, receiver) = unbounded_channel();
         // A file that grows meanwhile must not be longer than what was announced.

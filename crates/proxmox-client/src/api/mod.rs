@@ -2,6 +2,7 @@
 
 mod access;
 mod cluster;
+mod file;
 mod mapping;
 mod node;
 mod pool;
@@ -14,12 +15,13 @@ mod vms;
 
 pub use access::{Access, AclRow, Permissions, RoleRow, TokenRow, UserRow};
 pub use cluster::{ClusterRow, ResourceRow};
+pub use file::{Download, Ensured, Upload, Uploaded, UrlMetadata};
 pub use mapping::{MappingCheck, Mappings, PciMapping};
 pub use node::{Node, NodeRow, PciRow};
 pub use pool::{Pool, PoolMember, Pools};
 pub use qemu::{PendingRow, Qemu, VmRow};
 pub use sdn::{Sdn, ZoneStatus};
-pub use storage::{NodeStorage, StorageStatus, Upload, Uploaded, Volume};
+pub use storage::{NodeStorage, StorageStatus, Volume};
 pub use task::{LogLine, TaskEnd, TaskRow, Tasks};
 pub use version::Version;
 pub use vms::Vms;

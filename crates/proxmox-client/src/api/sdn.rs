@@ -33,7 +33,7 @@ pub struct ZoneStatus {
 /// Software-defined networking.
 #[derive(Debug, Clone, Copy)]
 pub struct Sdn<'a> {
-    client: &'a Client,
+    pub(crate) client: &'a Client,
 }
 
 impl Client {

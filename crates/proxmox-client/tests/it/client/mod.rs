@@ -1,7 +1,14 @@
 //! The client against the simulated server.
-#![expect(clippy::expect_used, reason = "a test ends where something is not as it must be")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test ends where something is not as it must be"
+)]
 
 mod access;
+mod matrix;
+mod networks;
 mod storage;
 
 use std::time::Duration;

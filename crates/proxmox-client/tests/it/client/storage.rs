@@ -1,11 +1,10 @@
 //! Uploads, the networks' transaction, pools.
 
-use std::collections::BTreeMap;
-
-use proxmox_client::plan::sdn::{Kind, Object, SdnChange, SdnObserved, diff};
+use proxmox_client::plan::sdn::{Kind, SdnChange, SdnObserved, diff};
 use proxmox_client::sim::{Fault, FaultAction, SimCluster, SimStorage};
-use proxmox_client::{Client, ErrorKind, Upload};
+use proxmox_client::{Client, Ensured, ErrorKind, Upload};
 
+use super::networks::networks;
 use super::{by_token, node};
 
 /// Five mebibytes that are not all alike.
@@ -57,60 +56,46 @@ async fn a_file_is_uploaded_hashed_and_removed() {
 }
 
 #[tokio::test]
-async fn an_upload_that_was_cut_says_that_it_may_be_there() {
+async fn an_upload_whose_answer_was_lost_is_not_sent_again() {
     let (sim, client) = client().await;
     let dir = tempfile::tempdir().expect("a folder");
     let path = file(&dir);
     let node = node();
     let upload = Upload { content: "iso", filename: "t.iso", path: &path, sha256: None };
-    let cut = Fault::new("POST", "/nodes/*/storage/*/upload", FaultAction::CutBeforeReply);
-    sim.faults().add(cut.once());
-    let error =
-        client.storage(&node).upload("local", upload, &mut |_, _| {}).await.expect_err("a cut");
-    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error:?}");
-    assert!(error.may_have_been_applied());
+    let faults = sim.faults();
+    for action in [FaultAction::CutBeforeReply, FaultAction::CutInBody, FaultAction::ProxyLost] {
+        faults.clear();
+        faults.add(Fault::new("POST", "/nodes/*/storage/*/upload", action.clone()).once());
+        faults.reset_counters();
+        let done = client.storage(&node).upload("local", upload, &mut |_, _| {}).await;
+        assert_eq!(done.expect("it came through").size, 5 << 20, "{action:?}");
+        let counters = faults.counters();
+        let sent = counters.get("POST /nodes/{node}/storage/{storage}/upload");
+        assert_eq!(sent.map(|row| row.count), Some(1), "{action:?}");
+    }
     sim.shutdown().await;
 }
 
-fn object(kind: Kind, id: &str, vnet: Option<&str>, fields: &[(&str, &str)]) -> Object {
-    let fields: BTreeMap<String, String> =
-        fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Object { kind, id: id.into(), vnet: vnet.map(str::to_owned), fields }
-}
-
-fn networks(mtu: &str) -> Vec<Object> {
-    vec![
-        object(
-            Kind::Controller,
-            "evpnc1",
-            None,
-            &[("type", "evpn"), ("asn", "65000"), ("peers", "10.0.0.1,10.0.0.2")],
-        ),
-        object(
-            Kind::Zone,
-            "evpnz1",
-            None,
-            &[
-                ("type", "evpn"),
-                ("controller", "evpnc1"),
-                ("vrf-vxlan", "4096"),
-                ("mtu", mtu),
-                ("nodes", "pve01,pve02"),
-            ],
-        ),
-        object(
-            Kind::Vnet,
-            "vnet101",
-            None,
-            &[("zone", "evpnz1"), ("tag", "10101"), ("alias", "sol (clusterctl)")],
-        ),
-        object(
-            Kind::Subnet,
-            "evpnz1-fd00:101::-64",
-            Some("vnet101"),
-            &[("gateway", "fd00:101::fffe")],
-        ),
-    ]
+#[tokio::test]
+async fn a_file_that_is_there_is_not_sent() {
+    let (sim, client) = client().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = file(&dir);
+    let node = node();
+    let storage = client.storage(&node);
+    let upload = Upload { content: "iso", filename: "t.iso", path: &path, sha256: None };
+    let first = storage.ensure("local", upload, false, &mut |_, _| {}).await.expect("a file");
+    assert!(matches!(first, Ensured::Uploaded(_)));
+    let second = storage.ensure("local", upload, false, &mut |_, _| {}).await.expect("a file");
+    assert!(matches!(second, Ensured::There(_)));
+    fs_err::write(&path, b"another").expect("a file");
+    let error = storage.ensure("local", upload, false, &mut |_, _| {}).await.expect_err("other");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    storage.ensure("local", upload, true, &mut |_, _| {}).await.expect("it is replaced");
+    let there = storage.find("local", "iso", "t.iso").await.expect("content").expect("a file");
+    assert_eq!(there.size, Some(7));
+    assert!(storage.status("local").await.expect("a status").holds("iso"));
+    sim.shutdown().await;
 }
 
 async fn commit(client: &Client, changes: &[SdnChange]) {

@@ -1,0 +1,25 @@
+//! Getting things to be as they should, whatever happens on the way.
+//!
+//! Each call here reads the state, does what is left, and reads again after an answer that was
+//! lost: it can be repeated at any time and never does a thing twice.
+
+mod sdn;
+mod vm;
+
+pub use sdn::{SdnDone, SdnOptions};
+pub use vm::{VmDone, VmLimits};
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+
+/// How often something is tried that may work the next time.
+pub(crate) const ATTEMPTS: u32 = 5;
+
+/// Waits before the next try: longer where a lock is held by somebody else.
+pub(crate) async fn pause(attempt: u32, error: &Error) {
+    let base = if error.kind() == ErrorKind::Busy { 400 } else { 150 };
+    let time = Duration::from_millis(base << attempt.min(5));
+    tracing::debug!(%error, attempt, ?time, "trying again");
+    tokio::time::sleep(time).await;
+}

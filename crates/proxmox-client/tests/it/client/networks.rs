@@ -1,0 +1,156 @@
+//! The transaction of the networks: what stops it, and what it leaves behind.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proxmox_client::ensure::SdnOptions;
+use proxmox_client::plan::sdn::{Kind, Object, SdnChange, SdnObserved, SdnPlan, diff};
+use proxmox_client::sim::{Dialect, Fault, FaultAction, SimCluster, SimHandle};
+use proxmox_client::{Client, ErrorKind, Method};
+
+use super::by_token;
+
+fn object(kind: Kind, id: &str, vnet: Option<&str>, fields: &[(&str, &str)]) -> Object {
+    let fields: BTreeMap<String, String> =
+        fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Object { kind, id: id.into(), vnet: vnet.map(str::to_owned), fields }
+}
+
+/// A controller, a zone, a VNet and a subnet.
+pub(super) fn networks(mtu: &str) -> Vec<Object> {
+    let controller = [("type", "evpn"), ("asn", "65000"), ("peers", "10.0.0.1,10.0.0.2")];
+    let zone = [
+        ("type", "evpn"),
+        ("controller", "evpnc1"),
+        ("vrf-vxlan", "4096"),
+        ("mtu", mtu),
+        ("nodes", "pve01,pve02"),
+    ];
+    let vnet = [("zone", "evpnz1"), ("tag", "10101"), ("alias", "sol (clusterctl)")];
+    vec![
+        object(Kind::Controller, "evpnc1", None, &controller),
+        object(Kind::Zone, "evpnz1", None, &zone),
+        object(Kind::Vnet, "vnet101", None, &vnet),
+        object(
+            Kind::Subnet,
+            "evpnz1-fd00:101::-64",
+            Some("vnet101"),
+            &[("gateway", "fd00:101::fffe")],
+        ),
+    ]
+}
+
+async fn start(dialect: Dialect) -> (SimHandle, Client, SdnOptions) {
+    let sim = SimCluster::builder()
+        .nodes(["pve01", "pve02"])
+        .task_time(Duration::from_millis(1))
+        .dialect(dialect)
+        .start()
+        .await
+        .expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let nodes = client.vms().nodes().await.expect("nodes");
+    let settle = Duration::from_millis(300);
+    (sim, client, SdnOptions { nodes, settle, ..SdnOptions::default() })
+}
+
+fn plan(observed: &SdnObserved) -> SdnPlan {
+    diff(&networks("1450"), observed, |_| false, false)
+}
+
+#[tokio::test]
+async fn a_plan_is_carried_out_once_in_both_dialects() {
+    for dialect in [Dialect::V8_4, Dialect::V9_1, Dialect::V9_2] {
+        let (sim, client, options) = start(dialect).await;
+        let plan = plan(&SdnObserved::default());
+        let done = client.sdn().carry_out(&plan, &options).await.expect("networks");
+        assert_eq!((done.saved.len(), done.applied), (4, true));
+        let again = client.sdn().carry_out(&plan, &options).await.expect("networks");
+        assert_eq!((again.saved.len(), again.applied), (0, false));
+        let state = sim.snapshot();
+        assert_eq!(state["sdn"]["saved"], state["sdn"]["running"]);
+        assert!(state["sdn"]["lock"].is_null());
+        sim.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_saved_leaves_nothing_behind() {
+    for dialect in [Dialect::V8_4, Dialect::V9_2] {
+        let (sim, client, options) = start(dialect).await;
+        let message = "create sdn subnet object failed: it is Tuesday".to_owned();
+        let refused = FaultAction::Refuse { status: 500, message };
+        sim.faults().add(Fault::new("POST", "/cluster/sdn/vnets/*/subnets", refused));
+        let plan = plan(&SdnObserved::default());
+        let error = client.sdn().carry_out(&plan, &options).await.expect_err("refused");
+        assert!(error.text().contains("it is Tuesday"), "{error}");
+        let state = sim.snapshot()["sdn"].clone();
+        let left: Vec<_> = ["controllers", "zones", "vnets", "subnets"]
+            .into_iter()
+            .filter(|kind| state["saved"][*kind].as_object().is_some_and(|map| !map.is_empty()))
+            .collect();
+        assert!(left.is_empty() && state["lock"].is_null(), "{dialect:?}: {state}");
+        sim.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_else_has_waiting_stops_it() {
+    let (sim, client, options) = start(Dialect::V9_2).await;
+    let plan = plan(&SdnObserved::default());
+    let keys = [("zone", "other"), ("type", "simple")];
+    client.call::<Option<String>>(Method::POST, "/cluster/sdn/zones", &keys).await.expect("a zone");
+    let before = sim.snapshot()["sdn"].clone();
+    let error = client.sdn().carry_out(&plan, &options).await.expect_err("theirs");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.text().contains("zone other is new"), "{error}");
+    assert_eq!(sim.snapshot()["sdn"], before);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_lock_of_somebody_else_is_respected_until_told_otherwise() {
+    let (sim, client, mut options) = start(Dialect::V9_2).await;
+    let plan = plan(&SdnObserved::default());
+    client.sdn().lock().await.expect("a lock");
+    let error = client.sdn().carry_out(&plan, &options).await.expect_err("locked");
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(client.sdn().observe().await.expect("networks").objects.is_empty());
+    options.take_over_lock = true;
+    client.sdn().carry_out(&plan, &options).await.expect("networks");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_zone_that_does_not_work_on_a_node_is_told() {
+    let (sim, client, options) = start(Dialect::V9_2).await;
+    assert!(sim.set_network_reload("pve02", false));
+    let plan = plan(&SdnObserved::default());
+    let error = client.sdn().carry_out(&plan, &options).await.expect_err("a broken node");
+    assert_eq!(error.kind(), ErrorKind::TaskFailed);
+    assert!(error.text().contains("on pve02"), "{error}");
+    assert!(error.may_have_been_applied());
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_object_that_appeared_since_the_plan_is_not_overwritten() {
+    let (sim, client, options) = start(Dialect::V9_2).await;
+    let planned = plan(&SdnObserved::default());
+    let mut theirs = networks("9000");
+    theirs.truncate(2);
+    let other = diff(&theirs, &SdnObserved::default(), |_| false, false);
+    client.sdn().carry_out(&other, &options).await.expect("networks");
+    let error = client.sdn().carry_out(&planned, &options).await.expect_err("a stale plan");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.text().contains("zone evpnz1 appeared"), "{error}");
+    assert!(sim.snapshot()["sdn"]["lock"].is_null());
+    let there = client.sdn().observe().await.expect("networks");
+    assert_eq!((there.objects.len(), there.pending.len()), (2, 0), "{there:?}");
+    // A plan that removes what is gone already has nothing to do.
+    let gone = networks("1").pop().expect("a subnet");
+    let plan = SdnPlan { changes: vec![SdnChange::Delete { object: gone }], ..SdnPlan::default() };
+    let done = client.sdn().carry_out(&plan, &options).await.expect("nothing to do");
+    assert_eq!((done.saved.len(), done.applied), (0, false));
+    sim.shutdown().await;
+}
