@@ -255,8 +255,8 @@ pub fn diff(desired: &VmDesired, observed: &VmObserved) -> VmDiff {
     let mut diff = VmDiff::default();
     for (key, wanted) in &desired.keys {
         let current = observed.config.get(key);
-        if !current.is_some_and(|current| is_same(key, wanted, current)) {
-            let after = keep_mac(key, wanted, current);
+        let after = keep_mac(key, wanted, current);
+        if !current.is_some_and(|current| is_same(key, &after, current)) {
             diff.changes.push(VmChange::Set { key: key.clone(), before: current.cloned(), after });
         }
     }
@@ -536,6 +536,19 @@ mod tests {
         assert_eq!(texts, ["cores: 4 -> 6", "name: solcp01 -> other", "scsi0: 40 GiB -> 60 GiB"]);
         assert_eq!(found.impact(), Some(Impact::StopStart));
         assert!(found.refused.is_empty());
+    }
+
+    #[test]
+    fn a_card_without_an_address_keeps_the_one_it_got() {
+        let (mut desired, observed) = (desired(), made(&desired()));
+        desired.keys.insert("net0".into(), "virtio,bridge=vnet101,mtu=1".into());
+        assert_eq!(diff(&desired, &observed), VmDiff::default());
+        desired.keys.insert("net0".into(), "virtio,bridge=vnet102,mtu=1".into());
+        let found = diff(&desired, &observed);
+        let [VmChange::Set { after, .. }] = found.changes.as_slice() else {
+            panic!("{found:?}");
+        };
+        assert!(after.contains("02:00:00:00:00:01"), "{after}");
     }
 
     #[test]

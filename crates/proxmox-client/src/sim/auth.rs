@@ -71,6 +71,19 @@ pub(crate) fn ticket(state: &State, user: &str, now: u64) -> (String, String) {
     (ticket, csrf)
 }
 
+/// Makes what a user with a second factor gets in place of a ticket.
+pub(crate) fn challenge(state: &State, user: &str, now: u64) -> String {
+    let plain = format!("PVE:!tfa!%7B%22totp%22%3Atrue%7D:{now:08X}");
+    format!("{plain}::{}", sign(state, "tfa", &format!("{plain}:{user}")))
+}
+
+/// Whether a challenge is one that this user got.
+pub(crate) fn verify_challenge(state: &State, challenge: &str, user: &str, now: u64) -> bool {
+    let Some((plain, signature)) = challenge.split_once("::") else { return false };
+    let stamp = plain.rsplit_once(':').map_or("", |(_, stamp)| stamp);
+    fresh(stamp, now) && signature == sign(state, "tfa", &format!("{plain}:{user}"))
+}
+
 fn fresh(stamp: &str, now: u64) -> bool {
     u64::from_str_radix(stamp, 16)
         .is_ok_and(|time| time <= now + AHEAD && now.saturating_sub(time) < LIFE)

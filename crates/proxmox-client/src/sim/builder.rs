@@ -179,6 +179,7 @@ pub struct SimBuilder {
     pub(crate) listen: SocketAddr,
     pub(crate) acpi: AcpiReaction,
     pub(crate) users: Vec<(String, String)>,
+    pub(crate) one_time_codes: Vec<(String, Vec<String>)>,
     pub(crate) tokens: Vec<(String, String, String, bool)>,
     pub(crate) acl: Vec<(String, String, String)>,
     pub(crate) cluster_name: Option<String>,
@@ -210,6 +211,7 @@ impl Default for SimBuilder {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             acpi: AcpiReaction::PowerOff(Duration::from_millis(200)),
             users: Vec::new(),
+            one_time_codes: Vec::new(),
             tokens: Vec::new(),
             acl: Vec::new(),
             cluster_name: None,
@@ -345,6 +347,17 @@ impl SimBuilder {
     #[must_use]
     pub fn user(mut self, userid: impl Into<String>, password: impl Into<String>) -> Self {
         self.users.push((userid.into(), password.into()));
+        self
+    }
+
+    /// Asks a user for a second factor at each login; each of these codes is right once.
+    #[must_use]
+    pub fn second_factor<S: Into<String>>(
+        mut self,
+        userid: impl Into<String>,
+        codes: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.one_time_codes.push((userid.into(), codes.into_iter().map(Into::into).collect()));
         self
     }
 

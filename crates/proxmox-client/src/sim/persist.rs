@@ -203,6 +203,13 @@ pub(crate) fn initialise(state: &mut State, config: &SimBuilder, secrets: &Crede
     root.tokens
         .entry("lab".to_owned())
         .or_insert_with(|| Token { secret_sha256, ..Token::default() });
+    for (userid, codes) in &config.one_time_codes {
+        let user = state
+            .users
+            .entry(userid.clone())
+            .or_insert_with(|| User { enable: true, ..User::default() });
+        user.codes = Some(codes.clone());
+    }
     for (userid, password) in &config.users {
         let user = state
             .users

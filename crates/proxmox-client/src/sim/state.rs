@@ -97,6 +97,9 @@ pub(crate) struct User {
     pub(crate) enable: bool,
     pub(crate) expire: u64,
     pub(crate) password_sha256: Option<String>,
+    /// One-time codes that are left, of a user with a second factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) codes: Option<Vec<String>>,
     pub(crate) groups: BTreeSet<String>,
     pub(crate) fields: BTreeMap<String, String>,
     pub(crate) tokens: BTreeMap<String, Token>,
@@ -268,6 +271,7 @@ impl State {
         if let Some(users) = value.get_mut("users").and_then(Value::as_object_mut) {
             for user in users.values_mut().filter_map(Value::as_object_mut) {
                 user.remove("password_sha256");
+                user.remove("codes");
                 let tokens = user.get_mut("tokens").and_then(Value::as_object_mut);
                 for token in
                     tokens.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut)

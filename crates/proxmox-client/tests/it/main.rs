@@ -2,5 +2,6 @@
 
 #[cfg(feature = "sim")]
 mod client;
+mod plan;
 #[cfg(feature = "sim")]
 mod sim;

@@ -56,8 +56,27 @@ fn login(call: &mut Call<'_>) -> Result<Value, Fail> {
         user = format!("{user}@{}", call.get("realm").unwrap_or("pam"));
     }
     let now = call.now();
-    if !auth::verify_password(call.state, &user, &call.text("password"), now) {
-        return Err(Fail::status(401, "authentication failure\n"));
+    let (password, refused) =
+        (call.text("password"), Fail::status(401, "authentication failure\n"));
+    if let Some(challenge) = call.get("tfa-challenge") {
+        let known = auth::verify_challenge(call.state, challenge, &user, now);
+        let codes = call.state.users.get_mut(&user).and_then(|user| user.codes.as_mut());
+        let code = password.strip_prefix("totp:").filter(|_| known);
+        let found = codes
+            .as_ref()
+            .zip(code)
+            .and_then(|(codes, code)| codes.iter().position(|other| other == code));
+        match (codes, found) {
+            (Some(codes), Some(index)) => drop(codes.remove(index)),
+            _ => return Err(refused),
+        }
+    } else if !auth::verify_password(call.state, &user, &password, now) {
+        return Err(refused);
+    } else if !password.starts_with("PVE:")
+        && call.state.users.get(&user).is_some_and(|user| user.codes.is_some())
+    {
+        let ticket = auth::challenge(call.state, &user, now);
+        return Ok(json!({"username": user, "ticket": ticket, "NeedTFA": 1, "cap": {}}));
     }
     let (ticket, csrf) = auth::ticket(call.state, &user, now);
     let mut map =

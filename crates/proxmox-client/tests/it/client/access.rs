@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxmox_client::sim::{Dialect, PciDevice, SimCluster, SimHandle};
+use proxmox_client::sim::{Dialect, Fault, FaultAction, PciDevice, SimCluster, SimHandle};
 use proxmox_client::{
     AclRow, Auth, Client, ClientConfig, ErrorKind, Method, NodeName, Release, TaskEnd, Trust, VmId,
 };
@@ -168,5 +168,48 @@ async fn a_pool_has_members() {
     pools.delete("sol").await.expect_err("it is not empty");
     pools.remove("sol", &[vm()]).await.expect("a removal");
     pools.delete("sol").await.expect("a removal");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_second_factor_is_asked_for_once() {
+    let sim = one()
+        .auth_delay(Duration::from_millis(1))
+        .user("ops@pve", "a-password")
+        .grant("ops@pve", "/", "Administrator")
+        .second_factor("ops@pve", ["123456"])
+        .start()
+        .await
+        .expect("a simulator");
+    let without = as_user(&sim, Auth::password("ops@pve", "a-password"));
+    let error = without.version().await.expect_err("it is asked for");
+    assert_eq!(error.kind(), ErrorKind::Auth);
+    assert!(error.text().contains("second factor (totp)"), "{error}");
+    let wrong = as_user(&sim, Auth::password("ops@pve", "a-password").one_time_password("654321"));
+    let error = wrong.version().await.expect_err("refused");
+    assert!(error.text().contains("one-time password was refused"), "{error}");
+    assert!(!format!("{error:?} {wrong:?}").contains("654321"));
+    let right = as_user(&sim, Auth::password("ops@pve", "a-password").one_time_password("123456"));
+    right.version().await.expect("a version");
+    // A ticket that is refused is renewed by itself: the code was right once.
+    tokio::time::sleep(Duration::from_millis(5100)).await;
+    sim.faults().reset_counters();
+    sim.faults().add(Fault::new("POST", "/nodes/*/qemu", FaultAction::Unauthorized).once());
+    right.qemu(&node()).create(vm(), &[("name", "a")]).await.expect("a task");
+    let counters = sim.faults().counters();
+    assert_eq!(counters.get("POST /access/ticket").map(|row| row.count), Some(1));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_ticket_that_is_refused_is_renewed() {
+    let sim = one().auth_delay(Duration::from_millis(1)).start().await.expect("a simulator");
+    let client = as_user(&sim, Auth::password("root@pam", sim.password()));
+    client.version().await.expect("a version");
+    sim.advance(Duration::from_hours(3));
+    tokio::time::sleep(Duration::from_millis(5100)).await;
+    let (one, two) = tokio::join!(client.nodes(), client.version());
+    one.expect("nodes");
+    two.expect("a version");
     sim.shutdown().await;
 }
