@@ -1,7 +1,7 @@
 //! A file on its way: read in pieces, hashed and counted as it is sent.
 
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,14 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio_util::io::ReaderStream;
+use tokio::sync::mpsc::{
+    Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel,
+};
 
 use crate::client::{Client, Envelope, Parameters, answer, header};
 use crate::error::{Error, Result};
 
 /// Size of one piece, in bytes.
 const PIECE: usize = 256 << 10;
+/// How many pieces are read ahead of what is sent.
+const AHEAD: usize = 8;
 
 /// How long an upload may take.
 const UPLOAD: Duration = Duration::from_hours(12);
@@ -42,7 +45,7 @@ impl Client {
         let wrong = |source: reqwest::Error| {
             Error::config("the call cannot be written").because(source.without_url())
         };
-        let (part, mut told) = file.into_part().map_err(wrong)?;
+        let (part, mut told) = file.into_part().await.map_err(wrong)?;
         let form = fields
             .iter()
             .fold(reqwest::multipart::Form::new(), |form, (name, value)| {
@@ -104,73 +107,79 @@ impl FilePart {
     }
 
     /// The part of a form, and what will be told of it.
-    pub(crate) fn into_part(
+    pub(crate) async fn into_part(
         self,
     ) -> std::result::Result<(reqwest::multipart::Part, UnboundedReceiver<Moved>), reqwest::Error>
     {
-        use tokio::io::AsyncReadExt as _;
-        let (sender, receiver) = unbounded_channel();
-        // A file that grows meanwhile must not be longer than what was announced.
-        let reader = ReaderStream::with_capacity(self.file.take(self.size), PIECE);
-        let pieces = Pieces { reader, left: self.size, hash: Some(Sha256::new()), sender };
-        let body = reqwest::Body::wrap_stream(pieces);
-        let part = reqwest::multipart::Part::stream_with_length(body, self.size)
+        let (told, receiver) = unbounded_channel();
+        let (sender, pieces) = channel(AHEAD);
+        let (file, size) = (self.file.into_std().await, self.size);
+        // Reading and hashing go on while the pieces before are encrypted and sent.
+        drop(tokio::task::spawn_blocking(move || read(file, size, &sender)));
+        let body = reqwest::Body::wrap_stream(Pieces { pieces, told });
+        let part = reqwest::multipart::Part::stream_with_length(body, size)
             .file_name(self.name)
             .mime_str("application/octet-stream")?;
         Ok((part, receiver))
     }
 }
 
-struct Pieces {
-    reader: ReaderStream<tokio::io::Take<tokio::fs::File>>,
-    left: u64,
-    hash: Option<Sha256>,
-    sender: UnboundedSender<Moved>,
-}
+/// A piece of the file; the last one comes with the SHA-256 of all of them.
+type Piece = io::Result<(Bytes, Option<String>)>;
 
-impl Pieces {
-    /// Nobody listening is no reason to stop sending.
-    fn tell(&self, moved: Moved) {
-        drop(self.sender.send(moved));
-    }
-
-    fn finish(&mut self) {
-        if let Some(hash) = self.hash.take() {
-            let text = hash.finalize().iter().fold(String::new(), |mut text, byte| {
-                // Writing to a String cannot fail.
-                let _: std::fmt::Result = write!(text, "{byte:02x}");
-                text
-            });
-            self.tell(Moved::Whole(text));
+/// Reads a file to the size that was announced, though it may have grown since.
+fn read(mut file: std::fs::File, size: u64, sender: &Sender<Piece>) {
+    let (mut left, mut hash) = (size, Sha256::new());
+    loop {
+        let length = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+        let mut piece = vec![0; length];
+        let piece = match file.read_exact(&mut piece) {
+            Ok(()) => Bytes::from(piece),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut short");
+                return drop(sender.blocking_send(Err(error)));
+            }
+            Err(error) => return drop(sender.blocking_send(Err(error))),
+        };
+        hash.update(&piece);
+        left = left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        let text = (left == 0).then(|| hex(&hash.finalize_reset()));
+        // Nobody takes it any more when the call has ended.
+        if sender.blocking_send(Ok((piece, text))).is_err() || left == 0 {
+            return;
         }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _: std::fmt::Result = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+struct Pieces {
+    pieces: Receiver<Piece>,
+    told: UnboundedSender<Moved>,
 }
 
 impl Stream for Pieces {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let piece = std::task::ready!(Pin::new(&mut self.reader).poll_next(context));
-        match &piece {
-            Some(Ok(bytes)) => {
-                if let Some(hash) = &mut self.hash {
-                    hash.update(bytes);
-                }
-                let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                self.left = self.left.saturating_sub(length);
-                self.tell(Moved::Bytes(length));
-                // The last piece may be the last thing that is asked for.
-                if self.left == 0 {
-                    self.finish();
-                }
-            }
-            Some(Err(_)) => {}
-            None if self.left == 0 => self.finish(),
-            None => {
-                let error = io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut short");
-                return Poll::Ready(Some(Err(error)));
-            }
+        let piece = match std::task::ready!(self.pieces.poll_recv(context)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Ok(piece)) => piece,
+        };
+        let (bytes, hash) = piece;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        // Nobody listening is no reason to stop sending.
+        drop(self.told.send(Moved::Bytes(length)));
+        if let Some(hash) = hash {
+            drop(self.told.send(Moved::Whole(hash)));
         }
-        Poll::Ready(piece)
+        Poll::Ready(Some(Ok(bytes)))
     }
 }

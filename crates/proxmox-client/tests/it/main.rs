@@ -3,5 +3,6 @@
 #[cfg(feature = "sim")]
 mod client;
 mod plan;
+mod recorded;
 #[cfg(feature = "sim")]
 mod sim;

@@ -1,8 +1,12 @@
 //! Uploads, the networks' transaction, pools.
 
+use std::fmt::Write as _;
+
 use proxmox_client::plan::sdn::{Kind, SdnChange, SdnObserved, diff};
 use proxmox_client::sim::{Fault, FaultAction, SimCluster, SimStorage};
 use proxmox_client::{Client, Ensured, ErrorKind, Upload};
+
+use sha2::{Digest as _, Sha256};
 
 use super::networks::networks;
 use super::{by_token, node};
@@ -72,6 +76,34 @@ async fn an_upload_whose_answer_was_lost_is_not_sent_again() {
         let counters = faults.counters();
         let sent = counters.get("POST /nodes/{node}/storage/{storage}/upload");
         assert_eq!(sent.map(|row| row.count), Some(1), "{action:?}");
+    }
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn files_of_any_size_arrive_whole() {
+    let (sim, client) = client().await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("t.iso");
+    let node = node();
+    for size in [0, 1, (256 << 10) - 1, 256 << 10, (256 << 10) + 1, 3 << 20] {
+        let bytes: Vec<u8> = (0..size).map(|i: u32| (i % 253) as u8).collect();
+        fs_err::write(&path, &bytes).expect("a file");
+        let sha256 = Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a text");
+            text
+        });
+        // The server compares the hash with what came.
+        let upload =
+            Upload { content: "iso", filename: "t.iso", path: &path, sha256: Some(&sha256) };
+        let mut last = (0, 0);
+        let done = client
+            .storage(&node)
+            .upload("local", upload, &mut |sent, all| last = (sent, all))
+            .await
+            .expect("an upload");
+        assert_eq!((done.size, done.sha256.as_str()), (u64::from(size), sha256.as_str()));
+        assert_eq!(last, (u64::from(size), u64::from(size)));
     }
     sim.shutdown().await;
 }
