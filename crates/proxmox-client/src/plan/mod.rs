@@ -1,7 +1,8 @@
 //! How things should be, how they are, and what it takes to get from one to the other.
 //!
 //! Everything here is pure: no call is made. [`vm`] is about virtual machines, [`sdn`] about
-//! zones, controllers, VNets and subnets.
+//! zones, controllers, VNets and subnets, [`rights`] about what a plan needs to be allowed.
 
+pub mod rights;
 pub mod sdn;
 pub mod vm;

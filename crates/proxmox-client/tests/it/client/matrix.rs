@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use proxmox_client::ensure::{SdnOptions, VmLimits};
-use proxmox_client::plan::sdn::{Object, SdnChange, SdnPlan, diff};
+use proxmox_client::plan::rights::Rights;
+use proxmox_client::plan::sdn::{Object, SdnChange, SdnObserved, SdnPlan, diff};
 use proxmox_client::plan::vm::{Disk, VmDesired};
 use proxmox_client::sim::{Fault, FaultAction, SimBuilder, SimCluster, SimHandle, SimStorage};
-use proxmox_client::{Client, Error, ErrorKind, NodeName, Upload};
+use proxmox_client::{
+    AclRow, Auth, Client, ClientConfig, Error, ErrorKind, NodeName, Trust, Upload,
+};
 use serde_json::Value;
 
 use super::{by_token, vm};
@@ -224,7 +227,7 @@ async fn carried_out(client: &Client, plan: &SdnPlan, name: &str) {
     .await;
 }
 
-async fn observed(client: &Client, name: &str) -> proxmox_client::plan::sdn::SdnObserved {
+async fn observed(client: &Client, name: &str) -> SdnObserved {
     tried(name, |_| async { client.sdn().observe().await }).await
 }
 
@@ -272,6 +275,51 @@ async fn a_machine_of_somebody_else_stays_as_it_is() {
     let error = client.vms().ensure_absent(vm(), &limits, owns).await.expect_err("theirs");
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(sim.snapshot()["vms"], before);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_rights_that_a_plan_names_are_enough() {
+    let sim = cluster().user("ops@pve", "a-password").start().await.expect("a simulator");
+    let root = Client::new(&by_token(&sim)).expect("a client");
+    let auth = Auth::password("ops@pve", "a-password");
+    let config = ClientConfig::new(sim.base_url(), auth).trust(Trust::Ca(sim.ca_pem().to_owned()));
+    let ops = Client::new(&config).expect("a client");
+
+    let (first, second) = (machine(), changed());
+    let plan = diff(&networks("1450"), &SdnObserved::default(), |_| true, false);
+    let mut rights = Rights::new(BTreeMap::new());
+    rights.create_vm(&first);
+    rights.create_vm(&second);
+    rights.destroy_vm(vm());
+    rights.networks(&plan.changes);
+    for node in ["pve01", "pve02"] {
+        rights.see_node(node);
+    }
+    let all: Vec<_> = rights.pairs().collect();
+    assert_eq!(ops.permissions().await.expect("rights").missing(rights.pairs()), all);
+    let limits = VmLimits::default();
+    let error = ops.vms().ensure(&first, &limits).await.expect_err("nothing is allowed yet");
+    assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+
+    let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, privilege) in rights.pairs() {
+        by_path.entry(path).or_default().push(privilege);
+    }
+    for (index, (path, privileges)) in by_path.iter().enumerate() {
+        let role = format!("role{index}");
+        root.access().create_role(&role, privileges).await.expect("a role");
+        let grant = AclRow::new(*path, "user", "ops@pve", role, false);
+        root.access().grant(&grant, false).await.expect("a grant");
+    }
+    assert!(ops.permissions().await.expect("rights").missing(rights.pairs()).is_empty());
+    ops.vms().ensure(&first, &limits).await.expect("it is made");
+    ops.vms().ensure(&second, &limits).await.expect("it is changed");
+    let owns = |seen: &_| second.owns(seen).map_err(|foreign| foreign.reason);
+    assert!(ops.vms().ensure_absent(vm(), &limits, owns).await.expect("it is destroyed"));
+    carried_out(&ops, &plan, "networks").await;
+    let left = observed(&ops, "networks").await;
+    assert!(diff(&networks("1450"), &left, |_| true, false).is_empty(), "{left:?}");
     sim.shutdown().await;
 }
 

@@ -1,0 +1,295 @@
+//! What a plan needs to be allowed, so that it is told before the first change.
+//!
+//! Upstream: the `permissions` of each call in the API schema, and the tables of keys that the
+//! server checks inside `POST /nodes/{node}/qemu` and `…/config`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::sdn::{Kind, SdnChange};
+use super::vm::{VmChange, VmDesired};
+use crate::dialect::Release;
+use crate::id::VmId;
+use crate::wire::{Format, PropertyString};
+
+/// A privilege on a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Right {
+    /// Such as `/vms/100`.
+    pub path: String,
+    /// Such as `VM.Allocate`.
+    pub privilege: &'static str,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.privilege, self.path)
+    }
+}
+
+/// A collection of what is needed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    rights: BTreeSet<Right>,
+    /// Zones by VNet; a bridge that is in none is one of the node's own.
+    zones: BTreeMap<String, String>,
+}
+
+impl Rights {
+    /// Nothing. `zones` says in which zone a VNet is, as planned or as it is there.
+    pub fn new(zones: BTreeMap<String, String>) -> Self {
+        Self { rights: BTreeSet::new(), zones }
+    }
+
+    /// What was collected.
+    pub fn iter(&self) -> impl Iterator<Item = &Right> {
+        self.rights.iter()
+    }
+
+    /// As pairs of path and privilege, for
+    /// [`Permissions::missing`](crate::Permissions::missing).
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rights.iter().map(|right| (right.path.as_str(), right.privilege))
+    }
+
+    fn add(&mut self, path: impl Into<String>, privilege: &'static str) {
+        self.rights.insert(Right { path: path.into(), privilege });
+    }
+
+    fn vm(&mut self, id: VmId, privilege: &'static str) {
+        self.add(format!("/vms/{id}"), privilege);
+    }
+
+    /// Reading a machine: without it, it is as if it was not there.
+    pub fn see_vm(&mut self, id: VmId) {
+        self.vm(id, "VM.Audit");
+    }
+
+    /// Making a machine.
+    pub fn create_vm(&mut self, desired: &VmDesired) {
+        let id = desired.vmid;
+        self.see_vm(id);
+        self.vm(id, "VM.Allocate");
+        for (key, value) in desired.create_params() {
+            self.key(id, &key, &value);
+        }
+    }
+
+    /// Changing a machine.
+    pub fn change_vm(&mut self, id: VmId, changes: &[VmChange]) {
+        self.see_vm(id);
+        for change in changes {
+            match change {
+                VmChange::Set { key, after, .. } => self.key(id, key, after),
+                VmChange::Delete { key, .. } | VmChange::Grow { key, .. } => {
+                    self.vm(id, privilege_of(key));
+                }
+            }
+        }
+    }
+
+    /// Starting, stopping or restarting a machine.
+    pub fn power_vm(&mut self, id: VmId) {
+        self.see_vm(id);
+        self.vm(id, "VM.PowerMgmt");
+    }
+
+    /// Stopping and destroying a machine.
+    pub fn destroy_vm(&mut self, id: VmId) {
+        self.power_vm(id);
+        self.vm(id, "VM.Allocate");
+    }
+
+    /// Reading what lies in a storage.
+    pub fn see_storage(&mut self, storage: &str) {
+        self.add(format!("/storage/{storage}"), "Datastore.Audit");
+    }
+
+    /// Putting a file into a storage.
+    pub fn upload(&mut self, storage: &str) {
+        self.see_storage(storage);
+        self.add(format!("/storage/{storage}"), "Datastore.AllocateTemplate");
+    }
+
+    /// Removing a file from a storage.
+    pub fn delete_file(&mut self, storage: &str) {
+        self.see_storage(storage);
+        self.add(format!("/storage/{storage}"), "Datastore.Allocate");
+    }
+
+    /// Making, changing and removing a pool.
+    pub fn pool(&mut self, id: &str) {
+        self.add(format!("/pool/{id}"), "Pool.Audit");
+        self.add(format!("/pool/{id}"), "Pool.Allocate");
+    }
+
+    /// Changing the networks of the cluster and applying that.
+    pub fn networks(&mut self, changes: &[SdnChange]) {
+        // Locking, rolling back and applying.
+        self.add("/sdn", "SDN.Allocate");
+        for change in changes {
+            let object = change.object();
+            let path = match object.kind {
+                Kind::Controller => {
+                    self.add("/sdn/controllers", "SDN.Allocate");
+                    format!("/sdn/controllers/{}", object.id)
+                }
+                Kind::Zone => {
+                    if matches!(change, SdnChange::Create { .. }) {
+                        self.add("/sdn/zones", "SDN.Allocate");
+                    }
+                    format!("/sdn/zones/{}", object.id)
+                }
+                Kind::Vnet => {
+                    let zone = object.fields.get("zone").cloned().unwrap_or_default();
+                    self.add(format!("/sdn/zones/{zone}"), "SDN.Allocate");
+                    format!("/sdn/zones/{zone}/{}", object.id)
+                }
+                Kind::Subnet => {
+                    let zone = object.id.split('-').next().unwrap_or_default();
+                    format!("/sdn/zones/{zone}/{}", object.vnet.as_deref().unwrap_or_default())
+                }
+            };
+            // What may not be read is as if it was not there.
+            self.add(path.clone(), "SDN.Audit");
+            self.add(path, "SDN.Allocate");
+        }
+    }
+
+    /// Looking whether a node has changes of its own network waiting.
+    pub fn see_node(&mut self, node: &str) {
+        self.add(format!("/nodes/{node}"), "Sys.Audit");
+    }
+
+    fn key(&mut self, id: VmId, key: &str, value: &str) {
+        let name = stem(key);
+        let is_medium = value.contains("media=cdrom") || value.ends_with(":cloudinit");
+        let privilege = if is_medium { "VM.Config.CDROM" } else { privilege_of(key) };
+        self.vm(id, privilege);
+        if key == "startup" {
+            self.add("/", "Sys.Modify");
+        }
+        if is_drive(name) {
+            self.drive(value);
+        }
+        if name == "net" {
+            self.bridge(value);
+        }
+        if name == "hostpci"
+            && let Some(mapping) = part(Format::HostPci, value, "mapping")
+        {
+            self.add(format!("/mapping/pci/{mapping}"), "Mapping.Use");
+        }
+    }
+
+    fn drive(&mut self, value: &str) {
+        let volume = value.split(',').next().unwrap_or_default();
+        let Some((storage, rest)) = volume.split_once(':') else { return };
+        let is_new = rest.parse::<f64>().is_ok() || rest == "cloudinit";
+        let privilege = if is_new { "Datastore.AllocateSpace" } else { "Datastore.Audit" };
+        self.add(format!("/storage/{storage}"), privilege);
+    }
+
+    fn bridge(&mut self, value: &str) {
+        let Some(bridge) = part(Format::Net, value, "bridge") else { return };
+        let zone = self.zones.get(&bridge).map_or("localnetwork", String::as_str);
+        let mut path = format!("/sdn/zones/{zone}/{bridge}");
+        if let Some(tag) = part(Format::Net, value, "tag") {
+            path = format!("{path}/{tag}");
+        }
+        self.add(path, "SDN.Use");
+    }
+}
+
+/// Whether a release knows a privilege.
+pub fn is_known(release: Release, privilege: &str) -> bool {
+    let is_new = privilege.starts_with("VM.GuestAgent.") || privilege == "VM.Replicate";
+    match privilege {
+        "VM.Monitor" => release.major() < 9,
+        _ => !is_new || release.major() >= 9,
+    }
+}
+
+fn part(format: Format, text: &str, key: &str) -> Option<String> {
+    PropertyString::parse(format, text).ok()?.get(key).map(ToString::to_string)
+}
+
+fn stem(key: &str) -> &str {
+    key.trim_end_matches(|c: char| c.is_ascii_digit())
+}
+
+fn is_drive(name: &str) -> bool {
+    matches!(name, "scsi" | "virtio" | "sata" | "ide" | "efidisk" | "tpmstate")
+}
+
+/// The privilege that changing a key takes.
+fn privilege_of(key: &str) -> &'static str {
+    match stem(key) {
+        "cpu" | "cores" | "sockets" | "vcpus" | "cpulimit" | "cpuunits" | "numa" => "VM.Config.CPU",
+        "memory" | "balloon" | "shares" => "VM.Config.Memory",
+        "net" => "VM.Config.Network",
+        "ciuser" | "cipassword" | "citype" | "ciupgrade" | "sshkeys" | "nameserver"
+        | "searchdomain" | "ipconfig" | "cicustom" => "VM.Config.Cloudinit",
+        "acpi" | "hotplug" | "kvm" | "machine" | "scsihw" | "smbios" | "tablet" | "vga"
+        | "watchdog" | "audio" | "rng" | "hostpci" | "usb" | "serial" | "vmgenid" => {
+            "VM.Config.HWType"
+        }
+        "boot" | "bootdisk" | "unused" => "VM.Config.Disk",
+        name if is_drive(name) => "VM.Config.Disk",
+        _ => "VM.Config.Options",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_change_names_its_privilege() {
+        let id = VmId::try_from(100).unwrap();
+        let set = |key: &str, after: &str| VmChange::Set {
+            key: key.to_owned(),
+            before: None,
+            after: after.to_owned(),
+        };
+        let changes = [
+            set("cores", "4"),
+            set("net0", "virtio,bridge=vnet101"),
+            set("net1", "virtio,bridge=vmbr0,tag=7"),
+            set("scsi1", "rbd:8,discard=on"),
+            set("ide0", "iso:iso/t.iso,media=cdrom"),
+            set("hostpci0", "mapping=igpu,pcie=1"),
+            VmChange::Delete { key: "serial0".into(), before: "socket".into() },
+        ];
+        let zones = BTreeMap::from([("vnet101".to_owned(), "evpnz1".to_owned())]);
+        let mut rights = Rights::new(zones);
+        rights.change_vm(id, &changes);
+        let texts: Vec<String> = rights.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "Mapping.Use on /mapping/pci/igpu",
+                "SDN.Use on /sdn/zones/evpnz1/vnet101",
+                "SDN.Use on /sdn/zones/localnetwork/vmbr0/7",
+                "Datastore.Audit on /storage/iso",
+                "Datastore.AllocateSpace on /storage/rbd",
+                "VM.Audit on /vms/100",
+                "VM.Config.CDROM on /vms/100",
+                "VM.Config.CPU on /vms/100",
+                "VM.Config.Disk on /vms/100",
+                "VM.Config.HWType on /vms/100",
+                "VM.Config.Network on /vms/100",
+            ]
+        );
+    }
+
+    #[test]
+    fn releases_know_different_privileges() {
+        let (old, new) = (Release::new(8, 4), Release::new(9, 1));
+        assert!(is_known(old, "VM.Monitor") && !is_known(new, "VM.Monitor"));
+        assert!(!is_known(old, "VM.GuestAgent.Audit") && is_known(new, "VM.GuestAgent.Audit"));
+        assert!(is_known(old, "VM.Audit"));
+    }
+}
