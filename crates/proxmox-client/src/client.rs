@@ -36,6 +36,7 @@ struct Shared {
     auth: Auth,
     ticket: Mutex<Option<Ticket>>,
     limit: Semaphore,
+    concurrency: usize,
     release: OnceCell<Release>,
 }
 
@@ -129,6 +130,7 @@ impl Endpoint {
             .tcp_nodelay(true)
             // The server closes idle connections after five seconds.
             .pool_idle_timeout(Duration::from_secs(4))
+            .tcp_keepalive(Duration::from_secs(30))
             .connect_timeout(config.connect_timeout)
             .timeout(config.timeout);
         let mapped = config.mapped.iter().find(|(of, at, _)| *of == host && *at == port);
@@ -163,6 +165,7 @@ impl Client {
             auth: config.auth.clone(),
             ticket: Mutex::new(None),
             limit: Semaphore::new(config.concurrency),
+            concurrency: config.concurrency,
             release: OnceCell::new(),
         })))
     }
@@ -268,6 +271,11 @@ impl Client {
             }
         }
         Err(last)
+    }
+
+    /// How many calls run at a time.
+    pub(crate) fn concurrency(&self) -> usize {
+        self.0.concurrency
     }
 
     /// A place among the calls that run at a time.

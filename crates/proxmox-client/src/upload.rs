@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{
 };
 
 use crate::client::{Client, Envelope, Parameters, answer, header};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Size of one piece, in bytes.
 const PIECE: usize = 256 << 10;
@@ -24,6 +24,8 @@ const AHEAD: usize = 8;
 
 /// How long an upload may take.
 const UPLOAD: Duration = Duration::from_hours(12);
+/// How long it may stand still.
+const STALLED: Duration = Duration::from_mins(5);
 
 impl Client {
     /// Sends a file. It goes to one endpoint, once: only where nothing was sent to that one, the
@@ -61,10 +63,20 @@ impl Client {
             request = request.header(name, header(&value).map_err(|(error, _)| error)?);
         }
         let mut sending = std::pin::pin!(answer(endpoint, request, &operation, true));
+        let mut whole = false;
         let data = loop {
             tokio::select! {
-                Some(what) = told.recv() => moved(what),
+                Some(what) = told.recv() => {
+                    whole |= matches!(what, Moved::Whole(_));
+                    moved(what);
+                }
                 data = &mut sending => break data,
+                // Begins anew with each piece.
+                () = tokio::time::sleep(STALLED) => {
+                    let text = "nothing moves any more";
+                    let error = Error::new(ErrorKind::Unreachable, operation.clone(), text);
+                    return Err(error.at(endpoint.name()).applied(whole));
+                }
             }
         };
         while let Ok(what) = told.try_recv() {

@@ -13,9 +13,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{NodeName, Upid};
 use crate::plan::sdn::{Kind, Object, SdnChange, SdnObserved};
 
-/// How many VNets are asked for their subnets at once.
-const AT_ONCE: usize = 8;
-
 /// How long all nodes may take to reload their networks.
 const RELOAD: Duration = Duration::from_mins(20);
 
@@ -50,8 +47,14 @@ impl Sdn<'_> {
     /// As [`Client::call`].
     pub async fn observe(&self) -> Result<SdnObserved> {
         let mut observed = SdnObserved::default();
-        for kind in [Kind::Controller, Kind::Zone, Kind::Vnet] {
-            for row in self.rows(&list_path(kind)).await? {
+        let (controllers, zones, vnets) = tokio::try_join!(
+            self.rows("/cluster/sdn/controllers"),
+            self.rows("/cluster/sdn/zones"),
+            self.rows("/cluster/sdn/vnets"),
+        )?;
+        let lists = [(Kind::Controller, controllers), (Kind::Zone, zones), (Kind::Vnet, vnets)];
+        for (kind, rows) in lists {
+            for row in rows {
                 add(&mut observed, kind, None, row);
             }
         }
@@ -66,7 +69,7 @@ impl Sdn<'_> {
                 let rows = self.rows(&format!("/cluster/sdn/vnets/{vnet}/subnets")).await?;
                 Ok::<_, Error>((vnet, rows))
             })
-            .buffered(AT_ONCE)
+            .buffered(self.client.concurrency())
             .try_collect()
             .await?;
         for (vnet, rows) in subnets {

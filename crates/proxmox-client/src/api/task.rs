@@ -15,6 +15,12 @@ use crate::id::{NodeName, Upid};
 /// How often the log of a task is read while it runs.
 const FOLLOW: Duration = Duration::from_secs(1);
 
+/// How long a server may be away while a task of it runs: a reload of the network takes a while.
+const OUTAGE: Duration = Duration::from_mins(2);
+
+/// What is said of a task that goes on after its time.
+const UNFINISHED: &str = "the task has not ended in time; it goes on";
+
 #[derive(Deserialize)]
 struct TaskState {
     status: String,
@@ -112,35 +118,50 @@ pub struct Tasks<'a> {
 impl Tasks<'_> {
     /// Waits until a task ends: `GET /nodes/{node}/tasks/{upid}/status`.
     ///
+    /// A server that cannot be reached for a while, as while its network is reloaded, is asked again.
+    ///
     /// # Errors
     /// Where the task failed (its text decides the kind), or has not ended after `limit`: then it
     /// goes on, and [`Error::may_have_been_applied`] holds.
     pub async fn wait(&self, upid: &Upid, limit: Duration) -> Result<TaskEnd> {
-        let path = format!("/nodes/{}/tasks/{}/status", upid.node(), escape(upid.as_str()));
         let operation = format!("task {} {} on {}", upid.kind(), upid.id(), upid.node());
         let end = Instant::now() + limit;
         let mut pause = Duration::from_millis(100);
         let mut absent = 0;
+        let mut last_answer = Instant::now();
         loop {
-            match self.client.get::<TaskState>(&path, &[]).await {
+            match self.state(upid).await {
                 Ok(state) if state.status == "stopped" => {
-                    return ended(
-                        operation,
-                        state.exitstatus.as_deref().unwrap_or("no exit status"),
-                    );
+                    let text = state.exitstatus.as_deref().unwrap_or("no exit status");
+                    return ended(operation, text);
                 }
-                Ok(_) => absent = 0,
+                Ok(_) => {
+                    absent = 0;
+                    last_answer = Instant::now();
+                }
                 // For a moment after its start a task has no log yet.
                 Err(error) if error.kind() == ErrorKind::NotFound && absent < 5 => absent += 1,
+                Err(error)
+                    if error.kind() == ErrorKind::Unreachable
+                        && last_answer.elapsed() < OUTAGE
+                        && Instant::now() < end =>
+                {
+                    tracing::debug!(%error, "a task is asked for again");
+                }
                 Err(error) => return Err(error.applied(true)),
             }
             if Instant::now() >= end {
-                let text = "the task has not ended in time; it goes on";
-                return Err(Error::new(ErrorKind::Unreachable, operation, text).applied(true));
+                let error = Error::new(ErrorKind::Unreachable, operation, UNFINISHED);
+                return Err(error.applied(true));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(Duration::from_secs(2));
         }
+    }
+
+    async fn state(&self, upid: &Upid) -> Result<TaskState> {
+        let path = format!("/nodes/{}/tasks/{}/status", upid.node(), escape(upid.as_str()));
+        self.client.get(&path, &[]).await
     }
 
     /// Whether a task goes on, and if not how it ended: `GET /nodes/{node}/tasks/{upid}/status`.
@@ -148,8 +169,7 @@ impl Tasks<'_> {
     /// # Errors
     /// As [`Client::call`]; a task that failed is no error here.
     pub async fn exit(&self, upid: &Upid) -> Result<Option<String>> {
-        let path = format!("/nodes/{}/tasks/{}/status", upid.node(), escape(upid.as_str()));
-        let state: TaskState = self.client.get(&path, &[]).await?;
+        let state = self.state(upid).await?;
         Ok((state.status == "stopped").then(|| state.exitstatus.unwrap_or_default()))
     }
 
@@ -178,18 +198,22 @@ impl Tasks<'_> {
         limit: Duration,
         line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<TaskEnd> {
-        let mut told = 0;
-        let end = Instant::now() + limit;
+        let (mut told, end) = (0, Instant::now() + limit);
         loop {
-            let left = end.saturating_duration_since(Instant::now()).min(FOLLOW);
-            let ended = self.wait(upid, left).await;
-            let lines = self.log(upid, told, 0).await.map_err(|error| error.applied(true))?;
-            for one in lines {
-                told = told.max(one.n);
-                line(&one.t);
+            let left = end.saturating_duration_since(Instant::now());
+            let ended = self.wait(upid, left.min(FOLLOW)).await;
+            match self.log(upid, told, 0).await {
+                Ok(lines) => {
+                    for one in lines {
+                        told = told.max(one.n);
+                        line(&one.t);
+                    }
+                }
+                // The end counts more than its log.
+                Err(error) => tracing::debug!(%error, "the log was not read"),
             }
             match ended {
-                Err(error) if error.kind() == ErrorKind::Unreachable && Instant::now() < end => {}
+                Err(error) if is_unfinished(&error) && Instant::now() < end => {}
                 other => return other,
             }
         }
@@ -220,6 +244,10 @@ impl Tasks<'_> {
         let path = format!("/nodes/{}/tasks/{}", upid.node(), escape(upid.as_str()));
         self.client.call::<Option<Value>>(Method::DELETE, &path, &[]).await.map(drop)
     }
+}
+
+fn is_unfinished(error: &Error) -> bool {
+    error.kind() == ErrorKind::Unreachable && error.text() == UNFINISHED
 }
 
 fn ended(operation: String, text: &str) -> Result<TaskEnd> {

@@ -8,9 +8,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{NodeName, VmId};
 use crate::plan::vm::VmObserved;
 
-/// How many machines are read at once; the client's own limit holds too.
-const AT_ONCE: usize = 32;
-
 /// Virtual machines wherever they are.
 #[derive(Debug, Clone, Copy)]
 pub struct Vms<'a> {
@@ -52,7 +49,7 @@ impl Vms<'_> {
                 let rows = self.client.qemu(node).list().await?;
                 Ok::<_, Error>(rows.into_iter().map(|row| (node.clone(), row)).collect())
             })
-            .buffered(AT_ONCE)
+            .buffered(self.client.concurrency())
             .try_collect()
             .await?;
         Ok(lists.into_iter().flatten().collect())
@@ -75,7 +72,7 @@ impl Vms<'_> {
         });
         let mut seen: Vec<VmObserved> = futures_util::stream::iter(asked.collect::<Vec<_>>())
             .map(|(node, id, row)| async move { self.client.qemu(node).observe_row(id, row).await })
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(self.client.concurrency())
             .try_filter_map(|found| async move { Ok(found) })
             .try_collect()
             .await?;

@@ -213,3 +213,19 @@ async fn a_ticket_that_is_refused_is_renewed() {
     two.expect("a version");
     sim.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_task_is_waited_for_through_an_outage() {
+    let sim = one().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let upid = client.qemu(&node()).create(vm(), &[("name", "a")]).await.expect("a task");
+    let outage = Fault::new("GET", "/nodes/*/tasks/*", FaultAction::ProxyUnreachable);
+    sim.faults().add(outage.times(6));
+    assert_eq!(client.tasks().wait(&upid, WAIT).await.expect("an end"), TaskEnd::Ok);
+    sim.faults().add(Fault::new("GET", "/nodes/*/tasks/*", FaultAction::ProxyUnreachable));
+    let limit = Duration::from_millis(100);
+    let error = client.tasks().wait(&upid, limit).await.expect_err("it does not come back");
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert!(error.may_have_been_applied());
+    sim.shutdown().await;
+}
