@@ -12,6 +12,7 @@ use super::task::upid_of;
 use crate::client::escape;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Upid;
+use crate::plan::file::{FileChange, FileDesired, FileObserved, diff};
 use crate::upload::{FilePart, Moved};
 
 /// How long the server may take to put an uploaded file into place, or to fetch one.
@@ -179,19 +180,32 @@ impl NodeStorage<'_> {
             let text = format!("cannot read {}", upload.path.display());
             Error::new(ErrorKind::Config, operation.clone(), text).because(source)
         })?;
-        let size = size.len();
+        let desired = FileDesired {
+            storage: storage.to_owned(),
+            content: upload.content.to_owned(),
+            name: upload.filename.to_owned(),
+            size: size.len(),
+        };
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.find(storage, upload.content, upload.filename).await? {
-                Some(there) if there.size == Some(size) => return Ok(Ensured::There(there)),
-                Some(there) if !replace => {
-                    let has = there.size.map_or_else(|| "?".to_owned(), |has| has.to_string());
-                    let text =
-                        format!("{} is there with {has} bytes instead of {size}", there.volid);
+            let there = self.content(storage, Some(upload.content)).await?;
+            let seen: Vec<FileObserved> = there
+                .iter()
+                .map(|volume| FileObserved { volid: volume.volid.clone(), size: volume.size })
+                .collect();
+            match diff(&desired, &seen) {
+                None => {
+                    let volid = desired.volid();
+                    if let Some(volume) = there.into_iter().find(|one| one.volid == volid) {
+                        return Ok(Ensured::There(volume));
+                    }
+                }
+                Some(change @ FileChange::Replace { .. }) if !replace => {
+                    let text = format!("another file of that name is there: {change}");
                     return Err(Error::new(ErrorKind::Conflict, operation, text));
                 }
-                _ => {}
+                Some(_) => {}
             }
             match self.upload(storage, upload, moved).await {
                 Ok(done) => return Ok(Ensured::Uploaded(done)),

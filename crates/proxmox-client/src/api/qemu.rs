@@ -1,6 +1,7 @@
 //! Virtual machines.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use http::Method;
 use serde::Deserialize;
@@ -62,6 +63,37 @@ impl PendingRow {
     pub fn waits(&self) -> bool {
         self.pending.is_some() || self.delete.is_some_and(|delete| delete != 0)
     }
+}
+
+#[derive(Deserialize)]
+struct AgentResult<T> {
+    result: T,
+}
+
+/// A network card as the guest sees it.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct GuestInterface {
+    /// Such as `eth0`.
+    pub name: String,
+    /// Its MAC address.
+    #[serde(default, rename = "hardware-address", deserialize_with = "crate::loose::text")]
+    pub mac: Option<String>,
+    /// Its addresses.
+    #[serde(default, rename = "ip-addresses")]
+    pub addresses: Vec<GuestAddress>,
+}
+
+/// An address of a guest.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct GuestAddress {
+    /// The address.
+    #[serde(rename = "ip-address")]
+    pub address: IpAddr,
+    /// Length of its prefix.
+    #[serde(default, deserialize_with = "crate::loose::number")]
+    pub prefix: Option<u64>,
 }
 
 impl Client {
@@ -219,7 +251,23 @@ impl Qemu<'_> {
         let path = format!("{}/{id}/agent/ping", self.base);
         match self.client.call::<Option<Value>>(Method::POST, &path, &[]).await {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::Server => Ok(false),
+            // The agent did not answer in time: no lock is meant.
+            Err(error) if matches!(error.kind(), ErrorKind::Server | ErrorKind::Busy) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the agent in the guest tells of its network cards, none where no agent answers:
+    /// `GET /nodes/{node}/qemu/{vmid}/agent/network-get-interfaces`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn agent_interfaces(&self, id: VmId) -> Result<Option<Vec<GuestInterface>>> {
+        let path = format!("{}/{id}/agent/network-get-interfaces", self.base);
+        match self.client.get::<AgentResult<Vec<GuestInterface>>>(&path, &[]).await {
+            Ok(answer) => Ok(Some(answer.result)),
+            // The agent did not answer in time: no lock is meant.
+            Err(error) if matches!(error.kind(), ErrorKind::Server | ErrorKind::Busy) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -27,6 +27,18 @@ pub struct ZoneStatus {
     pub status: Option<String>,
 }
 
+/// What applying would change on a node, as texts of differences.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct Preview {
+    /// Of the routing daemon's configuration.
+    #[serde(default, rename = "frr-diff", deserialize_with = "crate::loose::text")]
+    pub frr: Option<String>,
+    /// Of the node's interfaces.
+    #[serde(default, rename = "interfaces-diff", deserialize_with = "crate::loose::text")]
+    pub interfaces: Option<String>,
+}
+
 /// Software-defined networking.
 #[derive(Debug, Clone, Copy)]
 pub struct Sdn<'a> {
@@ -177,6 +189,14 @@ impl Sdn<'_> {
         let keys = [("lock-token", token)];
         let path = "/cluster/sdn/rollback";
         self.client.call::<Option<Value>>(Method::POST, path, &keys).await.map(drop)
+    }
+
+    /// `GET /cluster/sdn/dry-run` (PVE 9.1): what applying would change in the files of a node.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn preview(&self, node: &NodeName) -> Result<Preview> {
+        self.client.get("/cluster/sdn/dry-run", &[("node", node.as_str())]).await
     }
 
     /// `GET /nodes/{node}/sdn/zones`: whether zones work on a node.

@@ -1,8 +1,11 @@
 //! How things should be, how they are, and what it takes to get from one to the other.
 //!
 //! Everything here is pure: no call is made. [`vm`] is about virtual machines, [`sdn`] about
-//! zones, controllers, VNets and subnets, [`rights`] about what a plan needs to be allowed.
+//! zones, controllers, VNets and subnets, [`file`] about what lies in a storage, [`pool`] about
+//! resource pools, [`rights`] about what a plan needs to be allowed.
 
+pub mod file;
+pub mod pool;
 pub mod rights;
 pub mod sdn;
 pub mod vm;

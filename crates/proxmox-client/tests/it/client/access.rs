@@ -229,3 +229,30 @@ async fn a_task_is_waited_for_through_an_outage() {
     assert!(error.may_have_been_applied());
     sim.shutdown().await;
 }
+
+#[tokio::test]
+async fn the_agent_in_a_guest_tells_its_addresses() {
+    let sim = one().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let node = node();
+    let qemu = client.qemu(&node);
+    let upid = qemu.create(vm(), &[("agent", "1")]).await.expect("a task");
+    client.tasks().wait(&upid, WAIT).await.expect("an end");
+    assert!(!qemu.agent_answers(vm()).await.expect("an answer"));
+    assert!(qemu.agent_interfaces(vm()).await.expect("an answer").is_none());
+    let upid = qemu.power(vm(), "start", &[]).await.expect("a task");
+    client.tasks().wait(&upid, WAIT).await.expect("an end");
+    let cards = serde_json::json!([
+        {"name": "lo"},
+        {"name": "eth0", "hardware-address": "02:00:00:00:00:01",
+         "ip-addresses": [{"ip-address": "fd00::7", "ip-address-type": "ipv6", "prefix": 64}]},
+    ]);
+    sim.set_agent(101_011, Some(cards));
+    assert!(qemu.agent_answers(vm()).await.expect("an answer"));
+    let cards = qemu.agent_interfaces(vm()).await.expect("an answer").expect("cards");
+    let card = cards.iter().find(|card| card.name == "eth0").expect("a card");
+    assert_eq!(card.mac.as_deref(), Some("02:00:00:00:00:01"));
+    let address = card.addresses.first().expect("an address");
+    assert_eq!((address.address.to_string().as_str(), address.prefix), ("fd00::7", Some(64)));
+    sim.shutdown().await;
+}

@@ -11,7 +11,9 @@ use proxmox_client::ensure::{SdnOptions, VmLimits};
 use proxmox_client::plan::rights::Rights;
 use proxmox_client::plan::sdn::{Object, SdnChange, SdnObserved, SdnPlan, diff};
 use proxmox_client::plan::vm::{Disk, VmDesired};
-use proxmox_client::sim::{Fault, FaultAction, SimBuilder, SimCluster, SimHandle, SimStorage};
+use proxmox_client::sim::{
+    Dialect, Fault, FaultAction, SimBuilder, SimCluster, SimHandle, SimStorage,
+};
 use proxmox_client::{
     AclRow, Auth, Client, ClientConfig, Error, ErrorKind, NodeName, Trust, Upload,
 };
@@ -52,7 +54,7 @@ fn actions(is_write: bool) -> Vec<FaultAction> {
 }
 
 /// Of so many cases one is run unless `PROXMOX_FULL_MATRIX` is set: all take minutes.
-const STRIDE: usize = 7;
+const STRIDE: usize = 13;
 
 /// How often a caller tries again, as a user would.
 const TRIES: u32 = 3;
@@ -73,10 +75,11 @@ async fn tried<T, F: Future<Output = Result<T, Error>>>(
 
 /// Runs a course once undisturbed and then with each of its calls going wrong in each way.
 async fn all_faults<F: Future<Output = ()>>(
+    dialect: Dialect,
     least: usize,
     course: impl Fn(SimHandle, Client, String) -> F,
 ) {
-    let sim = cluster().start().await.expect("a simulator");
+    let sim = cluster().dialect(dialect).start().await.expect("a simulator");
     let faults = sim.faults();
     let client = Client::new(&by_token(&sim)).expect("a client");
     course(sim, client, "undisturbed".to_owned()).await;
@@ -95,7 +98,7 @@ async fn all_faults<F: Future<Output = ()>>(
     let course = &course;
     futures_util::stream::iter(cases)
         .for_each_concurrent(24, |(index, action, name)| async move {
-            let sim = cluster().start().await.expect("a simulator");
+            let sim = cluster().dialect(dialect).start().await.expect("a simulator");
             sim.faults().add(Fault::new("*", "*", action).after(index).once());
             let client = Client::new(&by_token(&sim)).expect("a client");
             course(sim, client, name).await;
@@ -186,7 +189,7 @@ async fn life_of_a_machine(sim: SimHandle, client: Client, name: String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_is_made_changed_and_destroyed_whatever_goes_wrong() {
-    all_faults(300, life_of_a_machine).await;
+    all_faults(Dialect::V9_2, 300, life_of_a_machine).await;
 }
 
 async fn one_file(sim: SimHandle, client: Client, name: String, path: &Path) {
@@ -209,7 +212,7 @@ async fn a_file_is_uploaded_once_whatever_goes_wrong() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("t.iso");
     fs_err::write(&path, vec![7; 300_000]).expect("a file");
-    all_faults(80, |sim, client, name| one_file(sim, client, name, &path)).await;
+    all_faults(Dialect::V9_2, 80, |sim, client, name| one_file(sim, client, name, &path)).await;
 }
 
 async fn carried_out(client: &Client, plan: &SdnPlan, name: &str) {
@@ -256,7 +259,12 @@ async fn life_of_networks(sim: SimHandle, client: Client, name: String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn networks_are_made_changed_and_removed_whatever_goes_wrong() {
-    all_faults(400, life_of_networks).await;
+    all_faults(Dialect::V9_2, 400, life_of_networks).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_without_a_lock_end_as_they_should_too() {
+    all_faults(Dialect::V8_4, 400, life_of_networks).await;
 }
 
 #[tokio::test]

@@ -75,6 +75,19 @@ async fn a_plan_is_carried_out_once_in_both_dialects() {
 }
 
 #[tokio::test]
+async fn what_an_apply_would_change_is_shown() {
+    let (sim, client, options) = start(Dialect::V9_2).await;
+    let node = options.nodes.first().expect("a node");
+    client.sdn().preview(node).await.expect("a preview");
+    let (old, client_of_old, _) = start(Dialect::V8_4).await;
+    let error = client_of_old.sdn().preview(node).await.expect_err("8.4 cannot");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.text().contains("9.1 and later"), "{error}");
+    sim.shutdown().await;
+    old.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_saved_leaves_nothing_behind() {
     for dialect in [Dialect::V8_4, Dialect::V9_2] {
         let (sim, client, options) = start(dialect).await;
