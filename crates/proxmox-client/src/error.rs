@@ -211,8 +211,9 @@ pub(crate) fn classify(
     if says(&["no quorum", "cluster filesystem not online"]) {
         ErrorKind::Quorum
     } else if says(&[
-        "got timeout",
+        "can't lock file",
         "got lock request timeout",
+        "-locked command timed out",
         "VM is locked",
         "CT is locked",
         "invalid lock token",
@@ -273,6 +274,10 @@ mod tests {
                 "can't lock file '/var/lock/qemu-server/lock-1.conf' - got timeout",
                 ErrorKind::Busy,
             ),
+            (500, "VM quit/powerdown failed - got timeout", ErrorKind::Server),
+            (500, "VM 1 qga command 'guest-ping' failed - got timeout", ErrorKind::Server),
+            (500, "'domain-sdn'-locked command timed out - aborting", ErrorKind::Busy),
+            (500, "cfs-lock 'storage-a' error: got lock request timeout", ErrorKind::Busy),
             (500, "cfs-lock 'domain-sdn' error: no quorum!", ErrorKind::Quorum),
             (500, "checksum mismatch (file change by other user?)", ErrorKind::Conflict),
             (500, "only root can set 'args' config", ErrorKind::Forbidden),

@@ -251,8 +251,7 @@ impl Qemu<'_> {
         let path = format!("{}/{id}/agent/ping", self.base);
         match self.client.call::<Option<Value>>(Method::POST, &path, &[]).await {
             Ok(_) => Ok(true),
-            // The agent did not answer in time: no lock is meant.
-            Err(error) if matches!(error.kind(), ErrorKind::Server | ErrorKind::Busy) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::Server => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -266,8 +265,7 @@ impl Qemu<'_> {
         let path = format!("{}/{id}/agent/network-get-interfaces", self.base);
         match self.client.get::<AgentResult<Vec<GuestInterface>>>(&path, &[]).await {
             Ok(answer) => Ok(Some(answer.result)),
-            // The agent did not answer in time: no lock is meant.
-            Err(error) if matches!(error.kind(), ErrorKind::Server | ErrorKind::Busy) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Server => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -261,6 +261,7 @@ fn ended(operation: String, text: &str) -> Result<TaskEnd> {
         ErrorKind::Server => ErrorKind::TaskFailed,
         kind => kind,
     };
-    let busy = kind == ErrorKind::Busy;
-    Err(Error::new(kind, operation, text).applied(!busy))
+    // What waits for a lock has done nothing; what is cut off while it holds one may have.
+    let waited = kind == ErrorKind::Busy && !text.contains("aborting");
+    Err(Error::new(kind, operation, text).applied(!waited))
 }
