@@ -13,6 +13,9 @@ use crate::plan::vm::{VmChange, VmDesired, VmDiff, VmObserved, diff};
 /// Pause between two looks at a machine that somebody else works on.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often a number is looked up that should have become free.
+const LOOKS: u32 = 6;
+
 /// How often the same difference may be met again before it is given up.
 const ROUNDS: u32 = 12;
 
@@ -121,7 +124,10 @@ impl Vms<'_> {
         let end = Instant::now() + limits.destroy;
         loop {
             let found = match self.find(id).await {
-                Ok(None) => return Ok(was_there),
+                Ok(None) => {
+                    self.really_gone(id).await?;
+                    return Ok(was_there);
+                }
                 Ok(Some(found)) => found,
                 Err(error) => return Err(error),
             };
@@ -145,6 +151,20 @@ impl Vms<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// A machine that no node shows may be on one that is offline, or not be ours to see.
+    async fn really_gone(&self, id: VmId) -> Result<()> {
+        for look in 0..LOOKS {
+            if look > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+            if self.client.is_free(id).await? {
+                return Ok(());
+            }
+        }
+        let text = "no node that is online shows it, but its number is taken: by a machine of a node that is offline, by one that may not be seen (VM.Audit), or by a container";
+        Err(conflict(id, text))
     }
 
     async fn remove(&self, id: VmId, found: &VmObserved, limits: &VmLimits) -> Result<()> {

@@ -332,6 +332,23 @@ async fn the_rights_that_a_plan_names_are_enough() {
 }
 
 #[tokio::test]
+async fn a_machine_of_a_node_that_is_offline_is_not_taken_for_gone() {
+    let sim = cluster().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let limits = VmLimits::default();
+    client.vms().ensure(&machine(), &limits).await.expect("a machine on pve02");
+    assert!(sim.set_node_online("pve02", false));
+    let error = client.vms().ensure_absent(vm(), &limits, |_| Ok(())).await.expect_err("unseen");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.text().contains("offline"), "{error}");
+    client.vms().ensure(&machine(), &limits).await.expect_err("it cannot be made twice");
+    assert!(sim.set_node_online("pve02", true));
+    assert!(client.vms().ensure_absent(vm(), &limits, |_| Ok(())).await.expect("it is seen"));
+    assert!(!client.vms().ensure_absent(vm(), &limits, |_| Ok(())).await.expect("it is gone"));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_lock_that_stays_is_told_with_what_to_do() {
     let sim = cluster().start().await.expect("a simulator");
     let client = Client::new(&by_token(&sim)).expect("a client");
