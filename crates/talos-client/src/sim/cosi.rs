@@ -233,6 +233,11 @@ impl Store {
         self.sender.send(event).ok();
     }
 
+    /// How many changes there were since the boot.
+    pub(crate) fn changes(&self) -> usize {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).log.len()
+    }
+
     /// One resource.
     ///
     /// # Errors

@@ -244,10 +244,11 @@ impl NetInner {
             })
     }
 
-    /// Bring the resources of all nodes up to date.
+    /// Bring the resources of all nodes up to date, and let them look around.
     pub(crate) fn refresh(&self) {
         for node in self.all() {
             node.sync();
+            node.wake.notify_one();
         }
     }
 

@@ -129,9 +129,8 @@ async fn answer(node: &NodeInner, request: Request<Incoming>, user: &User) -> (S
         }
         _ => None,
     };
-    net.refresh();
-    for other in net.all() {
-        other.wake.notify_one();
+    if head.method != Method::GET {
+        net.refresh();
     }
     out.unwrap_or_else(|| {
         failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "not supported")

@@ -43,9 +43,6 @@ pub(super) fn tend(node: &Arc<NodeInner>, home: &str) {
             tokio::time::sleep(net.config.pace.of(INSTALLING)).await;
             finish(&net.clusters, &home, &path);
             net.refresh();
-            for node in net.all() {
-                node.wake.notify_one();
-            }
         });
     }
 }

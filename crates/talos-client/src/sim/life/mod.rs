@@ -4,6 +4,7 @@ mod etcd;
 mod install;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 use serde_json::json;
@@ -26,7 +27,7 @@ pub(crate) enum End {
     Off,
 }
 
-const DAY: std::time::Duration = std::time::Duration::from_hours(24);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Live until the plug is pulled.
 pub(crate) async fn run(node: Arc<NodeInner>, token: CancellationToken) {
@@ -266,6 +267,7 @@ async fn configured(node: &Arc<NodeInner>) -> End {
     pause(node, 2.0).await;
     node.service("kubelet", "Running", Some(true), "Health check successful");
     node.sync();
+    let mut idle = Idle::default();
     loop {
         let woken = node.wake.notified();
         if let Some(order) = next_order(node) {
@@ -275,16 +277,36 @@ async fn configured(node: &Arc<NodeInner>) -> End {
         etcd::step(node).await;
         settle(node);
         tokio::select! {
-            () = woken => {}
-            () = tokio::time::sleep(tick(node)) => {}
+            () = woken => idle = Idle::default(),
+            () = tokio::time::sleep(idle.after(node)) => {}
         }
     }
 }
 
-/// How often a running node looks around; never so often that it only does that.
-fn tick(node: &NodeInner) -> std::time::Duration {
-    let pace = node.net().map(|n| n.config.pace).unwrap_or_default();
-    pace.of(5.0).max(std::time::Duration::from_millis(20))
+/// Longest time until a node that has nothing to do looks around again by itself.
+const LONGEST_IDLE: Duration = Duration::from_secs(2);
+
+/// How long a node waits until it looks around: soon while it comes up or something changes, ever
+/// later when nothing does, so that a fleet at rest costs next to nothing.
+#[derive(Debug, Default)]
+struct Idle {
+    changes: usize,
+    turns: u32,
+}
+
+impl Idle {
+    fn after(&mut self, node: &NodeInner) -> Duration {
+        let pace = node.net().map(|n| n.config.pace).unwrap_or_default();
+        let shortest = pace.of(5.0).max(Duration::from_millis(20));
+        let running = node.machine().stage == "running";
+        self.pause(shortest, node.store.changes(), running)
+    }
+
+    fn pause(&mut self, shortest: Duration, changes: usize, running: bool) -> Duration {
+        let at_rest = running && changes == self.changes;
+        (self.changes, self.turns) = (changes, if at_rest { self.turns + 1 } else { 0 });
+        shortest.saturating_mul(1 << self.turns.min(10)).min(LONGEST_IDLE.max(shortest))
+    }
 }
 
 /// Go from booting to running, and see to Kubernetes.
@@ -390,4 +412,24 @@ async fn obey(node: &Arc<NodeInner>, order: Order) -> End {
         return End::Off;
     }
     End::Reboot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_at_rest_looks_around_ever_later_and_soon_again_after_a_change() {
+        let shortest = Duration::from_millis(20);
+        let mut idle = Idle::default();
+        assert_eq!(idle.pause(shortest, 5, true), shortest, "something changed");
+        assert_eq!(idle.pause(shortest, 5, true), shortest * 2);
+        assert_eq!(idle.pause(shortest, 5, true), shortest * 4);
+        let rest = (0..100).map(|_| idle.pause(shortest, 5, true)).last();
+        assert_eq!(rest, Some(LONGEST_IDLE));
+        assert_eq!(idle.pause(shortest, 6, true), shortest, "something changed");
+        assert_eq!(idle.pause(shortest, 6, false), shortest, "it comes up");
+        let slow = Duration::from_secs(5);
+        assert_eq!((0..9).map(|_| idle.pause(slow, 6, true)).last(), Some(slow), "a real pace");
+    }
 }
