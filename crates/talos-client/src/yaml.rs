@@ -214,21 +214,63 @@ impl Node {
 /// A text as a YAML scalar, in the style that Talos' writer chooses: plain where it can be, between
 /// double quotes where a reader would take it for something else, else between single quotes.
 pub(crate) fn scalar(text: &str) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./+=@".contains(c);
     let quoted = || serde_json::Value::from(text).to_string();
-    if text.is_empty() || is_word(text) || is_number(text) {
+    if text.is_empty() || is_word(text) || is_number(text) || is_sexagesimal(text) || text == "<<" {
         return quoted();
     }
-    if text.starts_with(|c: char| c.is_ascii_alphanumeric() || "/+._=".contains(c))
-        && text.chars().all(safe)
-        && text != "="
-    {
+    let printable = |c: char| !c.is_control() && !matches!(c, '\u{85}' | '\u{a0}' | '\u{feff}');
+    if !text.chars().all(printable) {
+        return quoted();
+    }
+    if can_be_plain(text) {
         return text.to_owned();
     }
-    if text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
-        return format!("'{}'", text.replace('\'', "''"));
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Whether a text of one line reads as itself without quotes, outside of flow collections.
+fn can_be_plain(text: &str) -> bool {
+    if text.starts_with(' ') || text.ends_with(' ') {
+        return false;
     }
-    quoted()
+    if text.starts_with("---") || text.starts_with("...") {
+        return false;
+    }
+    let mut before = ' ';
+    let mut chars = text.chars().peekable();
+    let mut is_first = true;
+    while let Some(c) = chars.next() {
+        let ends_word = chars.peek().is_none_or(|next| *next == ' ');
+        let is_indicator = if is_first {
+            match c {
+                '?' | ':' | '-' => ends_word,
+                _ => "#,[]{}&*!|>'\"%@`".contains(c),
+            }
+        } else {
+            (c == ':' && ends_word) || (c == '#' && before == ' ')
+        };
+        if is_indicator {
+            return false;
+        }
+        (before, is_first) = (c, false);
+    }
+    true
+}
+
+/// Whether a reader of YAML 1.1 takes a text for a number of base 60, such as `10:20`.
+fn is_sexagesimal(text: &str) -> bool {
+    let text = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut parts = whole.split(':');
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
+    let leads = parts.next().is_some_and(|first| {
+        first.starts_with(|c: char| c.is_ascii_digit()) && digits(first)
+    });
+    let rest: Vec<&str> = parts.collect();
+    let sixty = |part: &&str| {
+        part.len() <= 2 && !part.contains('_') && part.parse::<u8>().is_ok_and(|n| n < 60)
+    };
+    leads && !rest.is_empty() && rest.iter().all(sixty) && digits(fraction)
 }
 
 /// Words that are booleans or nothing to some reader.
@@ -273,16 +315,19 @@ mod tests {
 
     #[test]
     fn texts_that_look_like_something_else_are_quoted() {
-        for plain in ["os", "7lg00s.5p4nfpdtdxlbzx6m", "a+b/c==", "1.2.3", "12a", "+x", "fd00-1"] {
+        for plain in [
+            "os", "7lg00s.5p4nfpdtdxlbzx6m", "a+b/c==", "1.2.3", "12a", "+x", "fd00-1", "a b",
+            "fd00::1", "::1", "https://a:6443", "a#b", "x [1]", "-a", "1:99", "b\u{fc}cher", "it's",
+        ] {
             assert_eq!(scalar(plain), plain);
         }
         let looks =
-            ["", "true", "No", "12", "0x1f", "1.5e3", "123456.7890", "2026-01-02", ".5", "1_0"];
+            ["", "true", "No", "12", "0x1f", "1.5e3", "123456.7890", "2026-01-02", ".5", "1_0", "10:20"];
         for text in looks {
             assert_eq!(scalar(text), format!("\"{text}\""));
         }
         for (text, written) in
-            [("@@@", "'@@@'"), ("it's", "'it''s'"), ("a b", "'a b'"), ("-", "'-'")]
+            [("@@@", "'@@@'"), ("'s", "'''s'"), ("a: b", "'a: b'"), ("-", "'-'"), ("a #", "'a #'")]
         {
             assert_eq!(scalar(text), written);
         }
@@ -304,7 +349,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_as_the_same_text() {
         for text in
-            ["", "12", "a b", "it's", "#", "a: b", "- x", "a\nb", "\u{e9}", "true", "'", "%"]
+            ["", "12", "a b", "it's", "#", "a: b", "- x", "a\nb", "\u{e9}", "true", "'", "%", "a:", "?", "? x", "::1", "a # b", " a", "a ", "---", "<<", "10:20"]
         {
             let written = format!("k: {}\n", scalar(text));
             let read = first_document(&written).unwrap().unwrap();

@@ -6,9 +6,12 @@ mod machine;
 mod patch;
 mod schema;
 mod text;
+mod url;
 
 pub use diff::FieldChange;
-pub use generate::{Cni, GenerateInput, MachineType};
+pub use generate::{
+    Cni, GenerateInput, LinkSelector, LinkSetting, MachineType, NetworkOption, UserDisk,
+};
 pub use machine::{ConfigError, DocumentId, MachineConfig};
 pub use patch::Patch;
 

@@ -66,14 +66,18 @@ fn number(text: &str) -> Option<Number> {
     plain.parse::<f64>().ok().filter(|_| is_float).and_then(Number::from_f64)
 }
 
-/// Writes documents as Talos does: four spaces, lists indented below their key.
+/// Columns of an indentation.
+const STEP: usize = 4;
+
+/// Writes documents as Talos does: what stands below a key begins at the next multiple of four
+/// columns, also inside of list items, whose own fields begin two columns behind the dash.
 pub(super) fn write(documents: &[Value]) -> String {
     let texts: Vec<String> = documents
         .iter()
         .map(|document| {
             let mut out = String::new();
             match document {
-                Value::Object(map) if !map.is_empty() => mapping(&mut out, map, 0),
+                Value::Object(map) if !map.is_empty() => mapping(&mut out, map, 0, true),
                 _ => out.push_str("{}\n"),
             }
             out
@@ -82,59 +86,34 @@ pub(super) fn write(documents: &[Value]) -> String {
     texts.join("---\n")
 }
 
-fn indent(out: &mut String, depth: usize) {
-    for _ in 0..depth {
-        out.push_str("    ");
-    }
+fn pad(out: &mut String, columns: usize) {
+    out.extend(std::iter::repeat_n(' ', columns));
 }
 
-fn mapping(out: &mut String, map: &Map<String, Value>, depth: usize) {
-    for (key, value) in map {
-        indent(out, depth);
+/// The column at which something below a key at a column begins.
+fn below(column: usize) -> usize {
+    STEP * (column / STEP + 1)
+}
+
+/// `at_start`: the first line is not behind a dash.
+fn mapping(out: &mut String, map: &Map<String, Value>, column: usize, at_start: bool) {
+    for (index, (key, value)) in map.iter().enumerate() {
+        if index > 0 || at_start {
+            pad(out, column);
+        }
         out.push_str(&yaml::scalar(key));
         out.push(':');
-        below(out, value, depth);
-    }
-}
-
-/// A value behind its key.
-fn below(out: &mut String, value: &Value, depth: usize) {
-    match value {
-        Value::Object(map) if !map.is_empty() => {
-            out.push('\n');
-            mapping(out, map, depth + 1);
-        }
-        Value::Array(items) if !items.is_empty() => {
-            out.push('\n');
-            list(out, items, depth + 1);
-        }
-        Value::String(text) if is_block(text) => block(out, text, depth + 1),
-        other => {
-            out.push(' ');
-            inline(out, other);
-            out.push('\n');
-        }
-    }
-}
-
-fn list(out: &mut String, items: &[Value], depth: usize) {
-    for item in items {
-        indent(out, depth);
-        out.push('-');
-        match item {
+        let inner = below(column);
+        match value {
             Value::Object(map) if !map.is_empty() => {
-                let mut text = String::new();
-                mapping(&mut text, map, 0);
-                out.push(' ');
-                nested(out, &text, depth);
+                out.push('\n');
+                mapping(out, map, inner, true);
             }
             Value::Array(items) if !items.is_empty() => {
-                let mut text = String::new();
-                list(&mut text, items, 0);
-                out.push(' ');
-                nested(out, &text, depth);
+                out.push('\n');
+                list(out, items, inner, true);
             }
-            Value::String(text) if is_block(text) => block(out, text, depth + 1),
+            Value::String(text) if is_block(text) => block(out, text, inner),
             other => {
                 out.push(' ');
                 inline(out, other);
@@ -144,15 +123,28 @@ fn list(out: &mut String, items: &[Value], depth: usize) {
     }
 }
 
-/// Puts lines behind a dash: the first stands beside it, the others two columns further in.
-fn nested(out: &mut String, text: &str, depth: usize) {
-    for (index, line) in text.lines().enumerate() {
-        if index > 0 && !line.is_empty() {
-            indent(out, depth);
-            out.push_str("  ");
+fn list(out: &mut String, items: &[Value], column: usize, at_start: bool) {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 || at_start {
+            pad(out, column);
         }
-        out.push_str(line);
-        out.push('\n');
+        out.push('-');
+        match item {
+            Value::Object(map) if !map.is_empty() => {
+                out.push(' ');
+                mapping(out, map, column + 2, false);
+            }
+            Value::Array(items) if !items.is_empty() => {
+                out.push(' ');
+                list(out, items, column + 2, false);
+            }
+            Value::String(text) if is_block(text) => block(out, text, column + 2),
+            other => {
+                out.push(' ');
+                inline(out, other);
+                out.push('\n');
+            }
+        }
     }
 }
 
@@ -171,7 +163,7 @@ fn is_block(text: &str) -> bool {
         && text.lines().all(|line| !line.ends_with([' ', '\t']) && !line.starts_with('\t'))
 }
 
-fn block(out: &mut String, text: &str, depth: usize) {
+fn block(out: &mut String, text: &str, column: usize) {
     let end = match (text.ends_with("\n\n"), text.ends_with('\n')) {
         (true, _) => "+",
         (false, true) => "",
@@ -182,7 +174,7 @@ fn block(out: &mut String, text: &str, depth: usize) {
     out.push('\n');
     for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
         if !line.is_empty() {
-            indent(out, depth);
+            pad(out, column);
             out.push_str(line);
         }
         out.push('\n');

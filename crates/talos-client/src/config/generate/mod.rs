@@ -5,120 +5,16 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::machine::{ConfigError, MachineConfig};
-use crate::secrets::{Bundle, Contract, Pair, Text};
+use super::url::GoUrl;
+use crate::secrets::{Bundle, Pair, Text};
 
-/// What a machine is in its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MachineType {
-    /// A control plane that bootstraps by itself; of old configurations.
-    Init,
-    /// It runs etcd and the Kubernetes API.
-    ControlPlane,
-    /// It runs workloads.
-    Worker,
-}
+mod input;
+mod network;
+mod registry;
 
-impl MachineType {
-    /// The name that configurations have.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Init => "init",
-            Self::ControlPlane => "controlplane",
-            Self::Worker => "worker",
-        }
-    }
-
-    /// It runs etcd and the Kubernetes API.
-    pub fn is_controlplane(self) -> bool {
-        self != Self::Worker
-    }
-}
-
-/// A container network interface that is not the default.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cni {
-    /// `flannel`, `custom` or `none`.
-    pub name: String,
-    /// Manifests of a custom one.
-    pub urls: Vec<String>,
-}
-
-/// What a configuration is generated from, beside the bundle. Everything but the first five has
-/// the default of Talos' library.
-#[derive(Debug, Clone)]
-pub struct GenerateInput {
-    /// The version of Talos that the configuration is for.
-    pub contract: Contract,
-    /// What the machine is.
-    pub machine_type: MachineType,
-    /// The cluster's name.
-    pub cluster_name: String,
-    /// Where the Kubernetes API is reached, such as `https://10.0.0.1:6443`.
-    pub endpoint: String,
-    /// The Kubernetes version, with or without `v`.
-    pub kubernetes_version: String,
-    /// The disk that the system is installed to.
-    pub install_disk: Option<String>,
-    /// The image that installs the system.
-    pub install_image: Option<String>,
-    /// Kernel arguments of the installed system.
-    pub install_kernel_args: Vec<String>,
-    /// Further names and addresses of the machine and of the API server.
-    pub additional_sans: Vec<String>,
-    /// Pod ranges; the default is `10.244.0.0/16`.
-    pub pod_subnets: Vec<String>,
-    /// Service ranges; the default is `10.96.0.0/12`.
-    pub service_subnets: Vec<String>,
-    /// The domain of the cluster; the default is `cluster.local`.
-    pub dns_domain: Option<String>,
-    /// Whether nodes find each other through the discovery service.
-    pub discovery: bool,
-    /// Kernel settings.
-    pub sysctls: Vec<(String, String)>,
-    /// The network interface of containers.
-    pub cni: Option<Cni>,
-    /// Port at which every node reaches the API server by itself; 0 switches it off.
-    pub kubeprism_port: Option<i64>,
-    /// Port of the API server on control planes.
-    pub local_api_server_port: Option<i64>,
-    /// Workloads may run on control planes.
-    pub allow_scheduling_on_controlplanes: bool,
-    /// Verbose logs.
-    pub debug: bool,
-}
-
-impl GenerateInput {
-    /// An input with the defaults of Talos' library.
-    pub fn new(
-        contract: Contract,
-        machine_type: MachineType,
-        cluster_name: &str,
-        endpoint: &str,
-        kubernetes_version: &str,
-    ) -> Self {
-        Self {
-            contract,
-            machine_type,
-            cluster_name: cluster_name.to_owned(),
-            endpoint: endpoint.to_owned(),
-            kubernetes_version: kubernetes_version.to_owned(),
-            install_disk: None,
-            install_image: None,
-            install_kernel_args: Vec::new(),
-            additional_sans: Vec::new(),
-            pod_subnets: Vec::new(),
-            service_subnets: Vec::new(),
-            dns_domain: None,
-            discovery: true,
-            sysctls: Vec::new(),
-            cni: None,
-            kubeprism_port: None,
-            local_api_server_port: None,
-            allow_scheduling_on_controlplanes: false,
-            debug: false,
-        }
-    }
-}
+pub use input::{
+    Cni, GenerateInput, LinkSelector, LinkSetting, MachineType, NetworkOption, UserDisk,
+};
 
 /// Port of `KubePrism` when nothing else is asked for.
 const KUBEPRISM_PORT: i64 = 7445;
@@ -140,20 +36,39 @@ impl MachineConfig {
                 CONTRACTS.end()
             )));
         }
-        let host = host_of(&input.endpoint)?;
+        if input.kubernetes_version.starts_with('v') {
+            let (given, bare) = (&input.kubernetes_version, input.kubernetes_version.trim_start_matches('v'));
+            return Err(ConfigError::new(format!(
+                "the Kubernetes version {given:?} is written without v: {bare:?}"
+            )));
+        }
+        let endpoint = GoUrl::parse(&input.endpoint).map_err(|error| {
+            ConfigError::new(format!(
+                "the endpoint {:?} is no URL such as https://10.0.0.1:6443: {error}",
+                input.endpoint
+            ))
+        })?;
         let secrets = Secrets::of(bundle)?;
         let mut root = Map::new();
         root.insert("version".into(), json!("v1alpha1"));
         root.insert("debug".into(), json!(input.debug));
-        root.insert("persist".into(), json!(true));
+        root.insert("persist".into(), json!(input.persist));
         root.insert("machine".into(), machine(&secrets, input, minor));
-        root.insert("cluster".into(), cluster(&secrets, input, minor, &host));
+        root.insert("cluster".into(), cluster(&secrets, input, minor, &endpoint));
         let mut documents = vec![Value::Object(root)];
         if minor > 11 {
+            documents.extend(registry::documents(input)?);
             documents.push(json!({
                 "apiVersion": "v1alpha1",
                 "kind": "HostnameConfig",
                 "auto": "stable",
+            }));
+        }
+        if let Some(enabled) = input.kubespan.filter(|_| minor > 12) {
+            documents.push(json!({
+                "apiVersion": "v1alpha1",
+                "kind": "KubeSpanConfig",
+                "enabled": enabled,
             }));
         }
         Ok(Self::of_documents(documents))
@@ -197,41 +112,11 @@ impl<'a> Secrets<'a> {
     }
 }
 
-/// The host of an endpoint, an IPv6 address without brackets.
-fn host_of(endpoint: &str) -> Result<String, ConfigError> {
-    let bad = || {
-        ConfigError::new(format!(
-            "the endpoint {endpoint:?} is no URL such as https://10.0.0.1:6443"
-        ))
-    };
-    let (scheme, rest) = endpoint.split_once("://").ok_or_else(bad)?;
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    if !is_scheme {
-        return Err(bad());
-    }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').ok_or_else(bad)?.0,
-        None => authority.split_once(':').map_or(authority, |(host, _)| host),
-    };
-    if host.contains([' ', '<', '>', '"', '%']) {
-        return Err(bad());
-    }
-    Ok(host.to_owned())
-}
-
-fn version(input: &GenerateInput) -> &str {
-    let version = input.kubernetes_version.as_str();
-    version.strip_prefix('v').unwrap_or(version)
-}
-
 /// An image of a component; none without a version.
 fn image(input: &GenerateInput, name: &str) -> Map<String, Value> {
     let mut map = Map::new();
-    if !version(input).is_empty() {
-        map.insert("image".into(), json!(format!("{name}:v{}", version(input))));
+    if !input.kubernetes_version.is_empty() {
+        map.insert("image".into(), json!(format!("{name}:v{}", input.kubernetes_version)));
     }
     map
 }
@@ -254,8 +139,11 @@ fn machine(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32) -> Value {
         kubelet.insert("disableManifestsDirectory".into(), json!(true));
     }
     put("kubelet", Value::Object(kubelet));
-    if minor <= 12 {
-        put("network", json!({}));
+    if let Some(section) = network::section(input, minor) {
+        put("network", section);
+    }
+    if !input.user_disks.is_empty() {
+        put("disks", user_disks(&input.user_disks));
     }
     put("install", install(input, minor));
     if !input.sysctls.is_empty() {
@@ -265,11 +153,10 @@ fn machine(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32) -> Value {
             sorted.into_iter().map(|(key, value)| (key, json!(value))).collect();
         put("sysctls", Value::Object(map));
     }
-    if minor == 2 {
-        put(
-            "registries",
-            json!({ "mirrors": { "k8s.gcr.io": { "endpoints": ["https://registry.k8s.io", "https://k8s.gcr.io"] } } }),
-        );
+    if minor <= 11
+        && let Some(section) = registry::section(input, minor)
+    {
+        put("registries", section);
     }
     put("features", features(input, minor));
     if controlplane && minor > 7 {
@@ -277,6 +164,31 @@ fn machine(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32) -> Value {
         put("nodeLabels", json!({ label: "" }));
     }
     Value::Object(machine)
+}
+
+fn user_disks(disks: &[UserDisk]) -> Value {
+    let partition = |(size, mountpoint): &(u64, String)| {
+        let mut map = Map::new();
+        if *size > 0 {
+            map.insert("size".into(), json!(size));
+        }
+        if !mountpoint.is_empty() {
+            map.insert("mountpoint".into(), json!(mountpoint));
+        }
+        Value::Object(map)
+    };
+    let disk = |disk: &UserDisk| {
+        let mut map = Map::new();
+        if !disk.device.is_empty() {
+            map.insert("device".into(), json!(disk.device));
+        }
+        if !disk.partitions.is_empty() {
+            let partitions: Vec<Value> = disk.partitions.iter().map(partition).collect();
+            map.insert("partitions".into(), json!(partitions));
+        }
+        Value::Object(map)
+    };
+    Value::Array(disks.iter().map(disk).collect())
 }
 
 fn install(input: &GenerateInput, minor: u32) -> Value {
@@ -321,7 +233,7 @@ fn features(input: &GenerateInput, minor: u32) -> Value {
     if minor > 6 {
         let mut dns = Map::new();
         dns.insert("enabled".into(), json!(true));
-        if minor > 7 {
+        if minor > 7 || input.host_dns_forward {
             dns.insert("forwardKubeDNSToHost".into(), json!(true));
         }
         put("hostDNS", Value::Object(dns));
@@ -329,7 +241,7 @@ fn features(input: &GenerateInput, minor: u32) -> Value {
     Value::Object(features)
 }
 
-fn cluster(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32, host: &str) -> Value {
+fn cluster(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32, url: &GoUrl) -> Value {
     let controlplane = input.machine_type.is_controlplane();
     let mut cluster = Map::new();
     let mut put = |key: &str, value: Value| {
@@ -341,15 +253,15 @@ fn cluster(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32, host: &str)
         json!(secrets.text(|bundle| bundle.cluster.as_ref().map(|cluster| &cluster.secret))),
     );
     let mut endpoint = Map::new();
-    endpoint.insert("endpoint".into(), json!(input.endpoint));
+    endpoint.insert("endpoint".into(), json!(url.to_string()));
     if let Some(port) = input.local_api_server_port.filter(|port| controlplane && *port != 0) {
         endpoint.insert("localAPIServerPort".into(), json!(port));
     }
     put("controlPlane", Value::Object(endpoint));
-    if controlplane || minor > 7 {
+    if (controlplane || minor > 7) && !input.cluster_name.is_empty() {
         put("clusterName", json!(input.cluster_name));
     }
-    put("network", network(input));
+    put("network", cluster_network(input));
     put("token", json!(secrets.bootstrap_token));
     if controlplane {
         let (name, secret) = if minor > 2 {
@@ -372,7 +284,7 @@ fn cluster(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32, host: &str)
             |bundle| bundle.certs.as_ref().and_then(|certs| certs.k8s_service_account.as_ref());
         let key = of(secrets.bundle).map(|key| STANDARD.encode(key.bytes())).unwrap_or_default();
         put("serviceAccount", json!({ "key": key }));
-        put("apiServer", api_server(input, minor, host));
+        put("apiServer", api_server(input, minor, url.host_name()));
         for (key, name) in [
             ("controllerManager", "registry.k8s.io/kube-controller-manager"),
             ("proxy", "registry.k8s.io/kube-proxy"),
@@ -403,23 +315,34 @@ fn cluster(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32, host: &str)
     Value::Object(cluster)
 }
 
-fn network(input: &GenerateInput) -> Value {
+fn cluster_network(input: &GenerateInput) -> Value {
     let mut network = Map::new();
     if let Some(cni) = &input.cni {
         let mut map = Map::new();
-        map.insert("name".into(), json!(cni.name));
+        if !cni.name.is_empty() {
+            map.insert("name".into(), json!(cni.name));
+        }
         if !cni.urls.is_empty() {
             map.insert("urls".into(), json!(cni.urls));
         }
+        if !cni.flannel_extra_args.is_empty() {
+            map.insert("flannel".into(), json!({ "extraArgs": cni.flannel_extra_args }));
+        }
         network.insert("cni".into(), Value::Object(map));
     }
-    let or = |given: &[String], default: &str| {
-        if given.is_empty() { json!([default]) } else { json!(given) }
+    // A bare IPv6 address as endpoint is the one way in which the library comes to IPv6 ranges.
+    let (pods, services) = match input.endpoint.parse::<std::net::Ipv6Addr>() {
+        Ok(_) => ("fc00:db8:10::/56", "fc00:db8:20::/112"),
+        Err(_) => ("10.244.0.0/16", "10.96.0.0/12"),
     };
-    let domain = input.dns_domain.as_deref().filter(|domain| !domain.is_empty());
-    network.insert("dnsDomain".into(), json!(domain.unwrap_or("cluster.local")));
-    network.insert("podSubnets".into(), or(&input.pod_subnets, "10.244.0.0/16"));
-    network.insert("serviceSubnets".into(), or(&input.service_subnets, "10.96.0.0/12"));
+    let or = |given: &Option<Vec<String>>, default: &str| match given {
+        Some(given) => json!(given),
+        None => json!([default]),
+    };
+    let domain = input.dns_domain.as_deref().unwrap_or("cluster.local");
+    network.insert("dnsDomain".into(), json!(domain));
+    network.insert("podSubnets".into(), or(&input.pod_subnets, pods));
+    network.insert("serviceSubnets".into(), or(&input.service_subnets, services));
     Value::Object(network)
 }
 
