@@ -283,6 +283,11 @@ impl Client {
         self.0.limit.acquire().await.map_err(|_| Error::config("the client is closed"))
     }
 
+    /// URL of the API at the endpoint that answered last, the first one before any has.
+    pub fn base_url(&self) -> &str {
+        self.endpoint().map_or("", |endpoint| endpoint.base.as_str())
+    }
+
     /// The endpoint that answered last.
     pub(crate) fn endpoint(&self) -> Result<&Endpoint> {
         let index = self.0.current.load(Ordering::Relaxed);

@@ -263,9 +263,9 @@ fn is_sexagesimal(text: &str) -> bool {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let mut parts = whole.split(':');
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
-    let leads = parts.next().is_some_and(|first| {
-        first.starts_with(|c: char| c.is_ascii_digit()) && digits(first)
-    });
+    let leads = parts
+        .next()
+        .is_some_and(|first| first.starts_with(|c: char| c.is_ascii_digit()) && digits(first));
     let rest: Vec<&str> = parts.collect();
     let sixty = |part: &&str| {
         part.len() <= 2 && !part.contains('_') && part.parse::<u8>().is_ok_and(|n| n < 60)
@@ -316,13 +316,39 @@ mod tests {
     #[test]
     fn texts_that_look_like_something_else_are_quoted() {
         for plain in [
-            "os", "7lg00s.5p4nfpdtdxlbzx6m", "a+b/c==", "1.2.3", "12a", "+x", "fd00-1", "a b",
-            "fd00::1", "::1", "https://a:6443", "a#b", "x [1]", "-a", "1:99", "b\u{fc}cher", "it's",
+            "os",
+            "7lg00s.5p4nfpdtdxlbzx6m",
+            "a+b/c==",
+            "1.2.3",
+            "12a",
+            "+x",
+            "fd00-1",
+            "a b",
+            "fd00::1",
+            "::1",
+            "https://a:6443",
+            "a#b",
+            "x [1]",
+            "-a",
+            "1:99",
+            "b\u{fc}cher",
+            "it's",
         ] {
             assert_eq!(scalar(plain), plain);
         }
-        let looks =
-            ["", "true", "No", "12", "0x1f", "1.5e3", "123456.7890", "2026-01-02", ".5", "1_0", "10:20"];
+        let looks = [
+            "",
+            "true",
+            "No",
+            "12",
+            "0x1f",
+            "1.5e3",
+            "123456.7890",
+            "2026-01-02",
+            ".5",
+            "1_0",
+            "10:20",
+        ];
         for text in looks {
             assert_eq!(scalar(text), format!("\"{text}\""));
         }
@@ -348,9 +374,10 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_as_the_same_text() {
-        for text in
-            ["", "12", "a b", "it's", "#", "a: b", "- x", "a\nb", "\u{e9}", "true", "'", "%", "a:", "?", "? x", "::1", "a # b", " a", "a ", "---", "<<", "10:20"]
-        {
+        for text in [
+            "", "12", "a b", "it's", "#", "a: b", "- x", "a\nb", "\u{e9}", "true", "'", "%", "a:",
+            "?", "? x", "::1", "a # b", " a", "a ", "---", "<<", "10:20",
+        ] {
             let written = format!("k: {}\n", scalar(text));
             let read = first_document(&written).unwrap().unwrap();
             let Node::Map(entries) = read else { panic!("{written}") };

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use talos_client::config::{
-    Cni, GenerateInput, LinkSelector, LinkSetting, MachineConfig, MachineType, NetworkOption, Patch,
-    UserDisk,
+    Cni, GenerateInput, LinkSelector, LinkSetting, MachineConfig, MachineType, NetworkOption,
+    Patch, UserDisk,
 };
 use talos_client::secrets::Bundle;
 
@@ -106,9 +106,11 @@ fn input(case: &Value) -> Result<GenerateInput, Value> {
         }
     }
     let authorities = options["registry_ca"].as_object().into_iter().flatten();
-    input.registry_cas = authorities.filter_map(|(host, pem)| Some((host.clone(), text(pem)?))).collect();
+    input.registry_cas =
+        authorities.filter_map(|(host, pem)| Some((host.clone(), text(pem)?))).collect();
     input.registry_insecure = strings(&options["registry_insecure"]);
-    input.user_disks = options["user_disks"].as_array().into_iter().flatten().map(user_disk).collect();
+    input.user_disks =
+        options["user_disks"].as_array().into_iter().flatten().map(user_disk).collect();
     Ok(input)
 }
 

@@ -16,6 +16,7 @@ use super::{data, say};
 use crate::compose::action::Action;
 use crate::engine::{Event, Plan};
 use crate::ops::apply::{Console, Options as ApplyOptions, apply as carry_out};
+use crate::ops::destroy::{Options as DestroyOptions, destroy as remove, plan as plan_removal};
 use crate::ops::plan::{Options as PlanOptions, Report, plan as make};
 use crate::ops::{Context, Error, ErrorKind};
 
@@ -33,23 +34,7 @@ pub(super) fn plan(context: &Context, options: args::Plan, global: &Global) -> R
     };
     let report = make(context, &wanted)?;
     tell_warnings(&report);
-    match global.output {
-        OutputForm::Json => data(&super::dispatch::json(&as_json(&report))?),
-        OutputForm::Yaml => {
-            let text = serde_saphyr::to_string(&as_json(&report))
-                .map_err(|error| Error::new(ErrorKind::Bug, "print YAML").because(error))?;
-            data(&text);
-        }
-        OutputForm::Markdown => data(&words::markdown(&report.plan, &stakes(&report))),
-        OutputForm::Name => {
-            for id in report.plan.steps.keys() {
-                data(&format!("{id}\n"));
-            }
-        }
-        OutputForm::Table | OutputForm::Wide => {
-            data(&words::text(&report.plan, &stakes(&report)));
-        }
-    }
+    show(&report, global.output)?;
     if let Some(refusal) = report.refusal() {
         return Err(refusal);
     }
@@ -58,6 +43,28 @@ pub(super) fn plan(context: &Context, options: args::Plan, global: &Global) -> R
     }
     let changes = options.detailed_exitcode && !report.plan.is_empty();
     Ok(if changes { Exit::Changes } else { Exit::Success })
+}
+
+/// Prints a plan.
+fn show(report: &Report, form: OutputForm) -> Result<(), Error> {
+    match form {
+        OutputForm::Json => data(&super::dispatch::json(&as_json(report))?),
+        OutputForm::Yaml => {
+            let text = serde_saphyr::to_string(&as_json(report))
+                .map_err(|error| Error::new(ErrorKind::Bug, "print YAML").because(error))?;
+            data(&text);
+        }
+        OutputForm::Markdown => data(&words::markdown(&report.plan, &stakes(report))),
+        OutputForm::Name => {
+            for id in report.plan.steps.keys() {
+                data(&format!("{id}\n"));
+            }
+        }
+        OutputForm::Table | OutputForm::Wide => {
+            data(&words::text(&report.plan, &stakes(report)));
+        }
+    }
+    Ok(())
 }
 
 fn as_json(report: &Report) -> serde_json::Value {
@@ -108,6 +115,35 @@ pub(super) fn apply(
     let applied = carry_out(context, &wanted, &console)?;
     if applied.summary.is_some() {
         say("the site is as the tree says");
+    }
+    Ok(Exit::Success)
+}
+
+/// `destroy`.
+pub(super) fn destroy(
+    context: &Context,
+    options: args::Destroy,
+    global: &Global,
+    environment: &Environment,
+) -> Result<Exit, Error> {
+    let wanted = DestroyOptions {
+        targets: options.targets,
+        lab: global.lab,
+        parallelism: global.parallelism,
+    };
+    if options.dry_run {
+        let report = plan_removal(context, &wanted)?;
+        tell_warnings(&report);
+        show(&report, global.output)?;
+        return match report.refusal() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Exit::Success),
+        };
+    }
+    let console = Terminal::new(global, environment);
+    let done = remove(context, &wanted, &console)?;
+    if done.summary.is_some() {
+        say("what was made is gone");
     }
     Ok(Exit::Success)
 }
@@ -199,6 +235,15 @@ impl Console for Terminal {
             return Ok(true);
         }
         self.ask("Carry this out?", "yes")
+    }
+
+    fn confirm_removal(&self, report: &Report, word: &str) -> Result<bool, Error> {
+        tell_warnings(report);
+        say(words::text(&report.plan, &stakes(report)).trim_end());
+        if report.plan.is_empty() {
+            return Ok(true);
+        }
+        self.ask("This removes what is listed, for good.", word)
     }
 
     fn follow(

@@ -10,6 +10,7 @@ use super::env::Environment;
 use super::exit::Exit;
 use super::render::{diagnostic, inventory, table::table};
 use super::{data, say};
+use crate::ops::access::Kind;
 use crate::ops::{self, Context, Error, ErrorKind};
 use crate::spec::model::Level;
 
@@ -35,7 +36,21 @@ pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Erro
         Verb::Eval(options) => eval(&context, options, form),
         Verb::Plan(options) => super::change::plan(&context, options, &cli.global),
         Verb::Apply(options) => super::change::apply(&context, options, &cli.global, environment),
+        Verb::Destroy(options) => {
+            super::change::destroy(&context, options, &cli.global, environment)
+        }
+        Verb::Status(options) => super::site::status(&context, &options, &cli.global),
+        Verb::Health(options) => super::site::health(&context, options, &cli.global),
+        Verb::Output(options) => super::site::output(&context, &options, &cli.global),
+        Verb::Kubeconfig(options) => {
+            super::site::open(&context, Kind::Kubeconfig, options, &cli.global)
+        }
+        Verb::Talosconfig(options) => {
+            super::site::open(&context, Kind::Talosconfig, options, &cli.global)
+        }
         Verb::Secrets(options) => secrets(&context, options),
+        Verb::Unlock(_) => super::site::unlock(&context, &cli.global, environment),
+        Verb::Doctor(options) => super::site::doctor(&context, &options, &cli.global),
         Verb::Lab(verb) => super::lab::lab(&context, verb, form, environment),
         Verb::Versions => versions(&context, form),
         Verb::Graph(options) => {

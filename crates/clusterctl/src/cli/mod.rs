@@ -7,6 +7,7 @@ pub mod env;
 pub mod exit;
 mod lab;
 pub mod render;
+mod site;
 
 use std::ffi::OsString;
 use std::io::Write as _;

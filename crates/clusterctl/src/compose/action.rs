@@ -4,7 +4,7 @@
 //! carried out, which a plan's fingerprint ties to what it was when the plan was made. So no plan
 //! holds a secret.
 
-use proxmox_client::plan::sdn::SdnChange;
+use proxmox_client::plan::sdn::SdnPlan;
 use proxmox_client::plan::vm::VmChange;
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,8 @@ pub enum ApplyMode {
 pub enum Action {
     /// Changes networks in one transaction and makes them take effect.
     Networks {
-        /// The changes, in order; none when what is saved only has to be applied.
-        changes: Vec<SdnChange>,
+        /// The changes in order, and what is saved and only has to be applied.
+        plan: SdnPlan,
     },
     /// Tells the factory what is baked into the images.
     Schematic,

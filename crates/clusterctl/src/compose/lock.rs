@@ -56,10 +56,18 @@ impl Holder {
         }
     }
 
+    fn is_of_this_boot(&self, this: &Self) -> bool {
+        !self.boot.is_empty() && self.host == this.host && self.boot == this.boot
+    }
+
     /// Whether this is a process of the same host and boot that is gone.
     fn is_gone(&self, this: &Self) -> bool {
-        let here = !self.boot.is_empty() && self.host == this.host && self.boot == this.boot;
-        here && start_of(self.pid) != Some(self.started)
+        self.is_of_this_boot(this) && start_of(self.pid) != Some(self.started)
+    }
+
+    /// Whether this is a process of the same host and boot that is there.
+    fn is_alive(&self, this: &Self) -> bool {
+        self.is_of_this_boot(this) && start_of(self.pid) == Some(self.started)
     }
 
     /// Who it is, for people.
@@ -259,18 +267,33 @@ impl Lease {
     }
 }
 
-/// Removes a site's lock, whoever holds it; tells who it was.
+/// Who holds a site's lock, for people; `None` when nobody does.
 ///
 /// # Errors
 /// Proxmox cannot be asked.
-pub async fn unlock(client: &Client, site: &str) -> Result<Option<String>, Error> {
-    let pool = pool_of(site);
-    let found = client.pools().get(&pool).await.map_err(failed("read the lock of the site"))?;
-    let Some(found) = found else { return Ok(None) };
+pub async fn owner(client: &Client, site: &str) -> Result<Option<String>, Error> {
+    let pool = client.pools().get(&pool_of(site)).await;
+    let Some(pool) = pool.map_err(failed("read the lock of the site"))? else { return Ok(None) };
     let holder: Option<Holder> =
-        found.comment.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    client.pools().delete(&pool).await.map_err(failed("remove the lock of the site"))?;
+        pool.comment.as_deref().and_then(|text| serde_json::from_str(text).ok());
     Ok(Some(holder.map_or_else(|| "somebody unknown".to_owned(), |holder| holder.describe())))
+}
+
+/// Removes a site's lock, unless its owner is known to be alive; tells who it was.
+///
+/// # Errors
+/// The owner is a process of this host that is alive, or Proxmox cannot be asked.
+pub async fn unlock(client: &Client, site: &str, this: &Holder) -> Result<Option<String>, Error> {
+    let pool = pool_of(site);
+    let Some(owner) = owner(client, site).await? else { return Ok(None) };
+    let holder = read(client, &pool).await?;
+    if holder.is_some_and(|holder| holder.is_alive(this)) {
+        return Err(Error::new(Kind::Locked, "the owner of the lock is at work on this host")
+            .detail(format!("it is {owner}"))
+            .hint("wait for it, or end that process first"));
+    }
+    client.pools().delete(&pool).await.map_err(failed("remove the lock of the site"))?;
+    Ok(Some(owner))
 }
 
 /// Where the local lock lies.

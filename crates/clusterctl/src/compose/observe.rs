@@ -161,6 +161,26 @@ pub fn node_name(name: &str) -> Result<NodeName, Error> {
 /// # Errors
 /// Proxmox cannot be asked, or one of its nodes is offline: what runs there cannot be told.
 pub async fn observe(crew: &Crew) -> Result<World, Error> {
+    let mut world = observe_proxmox(crew, Machines::Ours).await?;
+    world.nodes = nodes(crew, &world.machines).await?;
+    world.clusters = clusters(crew, &world.nodes).await?;
+    Ok(world)
+}
+
+/// Whose machines are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machines {
+    /// Those under planned numbers and those that carry our tag.
+    Ours,
+    /// Every machine: what a removal must not pull the ground from.
+    All,
+}
+
+/// Looks at Proxmox alone: nodes and clusters stay unseen.
+///
+/// # Errors
+/// As [`observe`].
+pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Error> {
     let version = crew.proxmox.version().await.map_err(failed("ask Proxmox for its version"))?;
     let rows = crew.proxmox.nodes().await.map_err(failed("list the Proxmox nodes"))?;
     for name in &crew.site.proxmox.nodes {
@@ -183,12 +203,10 @@ pub async fn observe(crew: &Crew) -> Result<World, Error> {
                 None => Ok(SdnObserved::default()),
             }
         },
-        machines(crew, &names),
+        machines(crew, &names, whose),
         files(crew, &storages),
         pending_networks(crew),
     )?;
-    let nodes = nodes(crew, &machines).await?;
-    let clusters = clusters(crew, &nodes).await?;
     Ok(World {
         version: version.version,
         storages,
@@ -197,8 +215,8 @@ pub async fn observe(crew: &Crew) -> Result<World, Error> {
         machines,
         files,
         iso_is_shared,
-        nodes,
-        clusters,
+        nodes: BTreeMap::new(),
+        clusters: BTreeMap::new(),
     })
 }
 
@@ -242,7 +260,11 @@ fn choose<'a>(
     }
 }
 
-async fn machines(crew: &Crew, names: &[String]) -> Result<BTreeMap<VmId, VmObserved>, Error> {
+async fn machines(
+    crew: &Crew,
+    names: &[String],
+    whose: Machines,
+) -> Result<BTreeMap<VmId, VmObserved>, Error> {
     let planned: BTreeSet<u64> = crew
         .site
         .clusters
@@ -258,7 +280,9 @@ async fn machines(crew: &Crew, names: &[String]) -> Result<BTreeMap<VmId, VmObse
                     let rows = crew.proxmox.qemu(&node).list().await;
                     let rows = rows.map_err(failed(&format!("list the machines of {name}")))?;
                     let wanted = rows.into_iter().filter(|row| {
-                        row.has_tag(TAG) || row.vmid.is_some_and(|vmid| planned.contains(&vmid))
+                        whose == Machines::All
+                            || row.has_tag(TAG)
+                            || row.vmid.is_some_and(|vmid| planned.contains(&vmid))
                     });
                     let found = wanted.filter_map(|row| {
                         let vmid = u32::try_from(row.vmid?).ok()?;

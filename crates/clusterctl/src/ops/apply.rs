@@ -42,6 +42,9 @@ pub trait Console {
     /// Whether the plan is to be carried out.
     fn confirm(&self, report: &Report) -> Result<bool, Error>;
 
+    /// Whether a plan that removes things is to be carried out; `word` has to be typed.
+    fn confirm_removal(&self, report: &Report, word: &str) -> Result<bool, Error>;
+
     /// Shows events until there are no more.
     fn follow(
         &self,
@@ -119,7 +122,7 @@ async fn carry_out(
         None => wish,
     };
     let made = session.make(&wish).await?;
-    let (storages, version) = (made.world.storages.clone(), made.world.version.clone());
+    let storages = made.world.storages.clone();
     let report = Report::of(session, made);
     if let Some(refusal) = report.refusal() {
         return Err(refusal);
@@ -135,7 +138,7 @@ async fn carry_out(
         return Err(Error::new(ErrorKind::Interrupted, "nothing was changed"));
     }
     let interrupted = at_work.interrupted.clone();
-    let hands = Hands::new(Arc::clone(&session.crew), storages, &version, interrupted);
+    let hands = Hands::new(Arc::clone(&session.crew), storages, interrupted);
     at_work.run(report.plan, hands, parallelism, console).await
 }
 
@@ -160,7 +163,7 @@ fn fresh(saved: &Plan<Action>, now: &Plan<Action>) -> Result<(), Error> {
 pub(super) struct AtWork {
     lease: Lease,
     run: String,
-    interrupted: Vec<String>,
+    pub(super) interrupted: Vec<String>,
 }
 
 impl AtWork {

@@ -31,6 +31,6 @@ pub(super) fn selected(context: &Context, clusters: &[String]) -> Result<(Root, 
     Ok((root, site))
 }
 
-fn is_named(cluster: &Cluster, wanted: &str) -> bool {
+pub(super) fn is_named(cluster: &Cluster, wanted: &str) -> bool {
     cluster.name == wanted || cluster.folder == wanted || cluster.id.to_string() == wanted
 }

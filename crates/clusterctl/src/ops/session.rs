@@ -5,15 +5,19 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
+use super::inventory::is_named;
 use super::{Context, Error};
 use crate::compose::credentials::Credentials;
 use crate::compose::crew::{Crew, Detour};
+use crate::compose::destroy::destroy;
 use crate::compose::draft::{Drafted, Wish, draft};
-use crate::compose::observe::{World, observe};
+use crate::compose::observe::{Machines, World, observe, observe_proxmox};
+use crate::compose::rights;
 use crate::compose::target::Target;
 use crate::engine::Base;
 use crate::lab::Lab;
 use crate::spec::root::Root;
+use crate::spec::site::Cluster;
 
 /// How many calls to Proxmox are under way at once.
 const CONCURRENCY: usize = 16;
@@ -99,8 +103,53 @@ impl Session {
         let world = observe(&self.crew).await?;
         let base = Base { tree: self.tree.clone(), observation: world.fingerprint() };
         let drafted = draft(&self.crew, &world, wish, base)?;
+        self.allowed(drafted, world).await
+    }
+
+    /// Adds what Proxmox would not allow to what stands in the way of a plan.
+    async fn allowed(&self, mut drafted: Drafted, world: World) -> Result<Made, Error> {
+        let needed = rights::needed(&self.crew, &world.storages, &drafted.plan);
+        if needed.iter().next().is_some() {
+            let has = self
+                .crew
+                .proxmox
+                .permissions()
+                .await
+                .map_err(|error| Error::failed("ask Proxmox what we may do").because(error))?;
+            drafted.problems.extend(rights::problem(&needed, &has));
+        }
         let calls = calls(&drafted);
         Ok(Made { drafted, world, calls })
+    }
+
+    /// Looks at Proxmox and makes the plan that removes what a target has made.
+    ///
+    /// # Errors
+    /// Proxmox cannot be seen.
+    pub async fn unmake(&self, target: &Target) -> Result<Made, Error> {
+        let world = observe_proxmox(&self.crew, Machines::All).await?;
+        let base = Base { tree: self.tree.clone(), observation: world.fingerprint() };
+        let drafted = destroy(&self.crew, &world, target, base)?;
+        self.allowed(drafted, world).await
+    }
+
+    /// The clusters that are called so; all when none is named.
+    ///
+    /// # Errors
+    /// A name is that of none.
+    pub fn clusters(&self, names: &[String]) -> Result<Vec<&Cluster>, Error> {
+        let all = &self.crew.site.clusters;
+        if let Some(unknown) =
+            names.iter().find(|name| !all.iter().any(|cluster| is_named(cluster, name)))
+        {
+            let known: Vec<&str> = all.iter().map(|cluster| cluster.name.as_str()).collect();
+            return Err(Error::usage(format!("there is no cluster {unknown:?}"))
+                .hint(format!("clusters are {}", known.join(", "))));
+        }
+        let is_meant = |cluster: &&Cluster| {
+            names.is_empty() || names.iter().any(|name| is_named(cluster, name))
+        };
+        Ok(all.iter().filter(is_meant).collect())
     }
 
     /// What paths of the command line mean.
@@ -127,7 +176,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 fn calls(drafted: &Drafted) -> u64 {
     use crate::compose::action::Action as A;
     let of = |action: &A| match action {
-        A::Networks { changes } => 10 + 2 * u64::try_from(changes.len()).unwrap_or(u64::MAX),
+        A::Networks { plan } => 10 + 2 * u64::try_from(plan.changes.len()).unwrap_or(u64::MAX),
         A::CreateMachine { .. } | A::ChangeMachine { .. } | A::DestroyMachine { .. } => 20,
         A::StartMachine { .. } | A::EjectMedium { .. } => 12,
         A::Configure { .. } | A::Reconfigure { .. } => 30,

@@ -194,6 +194,46 @@ pub fn diff(
     plan
 }
 
+/// What it takes to remove objects: subnets first, then VNets, zones and controllers.
+///
+/// An object that is not there needs nothing. One that `is_ours` does not vouch for stays, and so
+/// does a zone or controller that something else still uses; each with its reason in
+/// [`SdnPlan::conflicts`].
+pub fn removal(
+    unwanted: &[Object],
+    observed: &SdnObserved,
+    is_ours: impl Fn(&Object) -> bool,
+) -> SdnPlan {
+    let mut plan = SdnPlan::default();
+    let mut present: Vec<&Object> =
+        unwanted.iter().filter_map(|object| observed.find(object)).collect();
+    present.sort();
+    present.reverse();
+    let mut gone: BTreeSet<String> = BTreeSet::new();
+    for object in present {
+        let user = observed.objects.iter().find(|other| {
+            !gone.contains(&other.title())
+                && match (object.kind, other.kind) {
+                    (Kind::Zone, Kind::Vnet) => other.fields.get("zone") == Some(&object.id),
+                    (Kind::Controller, Kind::Zone) => {
+                        other.fields.get("controller") == Some(&object.id)
+                    }
+                    (Kind::Vnet, Kind::Subnet) => other.vnet.as_ref() == Some(&object.id),
+                    _ => false,
+                }
+        });
+        if !is_ours(object) {
+            plan.conflicts.push(format!("{} was not made here", object.title()));
+        } else if let Some(user) = user {
+            plan.conflicts.push(format!("{} is used by {}", object.title(), user.title()));
+        } else {
+            gone.insert(object.title());
+            plan.changes.push(SdnChange::Delete { object: object.clone() });
+        }
+    }
+    plan
+}
+
 /// Fields of `wanted` that an object has otherwise; a key with an empty value must be absent.
 fn differences(wanted: &Object, current: &Object) -> Vec<(String, Option<String>, Option<String>)> {
     let mut found = Vec::new();
@@ -265,6 +305,41 @@ mod tests {
         let ours = diff(&desired, &observed, |_| true, false);
         assert!(ours.conflicts.is_empty());
         assert!(ours.changes.iter().any(|c| c.to_string() == "change zone z1: mtu 9000 -> 1450"));
+    }
+
+    #[test]
+    fn objects_are_removed_from_the_leaves_and_what_others_use_stays() {
+        let zone = object(Kind::Zone, "z1", &[("type", "evpn"), ("controller", "c1")]);
+        let vnet = object(Kind::Vnet, "vnet101", &[("zone", "z1")]);
+        let other = object(Kind::Vnet, "theirs", &[("zone", "z1")]);
+        let controller = object(Kind::Controller, "c1", &[("type", "evpn")]);
+        let mut subnet = object(Kind::Subnet, "z1-10.0.0.0-24", &[]);
+        subnet.vnet = Some("vnet101".into());
+        let unwanted = [controller.clone(), zone.clone(), vnet.clone(), subnet.clone()];
+        let texts = |plan: &SdnPlan| -> Vec<String> {
+            plan.changes.iter().map(ToString::to_string).collect()
+        };
+        let mut observed = SdnObserved { objects: unwanted.to_vec(), pending: BTreeMap::new() };
+        let plan = removal(&unwanted, &observed, |_| true);
+        assert_eq!(
+            texts(&plan),
+            [
+                "delete subnet z1-10.0.0.0-24",
+                "delete vnet vnet101",
+                "delete zone z1",
+                "delete controller c1"
+            ]
+        );
+        observed.objects.push(other);
+        let plan = removal(&unwanted, &observed, |_| true);
+        assert_eq!(texts(&plan), ["delete subnet z1-10.0.0.0-24", "delete vnet vnet101"]);
+        assert_eq!(
+            plan.conflicts,
+            ["zone z1 is used by vnet theirs", "controller c1 is used by zone z1"]
+        );
+        assert!(removal(&unwanted, &SdnObserved::default(), |_| true).is_empty());
+        let plan = removal(&unwanted, &observed, |object| object.kind == Kind::Vnet);
+        assert_eq!(plan.changes.len(), 0, "a VNet keeps its foreign subnet");
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl GoUrl {
         let host = match authority.rsplit_once('@') {
             None => authority,
             Some((user, host)) => {
-                let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(c);
+                let allowed =
+                    |c: char| c.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(c);
                 if !user.chars().all(allowed) {
                     return Err(UrlError("its user name has a character that cannot stand there"));
                 }
@@ -125,7 +126,9 @@ impl GoUrl {
                 Some(at) => {
                     let (name, port) = host.split_at_checked(at).unwrap_or((host, ""));
                     if name.contains(':') {
-                        return Err(UrlError("its host has a colon; an IPv6 address needs brackets"));
+                        return Err(UrlError(
+                            "its host has a colon; an IPv6 address needs brackets",
+                        ));
                     }
                     (name.to_owned(), port)
                 }
@@ -142,33 +145,12 @@ impl GoUrl {
         Ok(())
     }
 
-    /// The scheme, in lower case; empty when there is none.
-    pub(crate) fn scheme(&self) -> &str {
-        &self.scheme
-    }
-
     /// The host without port; an IPv6 address without brackets.
     pub(crate) fn host_name(&self) -> &str {
         match self.host.strip_prefix('[') {
             Some(inner) => inner.split(']').next().unwrap_or_default(),
             None => self.host.split(':').next().unwrap_or_default(),
         }
-    }
-
-    /// Host and port as they are written.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port as text; empty when there is none.
-    pub(crate) fn port(&self) -> &str {
-        let after = self.host.rsplit(']').next().unwrap_or_default();
-        after.rsplit_once(':').map_or("", |(_, port)| port)
-    }
-
-    /// The path.
-    pub(crate) fn path(&self) -> &str {
-        &self.path
     }
 }
 
@@ -180,7 +162,7 @@ impl fmt::Display for GoUrl {
         if self.opaque.is_empty() {
             let has_authority = !self.host.is_empty() || self.user.is_some();
             let shows = !self.scheme.is_empty() || has_authority;
-            if shows && !(self.omit_host && !has_authority) {
+            if shows && (has_authority || !self.omit_host) {
                 if has_authority || !self.path.is_empty() {
                     f.write_str("//")?;
                 }
@@ -265,9 +247,8 @@ fn escape_host(bytes: &[u8]) -> String {
 
 /// A path as it is written: kept when every character may stand there, else escaped.
 fn as_written(path: &str) -> String {
-    let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&byte)
-    };
+    let allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:@[]%/".contains(&byte);
     if path.bytes().all(allowed) {
         return path.to_owned();
     }
@@ -293,32 +274,40 @@ mod tests {
 
     #[test]
     fn endpoints_are_read_and_written_as_talos_does() {
-        let same = ["https://10.0.0.1:6443", "https://[fd00::1]:6443", "https://K8s.Lan", "ftp://a/b?c=d#e", "", "/x"];
+        let same = [
+            "https://10.0.0.1:6443",
+            "https://[fd00::1]:6443",
+            "https://K8s.Lan",
+            "ftp://a/b?c=d#e",
+            "",
+            "/x",
+        ];
         for text in same {
             assert_eq!(written(text).as_deref(), Some(text));
         }
         assert_eq!(written("HTTPS://Host:1/").as_deref(), Some("https://Host:1/"));
         assert_eq!(written("https://bücher.lan").as_deref(), Some("https://b%C3%BCcher.lan"));
         assert_eq!(written("host:6443").as_deref(), Some("host:6443"));
-        assert_eq!(GoUrl::parse("host:6443").unwrap().host(), "");
+        assert_eq!(GoUrl::parse("host:6443").unwrap().host_name(), "");
+        assert_eq!(GoUrl::parse("https://[fd00::1]:6443").unwrap().host_name(), "fd00::1");
         assert_eq!(written("fd00::1").as_deref(), Some("fd00::1"));
     }
 
     #[test]
     fn what_go_refuses_is_refused() {
         for text in [
-            "2001:db8::1", "10.0.0.1:6443", "[fd00::1]:6443", "https://10.0.0.1:port", "https://a\tb",
-            "https://%zz:6443", "://nothing", "https://[fd00::1", "https://a b", "https://[1.2.3.4]",
+            "2001:db8::1",
+            "10.0.0.1:6443",
+            "[fd00::1]:6443",
+            "https://10.0.0.1:port",
+            "https://a\tb",
+            "https://%zz:6443",
+            "://nothing",
+            "https://[fd00::1",
+            "https://a b",
+            "https://[1.2.3.4]",
         ] {
             assert_eq!(written(text), None, "{text}");
         }
-    }
-
-    #[test]
-    fn parts_of_a_host_are_told_apart() {
-        let url = GoUrl::parse("https://[fd00::1]:6443/p").unwrap();
-        assert_eq!((url.scheme(), url.host_name(), url.port(), url.path()), ("https", "fd00::1", "6443", "/p"));
-        let url = GoUrl::parse("https://k8s.lan").unwrap();
-        assert_eq!((url.host_name(), url.port()), ("k8s.lan", ""));
     }
 }

@@ -1,17 +1,15 @@
 //! Secrets, etcd, Kubernetes, and the files that open a cluster.
 
-use std::sync::Arc;
-
+use talos_client::Client;
 use talos_client::api::Bootstrap;
-use talos_client::talosconfig::{ClientOptions, DEFAULT_LIFETIME};
-use talos_client::{Client, TalosConfig};
 
 use super::Hands;
 use super::verdict::{own, talos};
-use crate::compose::access::{self, Admin};
+use crate::compose::access;
 use crate::compose::action::Level;
 use crate::compose::crew::Opened;
 use crate::compose::draft::lacking;
+use crate::compose::issue::{self, IssueError};
 use crate::compose::observe::kubernetes_at;
 use crate::engine::{Check, StepContext, StepError};
 use crate::error::chain;
@@ -157,34 +155,17 @@ impl Hands {
         let cluster = self.crew.cluster(cluster).map_err(own)?;
         let opened = self.opened(cluster)?;
         let failed = |error: crate::state::FileError| StepError::failed(chain(&error));
-        let talosconfig = talosconfig(cluster, &opened)?;
+        let talosconfig = issue::talosconfig(cluster, &opened).map_err(own)?;
         let layout = &self.crew.layout;
         write(&layout.talosconfig(&cluster.folder), talosconfig.as_bytes(), Mode::Private)
             .map_err(failed)?;
-        let kubeconfig = self.kubeconfig(cluster, &opened).await?;
+        let kubeconfig =
+            issue::kubeconfig(&self.crew, cluster, &opened).await.map_err(|error| match error {
+                IssueError::Node { what, error } => talos(&what)(error),
+                IssueError::Own(error) => own(error),
+            })?;
         write(&layout.kubeconfig(&cluster.folder), kubeconfig.as_bytes(), Mode::Private)
             .map_err(failed)
-    }
-
-    async fn kubeconfig(
-        &self,
-        cluster: &Cluster,
-        opened: &Arc<Opened>,
-    ) -> Result<zeroize::Zeroizing<String>, StepError> {
-        let mut last = StepError::failed("the cluster has no control plane");
-        for node in controlplanes(cluster) {
-            let address = self.crew.address(node).map_err(own)?;
-            let what = format!("get a kubeconfig of {}", node.name);
-            let made = async { self.crew.talos(address, opened).await?.kubeconfig().await };
-            match made.await {
-                Ok(made) => {
-                    let admin = Admin::of_kubeconfig(made.expose()).map_err(own)?;
-                    return Ok(admin.to_kubeconfig(cluster));
-                }
-                Err(error) => last = talos(&what)(error),
-            }
-        }
-        Err(last)
     }
 
     pub(super) fn remove_access(&self, cluster: &str) -> Result<(), StepError> {
@@ -192,7 +173,11 @@ impl Hands {
         for path in [layout.kubeconfig(cluster), layout.talosconfig(cluster)] {
             remove_if_present(&path).map_err(|error| StepError::failed(chain(&error)))?;
         }
-        Ok(())
+        // A cluster that is made anew is not bound to what the old one ran.
+        let id = self.crew.cluster(cluster).map_err(own)?.id;
+        self.crew
+            .update_lock_file(|lock| lock.clusters.retain(|_, pin| pin.cluster_id != id))
+            .map_err(own)
     }
 }
 
@@ -203,27 +188,4 @@ fn authorities(opened: &Opened) -> (String, String) {
         pair.and_then(|pair| pair.crt.text()).and_then(access::fingerprint).unwrap_or_default()
     };
     (of(certs.and_then(|certs| certs.k8s.as_ref())), of(certs.and_then(|certs| certs.os.as_ref())))
-}
-
-/// The talosconfig of a cluster, out of its secrets.
-fn talosconfig(
-    cluster: &Cluster,
-    opened: &Arc<Opened>,
-) -> Result<zeroize::Zeroizing<String>, StepError> {
-    let what = format!("make the talosconfig of cluster {}", cluster.name);
-    let os = opened.bundle.certs.as_ref().and_then(|certs| certs.os.as_ref());
-    let pem = |text: &talos_client::secrets::Text| text.text().map(str::to_owned);
-    let (ca, key) = os
-        .and_then(|pair| Some((pem(&pair.crt)?, zeroize::Zeroizing::new(pem(&pair.key)?))))
-        .ok_or_else(|| StepError::failed(format!("{what}: the secrets have no authority")))?;
-    let options = ClientOptions {
-        endpoints: access::endpoints(cluster),
-        nodes: access::nodes(cluster),
-        roles: vec!["os:admin".to_owned()],
-        now: jiff::Timestamp::now().as_second(),
-        lifetime: DEFAULT_LIFETIME,
-    };
-    let config = TalosConfig::generate(&cluster.name, &ca, &key, &options)
-        .map_err(|error| StepError::failed(format!("{what}: {error}")))?;
-    Ok(zeroize::Zeroizing::new(config.to_yaml()))
 }

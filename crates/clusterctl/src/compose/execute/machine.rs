@@ -323,4 +323,32 @@ impl Hands {
         context.mark("upid", upid.as_str())?;
         self.crew.proxmox.tasks().wait(&upid, TASK).await.map(drop).map_err(proxmox(&what))
     }
+
+    /// A machine is gone when Proxmox does not know it any more and none of its volumes is left.
+    pub(super) async fn verify_destroyed(
+        &self,
+        node: &str,
+        vmid: u32,
+        uuid: &str,
+    ) -> Result<(), StepError> {
+        if self.doomed(vmid, uuid).await?.is_some() {
+            return Err(StepError::Later("it is still there".to_owned()));
+        }
+        let name = node_name(node).map_err(own)?;
+        let what = format!("list the disks on {} of {node}", self.storages.vm);
+        let content = self.crew.proxmox.storage(&name).content(&self.storages.vm, None).await;
+        let left: Vec<String> = content
+            .map_err(proxmox(&what))?
+            .into_iter()
+            .filter(|volume| volume.vmid == Some(u64::from(vmid)))
+            .map(|volume| volume.volid)
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(StepError::failed_with_help(
+            format!("VM {vmid} is gone and left {}", left.join(", ")),
+            format!("look at them, then on {node}: pvesm free {}", left.join("; pvesm free ")),
+        ))
+    }
 }

@@ -24,22 +24,12 @@ pub struct Hands {
     storages: Storages,
     /// Steps that an earlier run had begun and not ended.
     interrupted: Vec<String>,
-    /// Proxmox VE knows the lock of networks (9 and later).
-    has_network_lock: bool,
 }
 
 impl Hands {
-    /// Hands for a crew. `version` is that of Proxmox VE; `interrupted` names steps that an earlier
-    /// run had begun and not ended.
-    pub fn new(
-        crew: Arc<Crew>,
-        storages: Storages,
-        version: &str,
-        interrupted: Vec<String>,
-    ) -> Self {
-        let major: u32 =
-            version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
-        Self { crew, storages, interrupted, has_network_lock: major >= 9 }
+    /// Hands for a crew; `interrupted` names steps that an earlier run had begun and not ended.
+    pub fn new(crew: Arc<Crew>, storages: Storages, interrupted: Vec<String>) -> Self {
+        Self { crew, storages, interrupted }
     }
 
     /// Clients, keys, places.
@@ -51,7 +41,7 @@ impl Hands {
 impl Executor<Action> for Hands {
     async fn check(&self, step: &Step<Action>, _: &StepContext) -> Result<Check, StepError> {
         match &step.action {
-            Action::Networks { .. } => self.check_networks(step).await,
+            Action::Networks { plan } => self.check_networks(plan).await,
             Action::Schematic => Ok(Check::Ready),
             Action::FetchIso { version } => self.check_iso(version).await,
             Action::CopyInstaller { version } => self.check_installer(version),
@@ -80,7 +70,7 @@ impl Executor<Action> for Hands {
 
     async fn perform(&self, step: &Step<Action>, context: &StepContext) -> Result<(), StepError> {
         match &step.action {
-            Action::Networks { changes } => self.change_networks(step, changes, context).await,
+            Action::Networks { plan } => self.change_networks(&step.id, plan, context).await,
             Action::Schematic => self.create_schematic().await,
             Action::FetchIso { version } => self.fetch_iso(version, context).await,
             Action::CopyInstaller { version } => self.copy_installer(version).await,
@@ -116,7 +106,6 @@ impl Executor<Action> for Hands {
 
     async fn verify(&self, step: &Step<Action>, _: &StepContext) -> Result<(), StepError> {
         match &step.action {
-            Action::Networks { .. } => self.verify_networks().await,
             Action::CreateMachine { cluster, node } => self.verify_machine(cluster, node).await,
             Action::StartMachine { cluster, node } => self.verify_running(cluster, node).await,
             Action::Configure { cluster, node } | Action::Reconfigure { cluster, node, .. } => {
@@ -124,6 +113,9 @@ impl Executor<Action> for Hands {
             }
             Action::Bootstrap { cluster } => self.verify_bootstrap(cluster).await,
             Action::AwaitCluster { cluster, level } => self.verify_level(cluster, *level).await,
+            Action::DestroyMachine { node, vmid, uuid, .. } => {
+                self.verify_destroyed(node, *vmid, uuid).await
+            }
             Action::ChangeMachine { cluster, node, .. } => {
                 match self.check_change(cluster, node).await? {
                     Check::Done(_) => Ok(()),
@@ -132,13 +124,13 @@ impl Executor<Action> for Hands {
                 }
             }
             // What these made was read back as they were carried out.
-            Action::Schematic
+            Action::Networks { .. }
+            | Action::Schematic
             | Action::FetchIso { .. }
             | Action::CopyInstaller { .. }
             | Action::Upload { .. }
             | Action::MakeSecrets { .. }
             | Action::EjectMedium { .. }
-            | Action::DestroyMachine { .. }
             | Action::WriteAccess { .. }
             | Action::RemoveAccess { .. }
             | Action::RemoveIso { .. } => Ok(()),

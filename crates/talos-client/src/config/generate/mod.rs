@@ -37,7 +37,8 @@ impl MachineConfig {
             )));
         }
         if input.kubernetes_version.starts_with('v') {
-            let (given, bare) = (&input.kubernetes_version, input.kubernetes_version.trim_start_matches('v'));
+            let (given, bare) =
+                (&input.kubernetes_version, input.kubernetes_version.trim_start_matches('v'));
             return Err(ConfigError::new(format!(
                 "the Kubernetes version {given:?} is written without v: {bare:?}"
             )));

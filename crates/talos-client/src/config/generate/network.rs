@@ -21,7 +21,8 @@ pub(super) fn section(input: &GenerateInput, minor: u32) -> Option<Value> {
         match option {
             NetworkOption::Nameservers(list) => nameservers.extend(list),
             NetworkOption::KubeSpan => kubespan = Some(true),
-            NetworkOption::Link(_, LinkSetting::Vip(_)) if !input.machine_type.is_controlplane() => {}
+            NetworkOption::Link(_, LinkSetting::Vip(_))
+                if !input.machine_type.is_controlplane() => {}
             NetworkOption::Link(selector, setting) => {
                 let known = links.iter().position(|(other, _)| *other == selector);
                 let index = known.unwrap_or_else(|| {

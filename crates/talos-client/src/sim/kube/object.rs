@@ -27,16 +27,17 @@ pub(super) fn home(node: &NodeInner) -> Option<String> {
             machine.config.text("cluster.ca.crt").to_owned(),
         )
     };
-    let serving = |uuid: &str| {
-        net.all().iter().any(|n| {
-            let machine = n.machine();
-            n.uuid == uuid && machine.kube.is_some() && machine.config.text("cluster.ca.crt") == ca
-        })
+    let serves = |n: &NodeInner| {
+        let machine = n.machine();
+        machine.kube.is_some()
+            && machine.config.text("cluster.id") == id
+            && machine.config.text("cluster.ca.crt") == ca
     };
-    let all: Vec<Cluster> = net.clusters.all().values().cloned().collect();
-    all.into_iter()
-        .find(|c| c.cluster_id == id && c.members.iter().any(|m| serving(&m.uuid)))
-        .map(|c| c.id)
+    // What a control plane serves is what its disk says: clusters of machines that are gone are
+    // still known, and new machines may have their UUIDs.
+    let nodes = net.all();
+    let mut served = nodes.iter().filter(|n| serves(n)).filter_map(|n| n.content().etcd);
+    served.next().map(|data| data.cluster)
 }
 
 /// Start the API server when etcd is there, register the node, see whether it is ready.

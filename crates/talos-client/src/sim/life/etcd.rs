@@ -89,14 +89,21 @@ fn founder_id(address: &str) -> u64 {
     digest.first_chunk::<8>().map_or(1, |head| u64::from_be_bytes(*head))
 }
 
+/// Whether the data on a node is that of a member: a machine that was made anew has the UUID of the
+/// old one and none of its data.
+fn is_member(node: &NodeInner, cluster: &Cluster, member: &Member) -> bool {
+    node.content().etcd.is_some_and(|data| data.cluster == cluster.id && data.member == member.id)
+}
+
 /// Whether so many members run that the cluster can decide.
 pub(crate) fn has_quorum(net: &NetInner, cluster: &Cluster) -> bool {
     let running = |m: &Member| {
         net.all().iter().any(|n| {
-            let machine = n.machine();
-            n.uuid == m.uuid
-                && machine.powered
-                && matches!(machine.etcd, EtcdState::Running | EtcdState::Starting)
+            let up = {
+                let machine = n.machine();
+                machine.powered && matches!(machine.etcd, EtcdState::Running | EtcdState::Starting)
+            };
+            n.uuid == m.uuid && up && is_member(n, cluster, m)
         })
     };
     let voters: Vec<&Member> = cluster.members.iter().filter(|m| !m.learner).collect();
@@ -115,8 +122,8 @@ async fn join(node: &Arc<NodeInner>, net: &NetInner) -> bool {
     let all: Vec<Cluster> = net.clusters.all().values().cloned().collect();
     let running = |c: &Cluster| {
         net.all().iter().any(|n| {
-            let is_member = c.members.iter().any(|m| m.uuid == n.uuid);
-            is_member && n.machine().etcd == EtcdState::Running
+            n.machine().etcd == EtcdState::Running
+                && c.members.iter().any(|m| m.uuid == n.uuid && is_member(n, c, m))
         })
     };
     let Some(target) = all

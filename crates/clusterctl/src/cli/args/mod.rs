@@ -1,6 +1,10 @@
 //! The command line: one clap type a verb; the doc comments are the help.
 
+mod site;
+
 use std::path::PathBuf;
+
+pub use site::{Access, Destroy, Doctor, Health, Output, Status, Unlock};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -98,9 +102,25 @@ pub enum Verb {
     Plan(Plan),
     /// Make the site as the tree says
     Apply(Apply),
+    /// Remove what apply has made: machines, files, networks
+    Destroy(Destroy),
+    /// Show what is there beside what the tree wants, node by node
+    Status(Status),
+    /// Check whether clusters are well; exit 4 when one is not
+    Health(Health),
+    /// Print values that a stage gives to others
+    Output(Output),
+    /// Print the kubeconfig of a cluster, or merge it into a file
+    Kubeconfig(Access),
+    /// Print the talosconfig of a cluster, or merge it into a file
+    Talosconfig(Access),
     /// Make, take over or hand out the secrets bundle of a cluster
     #[command(subcommand)]
     Secrets(Secrets),
+    /// Remove the lock of a site whose owner is gone
+    Unlock(Unlock),
+    /// Look for what would stop a plan: names, TLS, clocks, privileges, storages, reach
+    Doctor(Doctor),
     /// Start, end or show the lab: a simulated site for this tree
     #[command(subcommand)]
     Lab(Lab),

@@ -1,0 +1,283 @@
+//! From what is there to a plan that removes it: a pure function.
+//!
+//! Only what is proven to be ours goes: machines by their UUID and tags, VNets by their mark,
+//! zones, subnets, controllers and files by the ledger. Whatever else is found stays, and is
+//! named. Nothing of it asks a cluster whether it is well: a sick one must be removable too.
+
+use std::collections::BTreeSet;
+
+use proxmox_client::plan::sdn::{self, Object};
+use proxmox_client::plan::vm::VmObserved;
+
+use super::action::Action;
+use super::crew::Crew;
+use super::draft::{Drafted, Problem, ledger_kind};
+use super::machine::TAG;
+use super::network;
+use super::observe::World;
+use super::sketch::{Sketch, Steps};
+use super::target::{Extent, REGISTRY, SDN, Stage, Target};
+use crate::engine::{Base, Impact, Plan};
+use crate::error::Error;
+use crate::spec::site::Cluster;
+use crate::state::{LedgerEntry, ThingKind};
+
+/// Makes the plan that removes what a target has made.
+///
+/// # Errors
+/// The steps have no order: a mistake of this program.
+pub fn destroy(crew: &Crew, world: &World, target: &Target, base: Base) -> Result<Drafted, Error> {
+    let mut razing = Razing {
+        crew,
+        world,
+        steps: Steps::default(),
+        problems: Vec::new(),
+        left: Vec::new(),
+        clusters: BTreeSet::new(),
+        doomed: BTreeSet::new(),
+    };
+    for cluster in &crew.site.clusters {
+        if target.stage(&cluster.folder, Stage::Compute) == Extent::Full {
+            razing.cluster(cluster);
+        } else if target.stage(&cluster.folder, Stage::Bootstrap) == Extent::Full {
+            razing.access(cluster);
+        }
+    }
+    if target.registry == Extent::Full {
+        razing.files();
+    }
+    if target.sdn == Extent::Full {
+        razing.networks();
+    }
+    let Razing { steps, problems, mut left, clusters, .. } = razing;
+    left.sort();
+    left.dedup();
+    let mut plan = Plan::new(base, target.names.clone(), steps.into_steps()).map_err(|error| {
+        Error::new(crate::error::ErrorKind::Bug, "order the plan").because(error)
+    })?;
+    plan.notes = left;
+    Ok(Drafted { plan, problems, clusters })
+}
+
+struct Razing<'a> {
+    crew: &'a Crew,
+    world: &'a World,
+    steps: Steps,
+    problems: Vec<Problem>,
+    /// What stays, each with its reason.
+    left: Vec<String>,
+    clusters: BTreeSet<String>,
+    /// Machines that go.
+    doomed: BTreeSet<u32>,
+}
+
+impl Razing<'_> {
+    fn cluster(&mut self, cluster: &Cluster) {
+        let before = self.steps.len();
+        for machine in self.machines_of(cluster) {
+            self.machine(cluster, &machine);
+        }
+        self.access(cluster);
+        if self.steps.len() > before {
+            self.clusters.insert(cluster.name.clone());
+        }
+        self.left.push(format!(
+            "the secrets of cluster {} stay: {} is yours to delete",
+            cluster.name,
+            self.crew.layout.bundle(&cluster.folder).display()
+        ));
+    }
+
+    /// Machines under the numbers of a cluster, and all others that carry its tag.
+    fn machines_of(&self, cluster: &Cluster) -> Vec<VmObserved> {
+        let tag = format!("cluster-{}", cluster.id);
+        let planned: BTreeSet<u32> = cluster.nodes.iter().map(|node| node.vmid).collect();
+        let machines = self.world.machines.values().filter(|machine| {
+            planned.contains(&machine.vmid.get()) || machine.tags().contains(&tag)
+        });
+        machines.cloned().collect()
+    }
+
+    fn machine(&mut self, cluster: &Cluster, machine: &VmObserved) {
+        let name = machine.config.get("name").cloned().unwrap_or_default();
+        let vmid = machine.vmid.get();
+        let tags = machine.tags();
+        let planned = cluster.nodes.iter().find(|node| node.vmid == vmid);
+        let is_tagged = tags.contains(TAG) && tags.contains(&format!("cluster-{}", cluster.id));
+        let uuid = machine.uuid();
+        let is_planned = planned.is_some_and(|node| uuid == Some(node.uuid.to_string()));
+        // A machine that nobody finished making has its number and not yet its configuration.
+        let is_making = planned.is_some() && machine.lock.as_deref() == Some("create");
+        if is_making {
+            self.problems.push(Problem {
+                text: format!("VM {vmid} is locked (create): it is being made"),
+                help: "wait for its task; a lock that nothing holds any more is removed with `qm unlock`".into(),
+            });
+            return;
+        }
+        if !is_tagged || (planned.is_some() && !is_planned) {
+            self.left
+                .push(format!("VM {vmid} {name} on {} stays: it was not made here", machine.node));
+            return;
+        }
+        if let Some(lock) = &machine.lock {
+            self.problems.push(Problem {
+                text: format!("VM {vmid} {name} is locked ({lock})"),
+                help: "wait for what holds it; a lock that nothing holds any more is removed with `qm unlock`".into(),
+            });
+            return;
+        }
+        if machine.config.get("protection").is_some_and(|value| value == "1") {
+            self.problems.push(Problem {
+                text: format!("VM {vmid} {name} is protected from removal"),
+                help: format!("if it may go: `qm set {vmid} --protection 0` on {}", machine.node),
+            });
+            return;
+        }
+        self.doomed.insert(vmid);
+        let disks: Vec<&str> = machine
+            .config
+            .keys()
+            .map(String::as_str)
+            .filter(|key| key.starts_with("scsi") && *key != "scsihw")
+            .collect();
+        let sketch = Sketch::new(
+            format!("vm/{name}/destroy"),
+            Stage::Compute.path(&cluster.folder),
+            format!("destroy {name} (VM {vmid}) with its disks on {}", machine.node),
+        )
+        .impact(Impact::Destroy)
+        .because(format!("{} disk(s): {}", disks.len(), disks.join(", ")))
+        .because(if machine.running { "it runs: it is stopped first" } else { "it is stopped" })
+        .token("vmid", vmid.to_string())
+        .seconds(10, 900);
+        let action = Action::DestroyMachine {
+            node: machine.node.clone(),
+            vmid,
+            uuid: uuid.unwrap_or_default(),
+            name,
+        };
+        self.steps.add(sketch, action);
+    }
+
+    fn access(&mut self, cluster: &Cluster) {
+        let layout = &self.crew.layout;
+        let files = [layout.kubeconfig(&cluster.folder), layout.talosconfig(&cluster.folder)];
+        let mut there: Vec<String> = files
+            .iter()
+            .filter(|path| path.exists())
+            .map(|path| path.display().to_string())
+            .collect();
+        if self.crew.lock_file().clusters.values().any(|pin| pin.cluster_id == cluster.id) {
+            there.push("its versions in the lock file".to_owned());
+        }
+        if there.is_empty() {
+            return;
+        }
+        let machines = self.steps.ids().map(str::to_owned).collect::<Vec<_>>();
+        let sketch = Sketch::new(
+            format!("access/{}/remove", cluster.folder),
+            Stage::Bootstrap.path(&cluster.folder),
+            format!("remove kubeconfig and talosconfig of cluster {}", cluster.name),
+        )
+        .impact(Impact::Destroy)
+        .because(there.join(", "))
+        .after(machines)
+        .seconds(1, 60);
+        self.steps.add(sketch, Action::RemoveAccess { cluster: cluster.folder.clone() });
+    }
+
+    /// ISO files that the ledger says are ours, unless a machine that stays has one in a drive.
+    fn files(&mut self) {
+        let lock_file = self.crew.lock_file();
+        for entry in lock_file.ledger.iter().filter(|one| one.kind == ThingKind::StorageFile) {
+            let Some((node, volid)) = entry.id.split_once('/') else { continue };
+            let Some((storage, file)) = volid.split_once(":iso/") else { continue };
+            let there = self.world.files.get(node);
+            if !there.is_some_and(|files| files.iter().any(|one| one.volid == volid)) {
+                continue;
+            }
+            if let Some(user) = self.user_of(|value| value.split(',').next() == Some(volid)) {
+                self.left
+                    .push(format!("{file} on {storage} of {node} stays: {user} has it in a drive"));
+                continue;
+            }
+            let machines: Vec<String> = self.steps.ids().map(str::to_owned).collect();
+            let sketch = Sketch::new(
+                format!("upload/{node}/{file}/remove"),
+                REGISTRY,
+                format!("remove {file} from {storage} of {node}"),
+            )
+            .impact(Impact::Destroy)
+            .because("it was put there from here")
+            .after(machines)
+            .token("upload", node)
+            .seconds(2, 300);
+            let action = Action::RemoveIso {
+                file: file.to_owned(),
+                node: node.to_owned(),
+                storage: storage.to_owned(),
+            };
+            self.steps.add(sketch, action);
+        }
+    }
+
+    /// A machine that stays and has a value that fits; its name for people.
+    fn user_of(&self, fits: impl Fn(&str) -> bool) -> Option<String> {
+        let stays = |machine: &&VmObserved| !self.doomed.contains(&machine.vmid.get());
+        let uses = |machine: &&VmObserved| machine.config.values().any(|value| fits(value));
+        let found = self.world.machines.values().filter(stays).find(uses)?;
+        let name = found.config.get("name").cloned().unwrap_or_default();
+        Some(format!("VM {} {name}", found.vmid))
+    }
+
+    fn networks(&mut self) {
+        let ledger = self.crew.lock_file().ledger;
+        let unwanted: Vec<Object> = network::desired(&self.crew.site);
+        // A network that a machine which stays is on stays too, with all that it needs.
+        let (kept, unwanted): (Vec<Object>, Vec<Object>) =
+            unwanted.into_iter().partition(|object| {
+                let vnet = match object.kind {
+                    sdn::Kind::Vnet => Some(&object.id),
+                    sdn::Kind::Subnet => object.vnet.as_ref(),
+                    sdn::Kind::Zone | sdn::Kind::Controller => None,
+                };
+                vnet.is_some_and(|vnet| {
+                    self.user_of(|value| {
+                        value.split(',').any(|part| part.strip_prefix("bridge=") == Some(vnet))
+                    })
+                    .is_some()
+                })
+            });
+        for object in kept.iter().filter(|object| object.kind == sdn::Kind::Vnet) {
+            self.left.push(format!("{} stays: machines are on it", object.title()));
+        }
+        let found = sdn::removal(&unwanted, &self.world.sdn, |object| {
+            network::is_marked(object)
+                || ledger_kind(object.kind).is_some_and(|kind| {
+                    ledger.contains(&LedgerEntry { kind, id: object.id.clone() })
+                })
+        });
+        self.left.extend(found.conflicts.iter().map(|why| format!("networks: {why}; it stays")));
+        if found.changes.is_empty() {
+            return;
+        }
+        for node in &self.world.pending_networks {
+            self.problems.push(Problem {
+                text: format!("Proxmox node {node} has network changes that are not applied"),
+                help: "apply or revert them there: applying the networks of the cluster would apply them too".into(),
+            });
+        }
+        let machines: Vec<String> = self.steps.ids().map(str::to_owned).collect();
+        let mut sketch = Sketch::new("networks/remove", SDN, "remove the networks and apply that")
+            .impact(Impact::Destroy)
+            .after(machines)
+            .token("cluster-file", "sdn")
+            .seconds(15, 1500);
+        for change in &found.changes {
+            sketch = sketch.because(change.to_string());
+        }
+        let plan = sdn::SdnPlan { conflicts: Vec::new(), ..found };
+        self.steps.add(sketch, Action::Networks { plan });
+    }
+}

@@ -1,0 +1,190 @@
+//! Virtual machines.
+
+use std::collections::BTreeSet;
+
+use proxmox_client::plan::vm::{self, VmObserved};
+
+use super::{Draft, Sketch, has_agent};
+use crate::compose::action::Action;
+use crate::compose::machine::{self, Ground, TAG};
+use crate::compose::target::{Extent, Stage};
+use crate::engine::Impact;
+use crate::spec::site::{Cluster, Node};
+
+impl<'a> Draft<'a> {
+    pub(super) fn compute(&mut self, cluster: &'a Cluster, node: &'a Node) {
+        let extent = self.wish.target.stage(&cluster.folder, Stage::Compute);
+        if extent == Extent::None {
+            return;
+        }
+        let stage = Stage::Compute.path(&cluster.folder);
+        let names = (cluster.folder.clone(), node.name.clone());
+        let observed = self.machine(node);
+        let is_making = observed.is_some_and(|machine| machine.lock.as_deref() == Some("create"));
+        match observed {
+            Some(observed) if !is_making => self.existing(cluster, node, observed, extent),
+            _ => {
+                let file = self.crew.images.iso_of(cluster).unwrap_or_default();
+                let version = &cluster.versions.talos;
+                let title =
+                    format!("create {} (VM {}) on {}", node.name, node.vmid, node.proxmox_node);
+                let mut uploads: Vec<String> = vec![format!("upload/{}/{file}", node.proxmox_node)];
+                if self.world.iso_is_shared {
+                    uploads = self
+                        .steps
+                        .ids()
+                        .filter(|id| id.starts_with("upload/") && id.ends_with(file))
+                        .map(str::to_owned)
+                        .collect();
+                }
+                let mut sketch = Sketch::new(format!("vm/{}/create", node.name), &stage, title)
+                    .because(format!(
+                        "{} cores, {} MiB, {} GiB, Talos v{version}",
+                        node.cores, node.memory_mib, node.disk_gib
+                    ))
+                    .after([format!("secrets/{}", cluster.folder)])
+                    .after(uploads)
+                    .token("vmid", node.vmid.to_string())
+                    .token("storage", self.world.storages.vm.clone())
+                    .seconds(5, 1800);
+                if cluster.segment.use_sdn {
+                    sketch = sketch.after(["networks".to_owned()]);
+                }
+                if extent == Extent::IfAbsent {
+                    sketch = sketch.because("added: the target needs it and it is not there");
+                }
+                let (cluster, node) = names.clone();
+                self.step(sketch, Action::CreateMachine { cluster, node });
+            }
+        }
+        let runs = observed.is_some_and(|machine| machine.running) && !is_making;
+        if !runs && !self.problems_of(node) {
+            let title = format!("start {}", node.name);
+            let reason = if observed.is_some() { "it is stopped" } else { "it is new" };
+            let sketch = Sketch::new(format!("vm/{}/start", node.name), stage, title)
+                .because(reason)
+                .after([format!("vm/{}/create", node.name), format!("vm/{}/change", node.name)])
+                .token("vmid", node.vmid.to_string())
+                .seconds(2, 600);
+            let (cluster, node) = names;
+            self.step(sketch, Action::StartMachine { cluster, node });
+        }
+    }
+
+    fn existing(&mut self, cluster: &Cluster, node: &Node, observed: &VmObserved, extent: Extent) {
+        let ground = Ground {
+            site: &self.crew.site,
+            storages: &self.world.storages,
+            guest_agent: has_agent(self.crew),
+        };
+        let desired = match machine::desired(ground, cluster, node, "") {
+            Ok(desired) => desired,
+            Err(error) => {
+                self.problem(format!("{}: {error}", node.name), "see the tree");
+                return;
+            }
+        };
+        if let Err(foreign) = desired.owns(observed) {
+            self.problem(
+                format!("{}: its number is taken: {}", node.name, foreign.reason),
+                "remove that machine, or give the node another number in the tree",
+            );
+            return;
+        }
+        if let Some(lock) = &observed.lock {
+            self.problem(
+                format!("{}: its machine is locked ({lock})", node.name),
+                "wait for what holds it; a lock that nothing holds any more is removed with `qm unlock`",
+            );
+            return;
+        }
+        if observed.node != node.proxmox_node {
+            self.notes.push(format!(
+                "{} lives on {}, the tree makes it on {}: it stays where it is",
+                node.name, observed.node, node.proxmox_node
+            ));
+        }
+        if extent != Extent::Full {
+            return;
+        }
+        let found = vm::diff(&desired, observed);
+        for refused in &found.refused {
+            self.problem(format!("{}: {refused}", node.name), "see node_overrides and vm_sizing");
+        }
+        if found.changes.is_empty() {
+            return;
+        }
+        let stop = observed.running && found.impact() == Some(vm::Impact::StopStart);
+        let mut sketch = Sketch::new(
+            format!("vm/{}/change", node.name),
+            Stage::Compute.path(&cluster.folder),
+            format!("change {} (VM {})", node.name, node.vmid),
+        )
+        .impact(if stop { Impact::Reboot } else { Impact::Live })
+        .token("vmid", node.vmid.to_string())
+        .seconds(5, 1800);
+        if stop {
+            sketch = sketch.token("disruption", cluster.folder.clone());
+        }
+        for change in &found.changes {
+            sketch = sketch.because(change.to_string());
+        }
+        let (folder, name) = (cluster.folder.clone(), node.name.clone());
+        let changes = found.changes;
+        self.step(sketch, Action::ChangeMachine { cluster: folder, node: name, changes });
+    }
+
+    /// Machines of the cluster that the tree has no more.
+    pub(super) fn removals(&mut self, cluster: &Cluster) {
+        if self.wish.target.stage(&cluster.folder, Stage::Compute) != Extent::Full {
+            return;
+        }
+        let tag = format!("cluster-{}", cluster.id);
+        let planned: BTreeSet<u32> = cluster.nodes.iter().map(|node| node.vmid).collect();
+        let strays: Vec<&VmObserved> = self
+            .world
+            .machines
+            .values()
+            .filter(|machine| {
+                let tags = machine.tags();
+                tags.contains(&tag) && tags.contains(TAG) && !planned.contains(&machine.vmid.get())
+            })
+            .collect();
+        for machine in strays {
+            let name = machine.config.get("name").cloned().unwrap_or_default();
+            let is_controlplane = name.starts_with(&format!("{}cp", cluster.name));
+            if is_controlplane {
+                self.problem(
+                    format!(
+                        "the tree has no {name} any more: a control plane has to leave etcd first"
+                    ),
+                    "this version does not remove control planes; raise controlplanes again",
+                );
+                continue;
+            }
+            if !self.wish.allow_remove {
+                self.problem(
+                    format!("the tree has no {name} (VM {}) any more", machine.vmid),
+                    "`--allow-remove` removes it with its disks; drain it first",
+                );
+                continue;
+            }
+            let sketch = Sketch::new(
+                format!("vm/{name}/destroy"),
+                Stage::Compute.path(&cluster.folder),
+                format!("destroy {name} (VM {}) with its disks", machine.vmid),
+            )
+            .impact(Impact::Destroy)
+            .because("the tree has it no more")
+            .token("vmid", machine.vmid.to_string())
+            .seconds(10, 900);
+            let action = Action::DestroyMachine {
+                node: machine.node.clone(),
+                vmid: machine.vmid.get(),
+                uuid: machine.uuid().unwrap_or_default(),
+                name,
+            };
+            self.step(sketch, action);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Machine configuration.
+
+use super::{Draft, Sketch};
+use crate::compose::action::{Action, ApplyMode};
+use crate::compose::machine::{DISK_KEY, MEDIUM_KEY};
+use crate::compose::observe::{NodeSeen, Running};
+use crate::compose::target::{Extent, Stage};
+use crate::engine::Impact;
+use crate::spec::site::{Cluster, Node};
+
+impl<'a> Draft<'a> {
+    pub(super) fn config(&mut self, cluster: &'a Cluster, node: &'a Node) {
+        let extent = self.wish.target.stage(&cluster.folder, Stage::Config);
+        if extent == Extent::None || self.problems_of(node) {
+            return;
+        }
+        let Some(seen) = self.world.nodes.get(&node.name) else { return };
+        let first = match seen {
+            NodeSeen::Configured(running) => {
+                self.running(cluster, node, running, extent);
+                None
+            }
+            NodeSeen::Off => Some("it is not running yet".to_owned()),
+            NodeSeen::Maintenance => Some("it waits for its configuration".to_owned()),
+            NodeSeen::Unknown(why) => Some(format!("it cannot be told what it is: {why}")),
+        };
+        let stage = Stage::Config.path(&cluster.folder);
+        let has_medium = match self.machine(node) {
+            Some(machine) => machine.medium(MEDIUM_KEY).is_some(),
+            None => true,
+        };
+        if let Some(reason) = first {
+            // Without a medium it was installed: it is waited for, and never configured unseen.
+            let title = if has_medium {
+                format!("configure {}", node.name)
+            } else {
+                format!("reach {} and compare its configuration", node.name)
+            };
+            let sketch = Sketch::new(format!("config/{}", node.name), &stage, title)
+                .because(reason)
+                .after([
+                    format!("vm/{}/start", node.name),
+                    format!("vm/{}/change", node.name),
+                    format!("secrets/{}", cluster.folder),
+                ])
+                .seconds(60, 1800);
+            let (cluster, node) = (cluster.folder.clone(), node.name.clone());
+            self.step(sketch, Action::Configure { cluster, node });
+        }
+        if has_medium {
+            let title = format!("eject the installation medium of {}", node.name);
+            let sketch = Sketch::new(format!("eject/{}", node.name), stage, title)
+                .because(format!("it boots from {DISK_KEY}; a medium would keep it on its host"))
+                .impact(if self.has(&format!("vm/{}/create", node.name)) {
+                    Impact::None
+                } else {
+                    Impact::Live
+                })
+                .after([format!("config/{}", node.name)])
+                .token("vmid", node.vmid.to_string())
+                .seconds(1, 300);
+            let (cluster, node) = (cluster.folder.clone(), node.name.clone());
+            self.step(sketch, Action::EjectMedium { cluster, node });
+        }
+    }
+
+    fn running(&mut self, cluster: &Cluster, node: &Node, running: &Running, extent: Extent) {
+        let wanted = format!("v{}", cluster.versions.talos);
+        if running.version != wanted {
+            self.problem(
+                format!("{}: it runs Talos {}, the tree asks for {wanted}", node.name, running.version),
+                "upgrades are not part of apply, and this version has no `upgrade` yet: set talos_version back, or upgrade with talosctl",
+            );
+            return;
+        }
+        if let Some(why) = &running.uncompared {
+            self.problem(
+                format!("{}: its configuration cannot be compared: {why}", node.name),
+                "see the tree",
+            );
+            return;
+        }
+        if running.changes.is_empty() || extent != Extent::Full {
+            return;
+        }
+        let images: Vec<String> = running
+            .changes
+            .iter()
+            .filter(|change| change.path.rsplit('.').next() == Some("image"))
+            .map(ToString::to_string)
+            .collect();
+        if !images.is_empty() {
+            self.problem(
+                format!("{}: images of a running node would change: {}", node.name, images.join("; ")),
+                "that is an upgrade, which this version does not do yet: set the versions or extensions back, or upgrade with talosctl",
+            );
+            return;
+        }
+        let live = running.changes.iter().all(|change| is_live(&change.document, &change.path));
+        let (mode, impact) = if live {
+            (ApplyMode::NoReboot, Impact::Live)
+        } else {
+            (ApplyMode::Reboot, Impact::Reboot)
+        };
+        let mut sketch = Sketch::new(
+            format!("reconfig/{}", node.name),
+            Stage::Config.path(&cluster.folder),
+            format!("change the configuration of {}", node.name),
+        )
+        .impact(impact)
+        .after([format!("vm/{}/change", node.name)])
+        .seconds(if live { 3 } else { 120 }, 1800);
+        if !live {
+            sketch = sketch.token("disruption", cluster.folder.clone());
+        }
+        for change in &running.changes {
+            sketch = sketch.because(change.to_string());
+        }
+        let (cluster, node) = (cluster.folder.clone(), node.name.clone());
+        self.step(sketch, Action::Reconfigure { cluster, node, mode });
+    }
+}
+
+/// Whether a change of configuration takes effect without a reboot.
+fn is_live(document: &str, path: &str) -> bool {
+    if document != "v1alpha1" {
+        // Network, time and registry documents are watched by the node.
+        return !document.starts_with("VolumeConfig") && !document.starts_with("WatchdogTimer");
+    }
+    const LIVE: [&str; 17] = [
+        "debug",
+        "cluster",
+        "machine.acceptedCAs",
+        "machine.ca",
+        "machine.certSANs",
+        "machine.controlPlane",
+        "machine.features.kubernetesTalosAPIAccess",
+        "machine.kernel",
+        "machine.kubelet",
+        "machine.logging",
+        "machine.network",
+        "machine.nodeAnnotations",
+        "machine.nodeLabels",
+        "machine.nodeTaints",
+        "machine.pods",
+        "machine.sysctls",
+        "machine.time",
+    ];
+    LIVE.iter().any(|live| path == *live || path.starts_with(&format!("{live}.")))
+        || ["machine.registries", "machine.seccompProfiles", "machine.token", "machine.sysfs"]
+            .iter()
+            .any(|live| path.starts_with(live))
+}

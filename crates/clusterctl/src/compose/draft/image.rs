@@ -1,0 +1,124 @@
+//! Images: from the factory, to the Proxmox nodes, to the site's registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use semver::Version;
+
+use super::{Draft, Sketch};
+use crate::compose::action::Action;
+use crate::compose::target::{Extent, IMAGES, REGISTRY};
+
+impl Draft<'_> {
+    /// Versions whose images are needed, with the Proxmox nodes that need their ISO.
+    fn wanted_isos(&self) -> BTreeMap<Version, BTreeSet<String>> {
+        let target = &self.wish.target;
+        let mut wanted: BTreeMap<Version, BTreeSet<String>> = BTreeMap::new();
+        let all = target.registry == Extent::Full;
+        if all || target.images == Extent::Full {
+            let version = self.crew.site.versions.talos.clone();
+            let places = wanted.entry(version).or_default();
+            if all {
+                places.extend(self.crew.site.registry.node_names.iter().cloned());
+            }
+        }
+        for cluster in self.meant() {
+            if cluster.artifact_overrides.iso_file_id.is_some() {
+                continue;
+            }
+            // A cluster whose machines are all there boots from their disks.
+            let absent = cluster.nodes.iter().filter(|node| self.machine(node).is_none());
+            for node in absent {
+                let places = wanted.entry(cluster.versions.talos.clone()).or_default();
+                places.insert(node.proxmox_node.clone());
+            }
+        }
+        wanted
+    }
+
+    pub(super) fn images(&mut self) {
+        if self.wish.target.images == Extent::None {
+            return;
+        }
+        let storage = self.world.storages.iso.clone();
+        for (version, places) in self.wanted_isos() {
+            let Some(images) = self.crew.images.versions.get(&version).cloned() else { continue };
+            let file = images.factory.iso_name.clone();
+            let pin = self.lock_file.images.get(&file).filter(|pin| {
+                pin.schematic == self.crew.images.schematic_id.as_str()
+                    && pin.talos_version == format!("v{version}")
+            });
+            let size = pin.map(|pin| pin.size);
+            let volid = format!("{storage}:iso/{file}");
+            let mut uploads: Vec<(String, String)> = Vec::new();
+            for node in places {
+                let files = self.world.files.get(&node);
+                let there = files.and_then(|files| files.iter().find(|one| one.volid == volid));
+                let reason = match (there, size) {
+                    (None, _) => "it is not there".to_owned(),
+                    (Some(_), None) => "nothing tells what is in the file that is there".to_owned(),
+                    (Some(there), Some(size)) if there.size != Some(size) => {
+                        "the file that is there has another size".to_owned()
+                    }
+                    _ => continue,
+                };
+                if self.world.iso_is_shared && !uploads.is_empty() {
+                    continue;
+                }
+                uploads.push((node, reason));
+            }
+            let pinned = size.is_some();
+            if !pinned || !uploads.is_empty() {
+                self.fetch(&version, &file, pinned);
+            }
+            if self.wish.target.registry > Extent::None {
+                for (node, reason) in uploads {
+                    self.upload(&version, &file, node, reason);
+                }
+            }
+            if let Some(copy) = &images.installer_copy
+                && !self.lock_file.references.contains_key(copy)
+            {
+                let title = format!("copy {} to {copy}", images.factory.installer);
+                let sketch = Sketch::new(format!("image/v{version}/installer"), IMAGES, title)
+                    .because("the lock file has no digest of it")
+                    .after(["image/schematic".to_owned()])
+                    .seconds(30, 3600);
+                self.step(sketch, Action::CopyInstaller { version: version.to_string() });
+            }
+        }
+    }
+
+    fn fetch(&mut self, version: &Version, file: &str, pinned: bool) {
+        if !self.has("image/schematic") {
+            let id = self.crew.images.schematic_id.as_str();
+            let short: String = id.chars().take(12).collect();
+            let title = format!("tell the factory schematic {short}…");
+            let sketch = Sketch::new("image/schematic", IMAGES, title)
+                .because(format!("{} asks for it", self.crew.images.factory))
+                .seconds(1, 120);
+            self.step(sketch, Action::Schematic);
+        }
+        let reason = if pinned {
+            "it is put on a node that lacks it; its digest is in the lock file"
+        } else {
+            "the lock file has no digest of it"
+        };
+        let sketch = Sketch::new(format!("image/v{version}/iso"), IMAGES, format!("fetch {file}"))
+            .because(reason)
+            .after(["image/schematic".to_owned()])
+            .seconds(60, 3600);
+        self.step(sketch, Action::FetchIso { version: version.to_string() });
+    }
+
+    fn upload(&mut self, version: &Version, file: &str, node: String, reason: String) {
+        let storage = self.world.storages.iso.clone();
+        let place = if self.world.iso_is_shared { "the shared storage" } else { &node };
+        let title = format!("put {file} on {storage} of {place}");
+        let sketch = Sketch::new(format!("upload/{node}/{file}"), REGISTRY, title)
+            .because(reason)
+            .after([format!("image/v{version}/iso")])
+            .token("upload", node.clone())
+            .seconds(20, 3600);
+        self.step(sketch, Action::Upload { version: version.to_string(), node, storage });
+    }
+}

@@ -1,0 +1,207 @@
+//! From what should be and what is to a plan: a pure function.
+
+mod bootstrap;
+mod compute;
+mod config;
+mod image;
+mod network;
+
+use std::collections::BTreeSet;
+
+use proxmox_client::VmId;
+use proxmox_client::plan::sdn;
+use proxmox_client::plan::vm::VmObserved;
+
+use super::action::Action;
+use super::crew::Crew;
+use super::observe::{NodeSeen, SecretsSeen, World};
+use super::sketch::{Sketch, Steps};
+use super::target::{Stage, Target};
+use crate::engine::{Base, Plan};
+use crate::error::Error;
+use crate::spec::site::{Cluster, Node};
+use crate::state::{LockFile, ThingKind};
+
+pub use bootstrap::lacking;
+
+/// Something that stops a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What is in the way.
+    pub text: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+/// A plan with what stands in its way.
+#[derive(Debug, Clone)]
+pub struct Drafted {
+    /// The plan.
+    pub plan: Plan<Action>,
+    /// What stops it; it must not be carried out while there is anything.
+    pub problems: Vec<Problem>,
+    /// Clusters whose machines or configuration change, by name.
+    pub clusters: BTreeSet<String>,
+}
+
+/// What a plan is asked for.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// What it is about.
+    pub target: Target,
+    /// Machines that the tree has no more may be removed.
+    pub allow_remove: bool,
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// The steps have no order: a mistake of this program.
+pub fn draft(crew: &Crew, world: &World, wish: &Wish, base: Base) -> Result<Drafted, Error> {
+    let mut draft = Draft {
+        crew,
+        world,
+        wish,
+        lock_file: crew.lock_file(),
+        steps: Steps::default(),
+        problems: Vec::new(),
+        notes: Vec::new(),
+        clusters: BTreeSet::new(),
+    };
+    draft.networks();
+    draft.images();
+    for cluster in &crew.site.clusters {
+        if wish.target.clusters.contains_key(&cluster.folder) {
+            draft.cluster(cluster);
+        }
+    }
+    let names = wish.target.names.clone();
+    let mut plan = Plan::new(base, names, draft.steps.into_steps()).map_err(|error| {
+        Error::new(crate::error::ErrorKind::Bug, "order the plan").because(error)
+    })?;
+    plan.notes = draft.notes;
+    Ok(Drafted { plan, problems: draft.problems, clusters: draft.clusters })
+}
+
+struct Draft<'a> {
+    crew: &'a Crew,
+    world: &'a World,
+    wish: &'a Wish,
+    lock_file: LockFile,
+    steps: Steps,
+    problems: Vec<Problem>,
+    notes: Vec<String>,
+    clusters: BTreeSet<String>,
+}
+
+impl<'a> Draft<'a> {
+    /// Adds a step; what it waits for counts only as far as it is in the plan.
+    fn step(&mut self, sketch: Sketch, action: Action) {
+        self.steps.add(sketch, action);
+    }
+
+    fn problem(&mut self, text: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(Problem { text: text.into(), help: help.into() });
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.steps.has(id)
+    }
+
+    /// The clusters that are meant.
+    fn meant(&self) -> impl Iterator<Item = &'a Cluster> {
+        let target = &self.wish.target;
+        self.crew
+            .site
+            .clusters
+            .iter()
+            .filter(move |cluster| target.clusters.contains_key(&cluster.folder))
+    }
+
+    fn machine(&self, node: &Node) -> Option<&'a VmObserved> {
+        VmId::try_from(node.vmid).ok().and_then(|vmid| self.world.machines.get(&vmid))
+    }
+
+    fn cluster(&mut self, cluster: &'a Cluster) {
+        let before = self.steps.len();
+        if !self.secrets(cluster) {
+            return;
+        }
+        for node in &cluster.nodes {
+            self.compute(cluster, node);
+        }
+        self.removals(cluster);
+        for node in &cluster.nodes {
+            self.config(cluster, node);
+        }
+        self.bootstrap(cluster);
+        if self.steps.len() > before {
+            self.clusters.insert(cluster.name.clone());
+        }
+    }
+
+    /// The first step of a cluster: its secrets. False when they stand in the way.
+    fn secrets(&mut self, cluster: &Cluster) -> bool {
+        let Some(seen) = self.world.clusters.get(&cluster.folder) else { return false };
+        match &seen.secrets {
+            SecretsSeen::Open => true,
+            SecretsSeen::Sealed(why) => {
+                self.problem(
+                    format!("the secrets of cluster {} cannot be opened: {why}", cluster.name),
+                    "the key of one of its recipients is needed: SOPS_AGE_KEY, SOPS_AGE_KEY_FILE",
+                );
+                false
+            }
+            SecretsSeen::Absent => {
+                let ours = cluster.nodes.iter().filter(|node| {
+                    self.machine(node).is_some()
+                        && !matches!(
+                            self.world.nodes.get(&node.name),
+                            Some(NodeSeen::Off | NodeSeen::Maintenance)
+                        )
+                });
+                let names: Vec<&str> = ours.map(|node| node.name.as_str()).collect();
+                if !names.is_empty() {
+                    self.problem(
+                        format!(
+                            "cluster {} has no secrets, and {} is not proven to be unconfigured",
+                            cluster.name,
+                            names.join(", ")
+                        ),
+                        "restore its secrets.sops.yaml, or take it over with `clusterctl secrets import`",
+                    );
+                    return false;
+                }
+                let title = format!("make the secrets of cluster {}", cluster.name);
+                let stage = Stage::Compute.path(&cluster.folder);
+                let sketch = Sketch::new(format!("secrets/{}", cluster.folder), stage, title)
+                    .because("there are none; they are written before anything is made with them")
+                    .seconds(1, 120);
+                self.step(sketch, Action::MakeSecrets { cluster: cluster.folder.clone() });
+                true
+            }
+        }
+    }
+
+    /// Whether something stands in the way of a node's machine.
+    fn problems_of(&self, node: &Node) -> bool {
+        let start = format!("{}:", node.name);
+        self.problems.iter().any(|problem| problem.text.starts_with(&start))
+    }
+}
+
+/// Whether the images have the QEMU guest agent.
+pub fn has_agent(crew: &Crew) -> bool {
+    let extensions = &crew.images.schematic.official_extensions;
+    extensions.iter().any(|name| name == "siderolabs/qemu-guest-agent")
+}
+
+/// The ledger's word for an object that cannot carry a mark.
+pub fn ledger_kind(kind: sdn::Kind) -> Option<ThingKind> {
+    match kind {
+        sdn::Kind::Zone => Some(ThingKind::SdnZone),
+        sdn::Kind::Controller => Some(ThingKind::SdnController),
+        sdn::Kind::Subnet => Some(ThingKind::SdnSubnet),
+        sdn::Kind::Vnet => None,
+    }
+}
