@@ -47,6 +47,9 @@ fn run(arguments: Vec<OsString>) -> Exit {
         }
     };
     let environment = Environment::of_process();
+    if !matches!(cli.verb, args::Verb::Lab(args::Lab::Serve(_))) {
+        log(&cli.global);
+    }
     match dispatch::dispatch(cli, &environment) {
         Ok(exit) => exit,
         Err(error) => {
@@ -54,6 +57,28 @@ fn run(arguments: Vec<OsString>) -> Exit {
             Exit::Failure(error.kind())
         }
     }
+}
+
+/// What the program and its libraries tell of their work, on standard error; those of others stay
+/// silent, for they may tell what is secret.
+fn log(global: &args::Global) {
+    let level = match global.verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let ours = ["clusterctl", "proxmox_client", "talos_client", "imagefactory", "netplan"];
+    let filter = ours.map(|name| format!("{name}={level}")).join(",");
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    // The lab's own process has set up its log already.
+    drop(match global.log_format {
+        args::LogFormat::Json => log.json().try_init(),
+        args::LogFormat::Text => log.without_time().with_target(false).try_init(),
+    });
 }
 
 /// Data goes to standard output; a reader that went away is no failure.

@@ -5,3 +5,5 @@ mod bad_trees;
 #[cfg(feature = "lab")]
 mod lab;
 mod secrets;
+#[cfg(feature = "lab")]
+mod site;

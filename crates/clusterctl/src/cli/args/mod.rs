@@ -51,6 +51,9 @@ pub struct Global {
     /// Steps that may be under way at once
     #[arg(long, global = true, value_name = "N", default_value_t = 16)]
     pub parallelism: usize,
+    /// Tell more on standard error: -v what is called, -vv with details, -vvv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
     /// Form of progress on standard error
     #[arg(long, global = true, value_name = "FORM", default_value = "text")]
     pub log_format: LogFormat,

@@ -49,14 +49,14 @@ impl Draft<'_> {
             Cni::Cilium | Cni::Flannel => Level::NodesReady,
         };
         let lacking = lacking(cluster, level, seen.kubernetes.as_ref());
-        let changing = cluster.nodes.iter().any(|node| {
-            ["config", "reconfig"].iter().any(|kind| self.has(&format!("{kind}/{}", node.name)))
-        });
+        let changes = |node: &Node| {
+            ["config/{}", "reconfig/{}", "vm/{}/start", "vm/{}/change"]
+                .map(|form| form.replace("{}", &node.name))
+        };
+        let changing = cluster.nodes.iter().flat_map(changes).any(|id| self.has(&id));
         if lacking.is_some() || changing {
             let title = format!("wait until cluster {} is at {level}", cluster.name);
-            let after = cluster.nodes.iter().flat_map(|node| {
-                ["config", "reconfig"].map(|kind| format!("{kind}/{}", node.name))
-            });
+            let after = cluster.nodes.iter().flat_map(changes);
             let sketch = Sketch::new(format!("await/{folder}"), &stage, title)
                 .because(lacking.unwrap_or_else(|| "nodes of it change".to_owned()))
                 .after(after)

@@ -13,6 +13,7 @@ use crate::compose::machine::{Ground, MEDIUM_KEY, desired};
 use crate::compose::observe::{node_name, texts};
 use crate::engine::{Check, StepContext, StepError};
 use crate::error::Error;
+use crate::spec::site::Node;
 
 /// How long a machine may take to be made.
 const CREATE: Duration = Duration::from_mins(30);
@@ -278,6 +279,14 @@ impl Hands {
             self.crew.proxmox.tasks().wait(&upid, TASK).await.map_err(proxmox(&what))?;
         }
         Ok(())
+    }
+
+    /// Whether a node runs from its disk: its machine runs and has no installation medium any more.
+    pub(super) async fn is_installed(&self, node: &Node) -> Result<bool, StepError> {
+        let Ok(vmid) = VmId::try_from(node.vmid) else { return Ok(false) };
+        let found = self.find(vmid).await?;
+        Ok(found
+            .is_some_and(|(_, machine)| machine.running && machine.medium(MEDIUM_KEY).is_none()))
     }
 
     /// A machine that is to be destroyed, proven by its UUID.

@@ -108,8 +108,10 @@ impl Executor<Action> for Hands {
         match &step.action {
             Action::CreateMachine { cluster, node } => self.verify_machine(cluster, node).await,
             Action::StartMachine { cluster, node } => self.verify_running(cluster, node).await,
-            Action::Configure { cluster, node } | Action::Reconfigure { cluster, node, .. } => {
-                self.verify_configured(cluster, node).await
+            Action::Configure { cluster, node } => self.verify_configured(cluster, node).await,
+            Action::Reconfigure { cluster, node, .. } => {
+                self.verify_configured(cluster, node).await?;
+                self.verify_in_service(step, cluster, node).await
             }
             Action::Bootstrap { cluster } => self.verify_bootstrap(cluster).await,
             Action::AwaitCluster { cluster, level } => self.verify_level(cluster, *level).await,
@@ -118,7 +120,7 @@ impl Executor<Action> for Hands {
             }
             Action::ChangeMachine { cluster, node, .. } => {
                 match self.check_change(cluster, node).await? {
-                    Check::Done(_) => Ok(()),
+                    Check::Done(_) => self.verify_in_service(step, cluster, node).await,
                     Check::Ready => Err(StepError::Later("the change is not there yet".into())),
                     Check::NotYet(why) => Err(StepError::Later(why)),
                 }

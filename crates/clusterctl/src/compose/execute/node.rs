@@ -8,12 +8,12 @@ use talos_client::config::MachineConfig;
 
 use super::Hands;
 use super::verdict::{own, talos};
-use crate::compose::action::ApplyMode;
+use crate::compose::action::{Action, ApplyMode};
 use crate::compose::config::DiskSelector;
 use crate::compose::crew::Opened;
 use crate::compose::machine::selectors;
 use crate::compose::observe::{NodeSeen, compare, look_at};
-use crate::engine::{Check, StepContext, StepError};
+use crate::engine::{Check, Impact, Step, StepContext, StepError};
 use crate::spec::site::{Cluster, Node};
 use crate::state::ClusterPin;
 
@@ -132,6 +132,40 @@ impl Hands {
             )),
             NodeSeen::Off => Err(StepError::Later("its machine does not run".to_owned())),
             NodeSeen::Unknown(why) => Err(StepError::Later(format!("it does not answer: {why}"))),
+        }
+    }
+
+    /// A node whose change may have restarted it is back before the next one of its cluster has its
+    /// turn: it runs, and a control plane whose cluster has etcd is a part of it again. A node that
+    /// was never installed, or whose machine is off, has nothing to come back to.
+    pub(super) async fn verify_in_service(
+        &self,
+        step: &Step<Action>,
+        cluster: &str,
+        node: &str,
+    ) -> Result<(), StepError> {
+        if step.impact < Impact::RestartService {
+            return Ok(());
+        }
+        let (cluster, node) = self.crew.node(cluster, node).map_err(own)?;
+        if self.crew.secrets(cluster).map_err(own)?.is_none() {
+            return Ok(());
+        }
+        let pin = self.crew.lock_file().clusters.get(&cluster.name).cloned();
+        if pin.is_none() || !self.is_installed(node).await? {
+            return Ok(());
+        }
+        match self.seen(cluster, node).await? {
+            NodeSeen::Configured(running) if running.stage == Stage::Running.to_string() => Ok(()),
+            // Its cluster waits for its bootstrap.
+            NodeSeen::Configured(running) if !running.has_etcd && is_settled(&running.stage) => {
+                Ok(())
+            }
+            NodeSeen::Configured(running) => {
+                Err(StepError::Later(format!("it is {}", running.stage)))
+            }
+            NodeSeen::Off | NodeSeen::Maintenance => Ok(()),
+            NodeSeen::Unknown(why) => Err(StepError::Later(format!("it is not back yet: {why}"))),
         }
     }
 

@@ -1,0 +1,80 @@
+//! What somebody changes by hand is seen, told exactly, and mended.
+
+use super::{Site, wait};
+
+#[test]
+fn a_change_made_outside_is_told_and_mended() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    let proxmox = site.proxmox();
+    let node = "pve01".parse().unwrap();
+    let vmid = proxmox_client::VmId::try_from(103_011).unwrap();
+    let set = |keys: &[(&str, &str)]| {
+        wait(async {
+            if let Some(upid) = proxmox.qemu(&node).update(vmid, keys).await.unwrap() {
+                proxmox.tasks().wait(&upid, std::time::Duration::from_secs(30)).await.unwrap();
+            }
+        });
+    };
+    set(&[("cores", "1"), ("onboot", "0")]);
+    let said = site.run(&["plan", "--detailed-exitcode", "terra"]).expect(2);
+    said.says("change terracp01 (VM 103011)").says("cores: 1 -> 2").says("onboot: 0 -> 1");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+
+    // A machine that is gone is made again, with the same secrets, and joins.
+    let worker = proxmox_client::VmId::try_from(103_021).unwrap();
+    let other = "pve02".parse().unwrap();
+    wait(async {
+        let qemu = proxmox.qemu(&other);
+        let limit = std::time::Duration::from_secs(30);
+        let upid = qemu.power(worker, "stop", &[]).await.unwrap();
+        proxmox.tasks().wait(&upid, limit).await.unwrap();
+        let upid = qemu.destroy(worker).await.unwrap();
+        proxmox.tasks().wait(&upid, limit).await.unwrap();
+    });
+    let said = site.run(&["plan", "--detailed-exitcode", "terra"]).expect(2);
+    said.says("create terrawk01 (VM 103021)");
+    assert!(!said.out.contains("terracp01"), "{}", said.out);
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+
+    // A stopped machine is started.
+    site.lab().faults(serde_json::json!({"set": {"guests": {"103021": false}}})).unwrap();
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(2).says("start terrawk01");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+
+    // A change of the tree that needs the configuration of running nodes.
+    site.edit("clusters/cluster-103/cluster.hcl", "workers", "config_patches = { all = [yamlencode({ machine = { sysctls = { \"vm.max_map_count\" = \"262144\" } } })] }\n  workers");
+    let said = site.run(&["plan", "--detailed-exitcode", "terra"]).expect(2);
+    said.says("change the configuration of terracp01").says("sysctls");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+
+    // Fewer nodes in the tree remove none by themselves.
+    site.edit("clusters/cluster-103/cluster.hcl", "workers       = 1", "workers       = 0");
+    site.run(&["plan", "terra"]).expect(6).says("the tree has no terrawk01").says("--allow-remove");
+}
+
+#[test]
+fn networks_that_were_changed_by_hand_are_put_right() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "common/0-sdn-setup"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "common/0-sdn-setup"]).expect(0);
+    let proxmox = site.proxmox();
+    wait(async {
+        let keys = [("tag", "777")];
+        proxmox
+            .call::<serde_json::Value>(
+                proxmox_client::Method::PUT,
+                "/cluster/sdn/vnets/vnet103",
+                &keys,
+            )
+            .await
+            .unwrap();
+    });
+    let said = site.run(&["plan", "--detailed-exitcode", "common/0-sdn-setup"]).expect(2);
+    said.says("change vnet vnet103: tag 777 -> 10103");
+    site.run(&["-y", "apply", "common/0-sdn-setup"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "common/0-sdn-setup"]).expect(0);
+}

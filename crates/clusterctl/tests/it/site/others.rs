@@ -1,0 +1,145 @@
+//! Others at work, foreign things in the way, and what a plan must not do.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Said, Site, pause, wait};
+
+#[test]
+fn a_second_operator_is_refused_with_the_name_of_the_first() {
+    let site = Site::new();
+    site.run(&["lab", "up"]).expect(0);
+    // Every call to Proxmox takes its time: the first run is at work for long enough.
+    site.lab().faults(json!({"set": {"pve-latency-ms": 150}})).unwrap();
+    let first = site.command(&["-y", "apply", "terra"]).env("USER", "alice").spawn().unwrap();
+    let lock = site.live().join(".clusterctl/lab/lock");
+    while !lock.exists() {
+        pause(5);
+    }
+    // The same tree on the same machine.
+    let second = loop {
+        let said = site.run(&["-y", "apply", "terra"]);
+        if said.code == 5 {
+            break said;
+        }
+        assert_ne!(said.code, 0, "{}", said.err);
+    };
+    second.says("another run is at work in this tree");
+    // Another machine sees the lock in Proxmox: whoever holds it is named, and keeps it.
+    let said = site.run(&["unlock", "-y"]).expect(5);
+    said.says("alice").says("is at work on this host");
+    site.lab().faults(json!({"set": {"pve-latency-ms": 0}})).unwrap();
+    Said::of(first.wait_with_output().unwrap()).expect(0);
+    site.run(&["unlock"]).expect(0).says("nobody holds the lock");
+}
+
+#[test]
+fn a_lock_of_another_host_is_named_and_can_be_removed() {
+    let site = Site::new();
+    site.run(&["lab", "up"]).expect(0);
+    let holder = json!({"owner": "bob", "host": "laptop", "boot": "b", "pid": 1, "started": 1,
+                        "run": "r1", "expires": 1});
+    wait(async {
+        let pool = clusterctl::compose::lock::pool_of("homelab");
+        site.proxmox().pools().create(&pool, &holder.to_string()).await.unwrap();
+    });
+    let said = site.run(&["-y", "apply", "terra"]).expect(5);
+    said.says("bob on laptop (process 1, run r1)").says("clusterctl unlock");
+    assert_eq!(site.machines().len(), 0);
+    site.run(&["doctor", "terra"]).says("it is held by bob on laptop");
+    site.run(&["unlock"]).expect(64).says("bob on laptop");
+    site.run(&["unlock", "-y"]).expect(0).says("the lock is gone");
+    site.run(&["-y", "apply", "artifacts"]).expect(0);
+}
+
+#[test]
+fn a_saved_plan_is_carried_out_while_nothing_changed_and_refused_then() {
+    let site = Site::new();
+    let plan = site.dir.path().join("plan.json");
+    let file = plan.to_str().unwrap();
+    site.run(&["plan", "terra", "--out", file]).expect(0).says("apply --plan");
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs_err::metadata(&plan).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    // The tree changed.
+    site.edit("clusters/cluster-103/cluster.hcl", "workers       = 1", "workers       = 2");
+    let said = site.run(&["-y", "apply", "--plan", file]).expect(6);
+    said.says("the saved plan is stale: the tree changed");
+    site.edit("clusters/cluster-103/cluster.hcl", "workers       = 2", "workers       = 1");
+    site.run(&["apply", "--plan", file]).expect(0);
+    // The site changed: what the plan says is done.
+    let said = site.run(&["apply", "--plan", file]).expect(6);
+    said.says("the saved plan is stale: the site changed");
+    fs_err::write(&plan, "{}").unwrap();
+    site.run(&["apply", "--plan", file]).expect(1).says("read the plan");
+}
+
+#[test]
+fn a_foreign_machine_under_a_planned_number_stops_the_plan() {
+    let site = Site::new();
+    site.run(&["lab", "up"]).expect(0);
+    let proxmox = site.proxmox();
+    let node = "pve02".parse().unwrap();
+    let vmid = proxmox_client::VmId::try_from(103_021).unwrap();
+    wait(async {
+        let upid = proxmox.qemu(&node).create(vmid, &[("name", "mailserver")]).await.unwrap();
+        proxmox.tasks().wait(&upid, Duration::from_secs(30)).await.unwrap();
+    });
+    let said = site.run(&["plan", "terra"]).expect(6);
+    said.says("terrawk01: its number is taken").says("give the node another number");
+    site.run(&["-y", "apply", "terra"]).expect(6);
+    site.run(&["-y", "destroy", "terra"]).expect(0).says("VM 103021 mailserver on pve02 stays");
+    assert_eq!(site.machines().len(), 1);
+}
+
+#[test]
+fn a_node_with_two_matching_disks_is_not_installed() {
+    let site = Site::new();
+    let overrides = "workers       = 1\n  node_overrides = { terrawk01 = { disks = [40] } }";
+    site.edit("clusters/cluster-103/cluster.hcl", "workers       = 1", overrides);
+    site.run(&["-y", "apply", "clusters/cluster-103/compute"]).expect(0);
+    // Somebody takes away what tells the two disks of one size apart.
+    let proxmox = site.proxmox();
+    let node = "pve02".parse().unwrap();
+    let vmid = proxmox_client::VmId::try_from(103_021).unwrap();
+    let limit = Duration::from_secs(30);
+    wait(async {
+        let qemu = proxmox.qemu(&node);
+        let upid = qemu.power(vmid, "stop", &[]).await.unwrap();
+        proxmox.tasks().wait(&upid, limit).await.unwrap();
+        let config = qemu.config(vmid, false).await.unwrap();
+        for key in ["scsi0", "scsi1"] {
+            let value = config[key].as_str().unwrap();
+            let parts = value.split(',').filter(|part| !part.starts_with("wwn="));
+            let value = parts.collect::<Vec<_>>().join(",");
+            if let Some(upid) = qemu.update(vmid, &[(key, value.as_str())]).await.unwrap() {
+                proxmox.tasks().wait(&upid, limit).await.unwrap();
+            }
+        }
+        let upid = qemu.power(vmid, "start", &[]).await.unwrap();
+        proxmox.tasks().wait(&upid, limit).await.unwrap();
+    });
+    let said = site.run(&["-y", "apply", "clusters/cluster-103/config"]).expect(3);
+    said.says("terrawk01 has several disks of the wanted size").says("different sizes");
+    let truth = site.lab().snapshot().unwrap()["talos"].to_string();
+    assert_eq!(truth.matches("\"installs\":1").count(), 1, "the control plane alone");
+}
+
+#[test]
+fn what_a_token_may_not_do_is_told_before_anything_is_changed() {
+    let site = Site::new();
+    site.run(&["lab", "up"]).expect(0);
+    let proxmox = site.proxmox();
+    wait(async {
+        let rows = proxmox.access().acl().await.unwrap();
+        for row in rows.iter().filter(|row| row.path.starts_with("/vms") || row.path == "/storage")
+        {
+            proxmox.access().grant(row, true).await.unwrap();
+        }
+    });
+    let said = site.run(&["plan", "terra"]);
+    assert_ne!(said.code, 0, "{}", said.out);
+    said.says("Proxmox does not allow us").says("pveum");
+    assert_eq!(site.machines().len(), 0);
+}

@@ -1,0 +1,147 @@
+//! Nothing secret reaches a plan, a log, a journal, an argument list or a file of others.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use talos_client::secrets::Bundle;
+
+use super::{Said, Site, pause};
+
+/// Every secret of a bundle in the forms in which it could leak.
+fn secrets(bundle: &Bundle) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for line in bundle.to_yaml().lines() {
+        let Some((key, value)) = line.split_once(": ") else { continue };
+        let is_secret = ["key", "secret", "token", "bootstraptoken", "secretboxencryptionsecret"]
+            .contains(&key.trim());
+        if is_secret && value.trim().len() > 8 {
+            let value = value.trim().trim_matches('"');
+            found.insert(value.to_owned());
+            // Keys are base64 of PEM: their own lines could leak too.
+            use base64::Engine as _;
+            if let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(value)
+                && let Ok(text) = String::from_utf8(bytes)
+            {
+                found.extend(
+                    text.lines()
+                        .filter(|l| l.len() > 30 && !l.starts_with("--"))
+                        .map(str::to_owned),
+                );
+            }
+        }
+    }
+    found
+}
+
+fn files(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs_err::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn secrets_stay_where_they_belong() {
+    let site = Site::new();
+    let plan = site.dir.path().join("plan.json");
+    let mut said = String::new();
+    let mut hear = |one: Said| {
+        said.push_str(&one.out);
+        said.push_str(&one.err);
+    };
+    let trace = |args: &[&str]| {
+        let args = [&["-vvv"], args].concat();
+        Said::of(site.command(&args).env("RUST_LOG", "trace").output().unwrap())
+    };
+    hear(trace(&["plan", "terra", "--out", plan.to_str().unwrap()]).expect(0));
+    let child =
+        site.command(&["-vvv", "-y", "--log-format", "json", "apply", "terra"]).spawn().unwrap();
+    // Argument lists of all processes while it works.
+    let mut arguments = String::new();
+    let pid = child.id();
+    while fs_err::metadata(format!("/proc/{pid}")).is_ok() && arguments.len() < 4096 {
+        for path in [format!("/proc/{pid}/cmdline"), format!("/proc/{pid}/comm")] {
+            arguments.push_str(&fs_err::read_to_string(path).unwrap_or_default());
+        }
+        pause(50);
+    }
+    hear(Said::of(child.wait_with_output().unwrap()).expect(0));
+    for args in [
+        &["plan", "-o", "json"][..],
+        &["plan", "-o", "markdown", "luna"],
+        &["status", "-o", "json"],
+        &["health", "terra", "-o", "json"],
+        &["doctor", "terra"],
+        &["output", "clusters/cluster-103"],
+        &["inventory", "-o", "wide"],
+        &["destroy", "terra", "--dry-run", "-o", "json"],
+    ] {
+        let one = trace(args);
+        assert!(one.code != 70, "{}", one.err);
+        hear(one);
+    }
+    // A change of a secret field shows as a fingerprint.
+    site.edit("clusters/cluster-103/cluster.hcl", "workers", "config_patches = { all = [yamlencode({ cluster = { token = \"abcdef.0123456789abcdef\" } })] }\n  workers");
+    let change = trace(&["plan", "terra"]);
+    change.says("sha256:");
+    assert!(!change.out.contains("0123456789abcdef"), "{}", change.out);
+    hear(change);
+
+    let lab = site.lab();
+    let tree = lab.tree_dir();
+    let opened = clusterctl::compose::bundle::BundleStore::new(
+        clusterctl::state::Layout::new(&site.live(), true),
+        std::collections::BTreeMap::default(),
+    );
+    let (_, loaded) = clusterctl::ops::Context {
+        cwd: site.live(),
+        live: None,
+        variables: std::collections::BTreeMap::default(),
+    }
+    .load_valid_as(true)
+    .unwrap();
+    let cluster =
+        loaded.site.unwrap().clusters.into_iter().find(|one| one.name == "terra").unwrap();
+    let mut secrets = secrets(&opened.open(&cluster).unwrap().unwrap());
+    assert!(secrets.len() > 12, "{}", secrets.len());
+    {
+        use secrecy::ExposeSecret as _;
+        let token = lab.proxmox_token();
+        secrets.insert(token.expose_secret().split('=').next_back().unwrap().to_owned());
+    }
+    let own = site.live().join(".clusterctl/lab");
+    let mut journals = String::new();
+    let mut all = Vec::new();
+    files(&own, &mut all);
+    for path in &all {
+        let mode = fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
+        let is_shared = path.ends_with("clusterctl.lock") || path.starts_with(own.join("cache"));
+        let is_private = [0o600, 0o400, 0o700].contains(&mode);
+        assert!(is_shared || is_private, "{} has mode {mode:o}", path.display());
+        let name = path.to_string_lossy();
+        if name.contains("/journal/") || name.ends_with(".log") || name.ends_with(".lock") {
+            journals.push_str(&fs_err::read_to_string(path).unwrap_or_default());
+        }
+    }
+    let saved = fs_err::read_to_string(&plan).unwrap();
+    for (place, text) in [
+        ("output", &said),
+        ("journals and logs", &journals),
+        ("arguments", &arguments),
+        ("plan", &saved),
+    ] {
+        assert!(!text.is_empty(), "{place} is empty");
+        for secret in &secrets {
+            assert!(!text.contains(secret.as_str()), "a secret is in the {place}");
+        }
+    }
+    // The bundle itself is sealed where it lies.
+    let bundle =
+        fs_err::read_to_string(tree.join("clusters/cluster-103/secrets.sops.yaml")).unwrap();
+    assert!(secrets.iter().all(|secret| !bundle.contains(secret.as_str())));
+}
