@@ -5,3 +5,5 @@
 )]
 
 pub mod conform;
+pub mod crash;
+pub mod site;

@@ -29,6 +29,8 @@ pub(crate) fn run(sh: &Shell) -> anyhow::Result<()> {
             }),
         ),
         ("test", Box::new(|| suite::test(sh, &[]))),
+        ("e2e", Box::new(|| suite::program(sh, "e2e", &[]))),
+        ("crash", Box::new(|| suite::program(sh, "crash", &[]))),
         ("package", Box::new(|| package::run(sh))),
     ];
     let begun = Instant::now();

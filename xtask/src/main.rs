@@ -18,6 +18,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci                      everything that CI runs, in order
   tidy                    layers, manifests, texts
   test [ARGS…]            all tests and doc tests
+  e2e                     the example tree in the lab, from nothing to nothing
+  crash [--all] [POINT…]  runs are killed and cut at many points, and go on
   codegen [--check]       code of the machine API from its description
   package                 package every crate and build it alone
   metrics                 sizes of files and functions";
@@ -42,6 +44,8 @@ fn run(command: &str, rest: &[String]) -> anyhow::Result<()> {
         "ci" => ci::run(&sh),
         "tidy" => tidy::run(&root()),
         "test" => suite::test(&sh, rest),
+        "e2e" => suite::program(&sh, "e2e", rest),
+        "crash" => suite::program(&sh, "crash", rest),
         "codegen" => codegen::run(&sh, &root(), rest),
         "package" => package::run(&sh),
         "metrics" => metrics::run(&root()),

@@ -38,6 +38,17 @@ pub struct Clear {
     pub ca_sha256: String,
 }
 
+/// Something wrong with a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleProblem {
+    /// The bundle.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub text: String,
+    /// What to do.
+    pub help: &'static str,
+}
+
 /// A bundle that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -96,6 +107,44 @@ impl BundleStore {
     pub fn clear(&self, cluster: &Cluster) -> Result<Option<Clear>, Error> {
         let text = read_text_if_present(&self.path(cluster)).map_err(read_failed)?;
         Ok(text.as_deref().and_then(clear_fields))
+    }
+
+    /// What is wrong with the bundles of a site, told from their clear fields: nothing is opened.
+    /// One of another cluster is a copied folder; two clusters with one authority trust each
+    /// other's administrators.
+    ///
+    /// # Errors
+    /// A file is there and cannot be read.
+    pub fn problems(&self, clusters: &[Cluster]) -> Result<Vec<BundleProblem>, Error> {
+        let mut found = Vec::new();
+        let mut authorities: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for cluster in clusters {
+            let path = self.path(cluster);
+            let Some(clear) = self.clear(cluster)? else { continue };
+            let named = (clear.cluster_id, clear.cluster_name.as_str());
+            if named != (cluster.id, cluster.name.as_str()) {
+                found.push(BundleProblem {
+                    path: path.clone(),
+                    text: format!(
+                        "it is the bundle of cluster {} (id {}), not of {} (id {}) in {}",
+                        clear.cluster_name,
+                        clear.cluster_id,
+                        cluster.name,
+                        cluster.id,
+                        cluster.file.display()
+                    ),
+                    help: "a copied folder keeps the bundle of the old cluster: move it away, and `clusterctl secrets generate` makes a new one",
+                });
+            }
+            if let Some(other) = authorities.insert(clear.ca_sha256, path.clone()) {
+                found.push(BundleProblem {
+                    path,
+                    text: format!("it has the same authority as {}", other.display()),
+                    help: "two clusters with one authority trust each other's administrators: give one of them a bundle of its own",
+                });
+            }
+        }
+        Ok(found)
     }
 
     /// Opens the bundle of a cluster; `None` when there is none.

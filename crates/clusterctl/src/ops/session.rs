@@ -92,6 +92,10 @@ impl Session {
         };
         let config = config.concurrency(CONCURRENCY);
         let crew = Crew::new(site, &config, &context.variables, detour)?;
+        if let Some(problem) = crew.bundles.problems(&crew.site.clusters)?.into_iter().next() {
+            return Err(Error::refused(format!("{}: {}", problem.path.display(), problem.text))
+                .hint(problem.help));
+        }
         Ok(Self { root, crew: Arc::new(crew), tree, warnings })
     }
 

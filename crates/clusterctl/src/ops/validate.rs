@@ -1,8 +1,10 @@
 //! `validate`: the whole tree, offline, without any secret.
 
 use super::{Context, Error};
-use crate::spec::model::{Diagnostic, Level, Sources};
+use crate::compose::bundle::BundleStore;
+use crate::spec::model::{Diagnostic, Level, Location, Sources};
 use crate::spec::root::Root;
+use crate::state::Layout;
 
 /// What was found.
 #[derive(Debug)]
@@ -33,10 +35,19 @@ pub fn validate(context: &Context) -> Result<Report, Error> {
     let size = loaded.site.as_ref().map(|site| {
         (site.clusters.len(), site.clusters.iter().map(|cluster| cluster.nodes.len()).sum())
     });
-    let diagnostics = loaded
+    let mut diagnostics: Vec<Diagnostic> = loaded
         .diagnostics
         .into_iter()
         .filter(|diagnostic| diagnostic.level != Level::Info)
         .collect();
+    if let Some(site) = &loaded.site {
+        let store = BundleStore::new(Layout::new(&root.live, false), context.variables.clone());
+        for problem in store.problems(&site.clusters)? {
+            let mut found = Diagnostic::new(Level::Error, "tree-0055", problem.text);
+            found.location = Some(Location { file: problem.path, line: 0, column: 0 });
+            found.help = Some(problem.help.to_owned());
+            diagnostics.push(found);
+        }
+    }
     Ok(Report { root, diagnostics, sources: loaded.sources, size })
 }

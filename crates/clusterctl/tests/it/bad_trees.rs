@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clusterctl::spec::hcl::DecryptedText;
 use clusterctl::spec::model::{LoadOptions, load};
+use clusterctl::spec::sops;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad-trees")
@@ -35,6 +36,44 @@ fn listing(folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
+/// What a folder of a repository cannot hold.
+fn prepare(name: &str, live: &Path) {
+    let cluster = live.join("clusters/cluster-101/cluster.hcl");
+    match name {
+        "symlink-escape" => {
+            std::os::unix::fs::symlink("/etc/hostname", live.join("common/outside")).unwrap();
+        }
+        "symlink-cluster" => {
+            fs_err::remove_file(&cluster).unwrap();
+            std::os::unix::fs::symlink("/etc/hostname", &cluster).unwrap();
+        }
+        "file-huge" => {
+            let line = "  a = \"0123456789012345678901234567890123456789\"\n";
+            fs_err::write(&cluster, format!("locals {{\n{}}}\n", line.repeat(220_000))).unwrap();
+        }
+        "file-not-utf8" => fs_err::write(&cluster, b"locals {\n  a = \"\xff\xfe\"\n}\n").unwrap(),
+        "file-is-folder" => {
+            fs_err::remove_file(&cluster).unwrap();
+            fs_err::create_dir(&cluster).unwrap();
+        }
+        _ => {}
+    }
+}
+
+/// Opens a SOPS file with the key beside it, `key.txt`.
+fn opened(path: &Path) -> Result<DecryptedText, String> {
+    let key_file = path.with_file_name("key.txt");
+    if !key_file.exists() {
+        return Ok(DecryptedText::NoKey("no key".to_owned()));
+    }
+    let sources = sops::IdentitySources { key_files: vec![key_file], ..Default::default() };
+    let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
+    let format = sops::Format::of_path(path);
+    let opened = sops::decrypt(&bytes, format, &mut sops::Identities::gather(&sources));
+    let opened = opened.map_err(|error| error.to_string())?;
+    opened.to_text(format).map(DecryptedText::Plain).map_err(|error| error.to_string())
+}
+
 fn cases() -> Vec<(String, PathBuf)> {
     let mut cases: Vec<(String, PathBuf)> = fs_err::read_dir(folder())
         .unwrap()
@@ -54,6 +93,7 @@ fn answer(case: &Path) -> String {
     fs_err::create_dir_all(&live).unwrap();
     copy(&folder().join("_base"), &live);
     copy(&case.join("tree"), &live);
+    prepare(&case.file_name().unwrap().to_string_lossy(), &live);
     let mut before = BTreeMap::new();
     listing(&root, &mut before);
     let start = Instant::now();
@@ -62,7 +102,7 @@ fn answer(case: &Path) -> String {
         repo_root: root.clone(),
         lab: false,
         variables: BTreeMap::new(),
-        decrypt: Box::new(|_| Ok(DecryptedText::NoKey("no key".to_owned()))),
+        decrypt: Box::new(opened),
     });
     let took = start.elapsed();
     assert!(took < Duration::from_secs(1), "{} took {took:?}", case.display());
@@ -91,8 +131,8 @@ fn every_bad_tree_is_told_as_expected() {
 }
 
 #[test]
-fn there_are_forty_of_them() {
-    assert!(cases().len() >= 40);
+fn there_are_a_hundred_of_them() {
+    assert!(cases().len() >= 100, "{}", cases().len());
 }
 
 #[test]

@@ -10,26 +10,39 @@ mod network;
 mod node;
 mod verdict;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::action::Action;
 use super::crew::Crew;
 use super::machine::Storages;
-use crate::engine::{Check, Executor, Step, StepContext, StepError};
+use crate::engine::{Check, Executor, Step, StepContext, StepError, StepId};
 
 /// Carries out actions with the clients of a crew.
 #[derive(Debug, Clone)]
 pub struct Hands {
     crew: Arc<Crew>,
     storages: Storages,
-    /// Steps that an earlier run had begun and not ended.
-    interrupted: Vec<String>,
+    /// Steps that an earlier run had begun and not ended, or this one in a way that it cannot tell:
+    /// what they hold may be ours.
+    interrupted: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Hands {
     /// Hands for a crew; `interrupted` names steps that an earlier run had begun and not ended.
     pub fn new(crew: Arc<Crew>, storages: Storages, interrupted: Vec<String>) -> Self {
+        let interrupted = Arc::new(Mutex::new(interrupted.into_iter().collect()));
         Self { crew, storages, interrupted }
+    }
+
+    fn was_interrupted(&self, step: &StepId) -> bool {
+        let held = self.interrupted.lock().unwrap_or_else(PoisonError::into_inner);
+        held.contains(step.as_str())
+    }
+
+    fn note_interrupted(&self, step: &StepId) {
+        let mut held = self.interrupted.lock().unwrap_or_else(PoisonError::into_inner);
+        held.insert(step.as_str().to_owned());
     }
 
     /// Clients, keys, places.

@@ -33,7 +33,7 @@ impl Hands {
         let nodes = self.crew.site.sdn.iter().flat_map(|sdn| &sdn.nodes);
         let options = SdnOptions {
             nodes: nodes.map(|name| node_name(name)).collect::<Result<_, _>>().map_err(own)?,
-            take_over_lock: self.interrupted.iter().any(|id| id == step.as_str()),
+            take_over_lock: self.was_interrupted(step),
             ..SdnOptions::default()
         };
         // Written down first: whatever is cut from here on, what was made is known as ours.
@@ -44,6 +44,8 @@ impl Hands {
         match done {
             Ok(_) => {}
             Err(error) if error.may_have_been_applied() => {
+                // A lock of the networks that is held from here on may be ours.
+                self.note_interrupted(step);
                 return Err(proxmox("change the networks")(error));
             }
             Err(error) => {

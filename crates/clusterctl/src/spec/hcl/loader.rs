@@ -64,6 +64,8 @@ impl std::fmt::Debug for Options {
 pub struct Loader {
     pub(super) options: Options,
     sources: RefCell<BTreeMap<PathBuf, Parsed>>,
+    /// Also of files that could not be parsed: a diagnostic shows the line.
+    texts: RefCell<BTreeMap<PathBuf, Arc<str>>>,
     evaluated: RefCell<BTreeMap<(PathBuf, PathBuf), Rc<FileEval>>>,
     reading: RefCell<Vec<PathBuf>>,
 }
@@ -82,6 +84,7 @@ impl Loader {
         Rc::new(Self {
             options,
             sources: RefCell::default(),
+            texts: RefCell::default(),
             evaluated: RefCell::default(),
             reading: RefCell::default(),
         })
@@ -89,11 +92,7 @@ impl Loader {
 
     /// The text of every file that was read as HCL, for diagnostics.
     pub fn sources(&self) -> BTreeMap<PathBuf, Arc<str>> {
-        self.sources
-            .borrow()
-            .iter()
-            .filter_map(|(path, parsed)| Some((path.clone(), Arc::clone(&parsed.as_ref().ok()?.0))))
-            .collect()
+        self.texts.borrow().clone()
     }
 
     /// Reads a file as the outermost one; the folder worked in is its own unless given.
@@ -166,6 +165,7 @@ impl Loader {
             Failure::new(Class::Parse, format!("{} is not UTF-8", path.display())).in_file(path)
         })?;
         let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(&text).into();
+        self.texts.borrow_mut().insert(path.to_path_buf(), Arc::clone(&text));
         let body = parse::body(&text).map_err(|failure| failure.in_file(path))?;
         Ok((text, Rc::new(body)))
     }

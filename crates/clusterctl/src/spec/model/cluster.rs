@@ -118,6 +118,7 @@ fn cluster(site: &Site, file: &File, planned: &ClusterPlan, gathered: &mut Gathe
         let place = file.place(&["network", "use_sdn"]);
         gathered.error_help("tree-0043", message, place.as_ref(), help);
     }
+    endpoint(file, gathered);
     let nets = |list: &[netplan::Derived<IpNet>]| list.iter().map(|net| net.value).collect();
     let overrides = overrides(file, planned, gathered);
     Cluster {
@@ -209,6 +210,20 @@ fn apply_mode(file: &File, gathered: &mut Gathered) -> String {
     mode
 }
 
+/// An endpoint that is given must be where an API server can be: nodes would wait for it for ever.
+fn endpoint(file: &File, gathered: &mut Gathered) {
+    let Some(text) = file.text(&["network", "cluster_endpoint"]) else { return };
+    let is_one = url::Url::parse(&text).is_ok_and(|url| {
+        url.scheme() == "https" && url.host().is_some() && matches!(url.path(), "" | "/")
+    });
+    if !is_one {
+        let message = format!("`cluster_endpoint` is `{text}`, which is no URL of an API server");
+        let place = file.place(&["network", "cluster_endpoint"]);
+        let help = "write it as `https://HOST:6443`, an IPv6 address in brackets";
+        gathered.error_help("tree-0053", message, place.as_ref(), help);
+    }
+}
+
 /// Patches: texts, or objects, which are written as JSON; a single one may stand without a list.
 fn patches(file: &File, path: &[&str], gathered: &mut Gathered) -> Vec<Patch> {
     let Some(value) = file.get(path) else { return Vec::new() };
@@ -232,10 +247,12 @@ fn patches(file: &File, path: &[&str], gathered: &mut Gathered) -> Vec<Patch> {
         let origin = place.as_ref().map(|place| gathered.sources().locate(place));
         match (text, origin) {
             (Some(text), Some(origin)) => {
-                found.push(Patch {
-                    origin: format!("{}:{}", origin.file.display(), origin.line),
-                    text,
-                });
+                let origin = format!("{}:{}", origin.file.display(), origin.line);
+                if let Err(error) = talos_client::config::Patch::parse("the patch", &text) {
+                    let message = format!("`{}` cannot be used: {error}", path.join("."));
+                    gathered.error("tree-0054", message, place.as_ref());
+                }
+                found.push(Patch { origin, text });
             }
             _ => {
                 let message =

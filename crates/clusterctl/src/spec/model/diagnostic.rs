@@ -74,7 +74,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    pub(super) fn new(level: Level, code: &str, message: impl Into<String>) -> Self {
+    /// Something to tell, without a place.
+    pub fn new(level: Level, code: &str, message: impl Into<String>) -> Self {
         Self {
             level,
             code: code.to_owned(),

@@ -150,7 +150,7 @@ impl Drop for Site {
 
 /// Lets others work.
 pub(crate) fn pause(millis: u64) {
-    wait(tokio::time::sleep(std::time::Duration::from_millis(millis)));
+    wait(async { tokio::time::sleep(std::time::Duration::from_millis(millis)).await });
 }
 
 /// Waits for a call of the client.

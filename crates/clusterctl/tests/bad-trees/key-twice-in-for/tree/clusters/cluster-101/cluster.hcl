@@ -1,0 +1,7 @@
+locals {
+  cluster_id    = 101
+  cluster_name  = "sol"
+  controlplanes = 1
+  workers       = 1
+  x = { for k in ["a", "a"] : k => 1 }
+}

@@ -1,0 +1,3 @@
+locals {
+  talos_version = file("missing")
+}
