@@ -4,6 +4,7 @@
     reason = "indexing a JSON value yields null, and a suite may stop on what it did not expect"
 )]
 
+pub mod bench;
 pub mod conform;
 pub mod crash;
 pub mod site;

@@ -20,6 +20,8 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   test [ARGS…]            all tests and doc tests
   e2e                     the example tree in the lab, from nothing to nothing
   crash [--all] [POINT…]  runs are killed and cut at many points, and go on
+  bench [--json] [--smoke] [NAME…]
+                          speed and memory, against peers and limits
   codegen [--check]       code of the machine API from its description
   package                 package every crate and build it alone
   metrics                 sizes of files and functions";
@@ -46,6 +48,7 @@ fn run(command: &str, rest: &[String]) -> anyhow::Result<()> {
         "test" => suite::test(&sh, rest),
         "e2e" => suite::program(&sh, "e2e", rest),
         "crash" => suite::program(&sh, "crash", rest),
+        "bench" => suite::bench(&sh, rest),
         "codegen" => codegen::run(&sh, &root(), rest),
         "package" => package::run(&sh),
         "metrics" => metrics::run(&root()),
