@@ -46,6 +46,8 @@ pub(super) fn ratio_of_times(
 
 /// Time on a processor that this thread had, in seconds.
 pub(super) fn thread_cpu() -> anyhow::Result<f64> {
+    // The kernel brings the number up to date when a thread gives its processor away.
+    crate::site::nap(Duration::from_micros(50));
     on_cpu("/proc/thread-self/schedstat")
 }
 

@@ -70,15 +70,19 @@ impl Bare {
     }
 
     /// Makes these requests, so many at a time, each worker over a connection of its own; the
-    /// seconds that it took.
+    /// seconds that it took. Connections are there before the clock starts, as ours are that were
+    /// kept from the round before.
     pub(super) async fn all(&self, paths: Vec<String>, at_once: usize) -> anyhow::Result<f64> {
+        let mut senders = Vec::new();
+        for _ in 0..at_once.min(paths.len()) {
+            senders.push(self.connect().await?);
+        }
         let (paths, next) = (Arc::new(paths), Arc::new(AtomicUsize::new(0)));
         let begun = Instant::now();
         let mut workers = tokio::task::JoinSet::new();
-        for _ in 0..at_once.min(paths.len()) {
+        for mut sender in senders {
             let (bare, paths, next) = (self.clone(), Arc::clone(&paths), Arc::clone(&next));
             workers.spawn(async move {
-                let mut sender = bare.connect().await?;
                 while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
                     bare.send(&mut sender, path).await?;
                 }
