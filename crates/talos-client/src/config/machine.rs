@@ -16,11 +16,22 @@ pub struct ConfigError {
     /// The line, from 1; 0 when there is none.
     line: usize,
     message: String,
+    class: &'static str,
 }
 
 impl ConfigError {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { origin: None, line: 0, message: message.into() }
+        Self::classed("", message)
+    }
+
+    pub(super) fn classed(class: &'static str, message: impl Into<String>) -> Self {
+        Self { origin: None, line: 0, message: message.into(), class }
+    }
+
+    /// A word that stays the same whatever the text says, such as `unknown-keys`; empty where
+    /// there is none.
+    pub fn class(&self) -> &'static str {
+        self.class
     }
 
     pub(super) fn at(mut self, origin: &str) -> Self {
@@ -31,13 +42,23 @@ impl ConfigError {
 
 impl From<yaml::YamlError> for ConfigError {
     fn from(error: yaml::YamlError) -> Self {
-        Self { origin: None, line: error.line, message: error.message.to_owned() }
+        let class = match error.message {
+            "a key stands twice in one map" => "duplicate-key",
+            _ => "bad-yaml",
+        };
+        Self { line: error.line, ..Self::classed(class, error.message) }
+    }
+}
+
+impl From<super::typed::Refused> for ConfigError {
+    fn from(refused: super::typed::Refused) -> Self {
+        Self::classed(refused.class, refused.message)
     }
 }
 
 impl From<super::SchemaError> for ConfigError {
     fn from(error: super::SchemaError) -> Self {
-        Self { origin: None, line: error.line, message: error.message }
+        Self { line: error.line, ..Self::classed("unknown-keys", error.message) }
     }
 }
 

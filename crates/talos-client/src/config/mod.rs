@@ -2,18 +2,25 @@
 
 mod diff;
 mod generate;
+mod kubernetes;
+mod load;
 mod machine;
+mod operation;
 mod patch;
 mod schema;
 mod text;
+mod typed;
 mod url;
+mod validate;
 
 pub use diff::FieldChange;
 pub use generate::{
     Cni, GenerateInput, LinkSelector, LinkSetting, MachineType, NetworkOption, UserDisk,
 };
+pub use kubernetes::kubernetes_fits;
 pub use machine::{ConfigError, DocumentId, MachineConfig};
 pub use patch::Patch;
+pub use validate::{Finding, Mode, Validation};
 
 use crate::yaml::{self, Node};
 

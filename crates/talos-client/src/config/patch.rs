@@ -3,17 +3,25 @@
 use serde_json::{Map, Value};
 
 use super::machine::{ConfigError, MachineConfig, id_of};
-use super::{schema, text};
+use super::operation::{self, Operation};
+use super::{text, typed};
 use crate::yaml;
 
 /// The directive that removes what it stands in.
 const DIRECTIVE: &str = "$patch";
 
-/// A strategic merge patch: one or more partial documents.
+/// A patch: partial documents that are merged (strategic merge), or a list of operations
+/// (RFC 6902) for a configuration of one document.
 #[derive(Clone, PartialEq)]
 pub struct Patch {
     origin: String,
-    documents: Vec<Value>,
+    change: Change,
+}
+
+#[derive(Clone, PartialEq)]
+enum Change {
+    Documents(Vec<Value>),
+    Operations(Vec<Operation>),
 }
 
 impl std::fmt::Debug for Patch {
@@ -26,25 +34,38 @@ impl Patch {
     /// Reads a patch; `origin` stands before its errors.
     ///
     /// # Errors
-    /// The text is no YAML, has an unknown kind or field, or is a list of operations (RFC 6902),
-    /// which a configuration of several documents cannot take.
+    /// The text is no YAML, or it has an unknown kind, field or operation.
     pub fn parse(origin: &str, source: &str) -> Result<Self, ConfigError> {
+        if source.is_empty() {
+            let error = ConfigError::classed("patch-file-missing", "the patch is empty");
+            return Err(error.at(origin));
+        }
         let nodes = yaml::documents(source).map_err(|error| ConfigError::from(error).at(origin))?;
         let mut documents = Vec::new();
         for node in nodes {
             if node.is_null() {
                 continue;
             }
+            if let yaml::Node::List(_) = node {
+                let operations =
+                    operation::parse(&text::value(node)).map_err(|error| error.at(origin))?;
+                return Ok(Self {
+                    origin: origin.to_owned(),
+                    change: Change::Operations(operations),
+                });
+            }
             let Value::Object(map) = text::value(node.clone()) else {
-                let text = "it is a list of operations (RFC 6902), which is not supported: write a partial document";
-                return Err(ConfigError::new(text).at(origin));
+                let text = "it is neither a partial document nor a list of operations";
+                return Err(ConfigError::classed("not-a-mapping", text).at(origin));
             };
             let id = id_of(&Value::Object(map.clone()));
-            schema::check(&id.kind, &without_directives(node))
+            let plain = without_directives(node.clone());
+            let typed = typed::document(&id.kind, &plain)
                 .map_err(|error| ConfigError::from(error).at(origin))?;
-            documents.push(Value::Object(map));
+            // Directives stay where they stand; everything else has its type.
+            documents.push(with_directives(typed, Value::Object(map)));
         }
-        Ok(Self { origin: origin.to_owned(), documents })
+        Ok(Self { origin: origin.to_owned(), change: Change::Documents(documents) })
     }
 
     /// A patch out of documents that are data already.
@@ -53,6 +74,30 @@ impl Patch {
     /// A document has an unknown kind or field.
     pub fn of_documents(origin: &str, documents: &[Value]) -> Result<Self, ConfigError> {
         Self::parse(origin, &text::write(documents))
+    }
+}
+
+/// A typed patch with the directives of the one as it was written.
+fn with_directives(typed: Value, written: Value) -> Value {
+    match (typed, written) {
+        (Value::Object(mut typed), Value::Object(written)) => {
+            let mut out = Map::new();
+            for (key, value) in written {
+                match typed.shift_remove(&key) {
+                    _ if key == DIRECTIVE => drop(out.insert(key, value)),
+                    Some(inner) => drop(out.insert(key, with_directives(inner, value))),
+                    None => {}
+                }
+            }
+            // Parts that reading adds, such as the key of a certificate.
+            out.extend(typed);
+            Value::Object(out)
+        }
+        (Value::Array(typed), Value::Array(written)) if typed.len() == written.len() => {
+            let pairs = typed.into_iter().zip(written);
+            Value::Array(pairs.map(|(typed, written)| with_directives(typed, written)).collect())
+        }
+        (typed, _) => typed,
     }
 }
 
@@ -81,12 +126,34 @@ impl MachineConfig {
     pub fn patched(&self, patches: &[Patch]) -> Result<Self, ConfigError> {
         let mut documents = self.clone().into_documents();
         for patch in patches {
-            for document in &patch.documents {
-                merge_document(&mut documents, document)
-                    .map_err(|error| error.at(&patch.origin))?;
+            match &patch.change {
+                Change::Documents(changes) => {
+                    for document in changes {
+                        merge_document(&mut documents, document)
+                            .map_err(|error| error.at(&patch.origin))?;
+                    }
+                }
+                Change::Operations(operations) => {
+                    let [document] = documents.as_mut_slice() else {
+                        let text = "a list of operations (RFC 6902) cannot patch a configuration of several documents: write a partial document";
+                        let error = ConfigError::classed("multi-document-json6902", text);
+                        return Err(error.at(&patch.origin));
+                    };
+                    *document = operation::apply(document, operations)
+                        .map_err(|error| error.at(&patch.origin))?;
+                    // Whatever came of it must be a configuration.
+                    let text = text::write(std::slice::from_ref(document));
+                    documents = Self::load(&text)
+                        .map_err(|error| error.at(&patch.origin))?
+                        .into_documents();
+                }
             }
         }
-        Ok(Self::of_documents(documents))
+        let shaped = documents.into_iter().map(|document| {
+            let kind = id_of(&document).kind;
+            typed::shape(&kind, document)
+        });
+        Ok(Self::of_documents(shaped.collect()))
     }
 }
 
@@ -299,9 +366,10 @@ mod tests {
         let config = json!({"machine": {"certSANs": ["a"], "install": {"wipe": true}}});
         let found =
             patched(&config, "machine: {certSANs: [b], install: {image: x, wipe: false}}").unwrap();
-        let expected =
-            json!({"machine": {"certSANs": ["a", "b"], "install": {"wipe": false, "image": "x"}}});
-        assert_eq!(found, expected);
+        assert_eq!(found["machine"]["certSANs"], json!(["a", "b"]));
+        assert_eq!(found["machine"]["install"], json!({"image": "x", "wipe": false}));
+        // What is written anew has every field that is not optional.
+        assert_eq!((&found["version"], &found["cluster"]), (&json!(""), &Value::Null));
     }
 
     #[test]
@@ -343,8 +411,8 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_lists_of_operations_are_refused() {
+    fn unknown_fields_and_operations_are_refused() {
         assert!(Patch::parse("p", "machine: {nonsense: 1}").is_err());
-        assert!(Patch::parse("p", "[{op: add, path: /machine/x, value: 1}]").is_err());
+        assert!(Patch::parse("p", "[{op: nonsense, path: /machine/x}]").is_err());
     }
 }

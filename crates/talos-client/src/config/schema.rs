@@ -34,15 +34,17 @@ impl fmt::Display for SchemaError {
 }
 
 #[derive(Deserialize)]
-struct Schema {
+pub(super) struct Schema {
     /// Kind to type.
-    kinds: BTreeMap<String, String>,
-    /// Type to its fields with their types.
-    types: BTreeMap<String, BTreeMap<String, String>>,
+    pub(super) kinds: BTreeMap<String, String>,
+    /// Type to its fields with their types, in the order in which they are written.
+    pub(super) types: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+    /// Words of an enumeration.
+    pub(super) enums: BTreeMap<String, Vec<String>>,
 }
 
 /// The schema of the newest version that is known.
-fn schema() -> Option<&'static Schema> {
+pub(super) fn schema() -> Option<&'static Schema> {
     static SCHEMA: OnceLock<Option<Schema>> = OnceLock::new();
     SCHEMA.get_or_init(|| serde_json::from_str(include_str!("kinds-1.13.json")).ok()).as_ref()
 }
@@ -73,7 +75,7 @@ impl Schema {
         }
         let fields = self.types.get(kind);
         // `*` stands for a map whose keys lie among the fields.
-        let rest = fields.and_then(|fields| fields.get("*")).map_or(kind, String::as_str);
+        let rest = fields.and_then(|fields| fields.get("*")?.as_str()).unwrap_or(kind);
         let inner = rest.strip_prefix("map<").and_then(|rest| rest.strip_suffix('>'));
         let further = inner.and_then(|inner| inner.split_once(',')).map(|(_, value)| value);
         if further.is_none() && fields.is_none() {
@@ -84,7 +86,7 @@ impl Schema {
         };
         entries.iter().try_for_each(|(name, node)| {
             let known = fields.and_then(|fields| fields.get(name));
-            match known.map(String::as_str).or(further) {
+            match known.and_then(serde_json::Value::as_str).or(further) {
                 Some(kind) => self.value(kind, node, &format!("{path}.{name}")),
                 None => Err(SchemaError::new(format!("{path} has no field {name:?}"))),
             }

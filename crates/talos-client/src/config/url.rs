@@ -145,6 +145,27 @@ impl GoUrl {
         Ok(())
     }
 
+    /// The scheme, in lower case; empty when there is none.
+    pub(crate) fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// Host and port as they are written.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port as text; empty when there is none.
+    pub(crate) fn port(&self) -> &str {
+        let after = self.host.rsplit(']').next().unwrap_or_default();
+        after.rsplit_once(':').map_or("", |(_, port)| port)
+    }
+
+    /// The path.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// The host without port; an IPv6 address without brackets.
     pub(crate) fn host_name(&self) -> &str {
         match self.host.strip_prefix('[') {

@@ -1,0 +1,120 @@
+//! Reading a configuration as strictly as a node does.
+
+use std::collections::BTreeSet;
+
+use super::machine::{ConfigError, MachineConfig};
+use super::typed;
+use crate::yaml::{self, Node};
+
+/// Keys of the main document, by which it is known without a kind.
+const MAIN: [&str; 5] = ["version", "debug", "persist", "machine", "cluster"];
+
+/// Kinds that exclude one another under one name.
+const EXCLUDING: [&[&str]; 3] = [
+    &[
+        "LinkConfig",
+        "VLANConfig",
+        "BondConfig",
+        "BridgeConfig",
+        "DummyLinkConfig",
+        "WireguardConfig",
+        "VRFConfig",
+    ],
+    &["Layer2VIPConfig", "HCloudVIPConfig"],
+    &["UserVolumeConfig", "ExistingVolumeConfig"],
+];
+
+/// The kind of a document.
+pub(super) fn kind_of(node: &Node) -> Result<String, ConfigError> {
+    let Node::Map(entries) = node else {
+        return Err(ConfigError::classed("not-a-mapping", "a document is no mapping"));
+    };
+    let text = |name: &str| node.get(name).and_then(Node::text).filter(|text| !text.is_empty());
+    let (kind, version) = (text("kind"), text("apiVersion"));
+    match (kind, version) {
+        (None, None) if !entries.iter().any(|(key, _)| MAIN.contains(&key.as_str())) => {
+            Err(ConfigError::classed("missing-kind", "a document has no kind"))
+        }
+        (None, _) => Ok("v1alpha1".to_owned()),
+        (Some(kind), None) => Err(ConfigError::classed(
+            "missing-api-version",
+            format!("a document of kind {kind} has no apiVersion"),
+        )),
+        (Some(kind), Some("v1alpha1")) => Ok(kind.to_owned()),
+        (Some(kind), Some(version)) => Err(ConfigError::classed(
+            "unknown-document",
+            format!("there is no document kind {kind:?} of version {version:?}"),
+        )),
+    }
+}
+
+impl MachineConfig {
+    /// Reads a configuration as a node does: every field must be known and of its type.
+    /// [`MachineConfig::parse`] keeps what it does not know.
+    ///
+    /// # Errors
+    /// The text is no YAML, a kind, field or value is not one that Talos takes, or documents are
+    /// doubled or exclude one another; [`ConfigError::class`] tells which.
+    pub fn load(text: &str) -> Result<Self, ConfigError> {
+        let mut documents = Vec::new();
+        let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+        for node in yaml::documents(text)? {
+            if node.is_null() {
+                continue;
+            }
+            let kind = kind_of(&node)?;
+            documents.push(typed::document(&kind, &node)?);
+            let name = match kind.as_str() {
+                "v1alpha1" => String::new(),
+                _ => node.get("name").and_then(Node::text).unwrap_or_default().to_owned(),
+            };
+            if !seen.insert((kind.clone(), name.clone())) {
+                let text = format!("there are two documents {kind} {name}");
+                return Err(ConfigError::classed("duplicate-document", text.trim_end()));
+            }
+            let others = EXCLUDING.iter().filter(|kinds| kinds.contains(&kind.as_str()));
+            for other in others.flat_map(|kinds| kinds.iter()).filter(|other| **other != kind) {
+                if seen.contains(&((*other).to_owned(), name.clone())) {
+                    let text = format!("{other} and {kind} have the name {name:?}");
+                    return Err(ConfigError::classed("conflicting-documents", text));
+                }
+            }
+        }
+        if documents.is_empty() {
+            return Err(ConfigError::classed("empty-config", "there is no document"));
+        }
+        // The main document comes first, wherever it stands.
+        documents.sort_by_key(|document| document.get("kind").is_some());
+        Ok(Self::of_documents(documents))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_would_refuse_is_refused_with_its_class() {
+        let class = |text: &str| MachineConfig::load(text).unwrap_err().class();
+        for (text, wanted) in [
+            ("", "empty-config"),
+            ("a: [", "bad-yaml"),
+            ("machine: {}\nmachine: {}", "duplicate-key"),
+            ("- a", "not-a-mapping"),
+            ("foo: bar", "missing-kind"),
+            ("kind: KmsgLogConfig", "missing-api-version"),
+            ("apiVersion: v2\nkind: HostnameConfig", "unknown-document"),
+            ("apiVersion: v1alpha1\nkind: Nonsense", "unknown-document"),
+            ("machine: {nonsense: 1}", "unknown-keys"),
+            ("machine: {network: {interfaces: [{mtu: x}]}}", "wrong-type"),
+            ("cluster: {controlPlane: {endpoint: 'https://%zz'}}", "bad-value"),
+            ("machine: {}\n---\ncluster: {}", "duplicate-document"),
+            (
+                "apiVersion: v1alpha1\nkind: LinkConfig\nname: a\n---\napiVersion: v1alpha1\nkind: BondConfig\nname: a\n",
+                "conflicting-documents",
+            ),
+        ] {
+            assert_eq!(class(text), wanted, "{text}");
+        }
+    }
+}

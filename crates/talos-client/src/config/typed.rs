@@ -1,0 +1,350 @@
+//! Documents as Talos' loader takes them: every field of its type, in the order of the schema.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
+use serde_json::{Map, Value, json};
+
+use super::schema::{self, Schema};
+use super::text;
+use super::url::GoUrl;
+use super::validate::volume::is_size;
+use crate::yaml::Node;
+
+/// Why a document is refused: a word that stays the same, and what is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) class: &'static str,
+    pub(crate) message: String,
+}
+
+fn refused(class: &'static str, message: impl Into<String>) -> Refused {
+    Refused { class, message: message.into() }
+}
+
+/// Structures that are held by value: where they are missing they are written all the same.
+const HELD: [&str; 4] = [
+    "v1alpha1.DiscoveryRegistriesConfig",
+    "v1alpha1.RegistryKubernetesConfig",
+    "v1alpha1.RegistryServiceConfig",
+    "network.RulePortSelector",
+];
+
+/// A document of a kind, typed; unknown fields are refused after everything else.
+pub(crate) fn document(kind: &str, node: &Node) -> Result<Value, Refused> {
+    let schema =
+        schema::schema().ok_or_else(|| refused("unknown-document", "the schema is damaged"))?;
+    let Some(name) = schema.kinds.get(kind) else {
+        return Err(refused("unknown-document", format!("there is no document kind {kind:?}")));
+    };
+    let value = typed(schema, name, node, kind)?;
+    if let Err(error) = schema::check(kind, node) {
+        return Err(refused("unknown-keys", error.to_string()));
+    }
+    Ok(value)
+}
+
+fn wrong<T>(path: &str, what: &str) -> Result<T, Refused> {
+    Err(refused("wrong-type", format!("{path} is no {what}")))
+}
+
+fn bad<T>(path: &str, what: &str) -> Result<T, Refused> {
+    Err(refused("bad-value", format!("{path} is no {what}")))
+}
+
+fn typed(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, Refused> {
+    let kind = bare(kind);
+    if node.is_null() {
+        return Ok(Value::Null);
+    }
+    if let Some(item) = kind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let Node::List(items) = node else { return wrong(path, "list") };
+        let mut out = Vec::new();
+        for (index, node) in items.iter().enumerate() {
+            let value = typed(schema, item, node, &format!("{path}[{index}]"))?;
+            // Nothing is no text.
+            if !(value.is_null() && bare(item) == "string") {
+                out.push(value);
+            }
+        }
+        return Ok(Value::Array(out));
+    }
+    if let Some((_, inner)) = kind
+        .strip_prefix("map<")
+        .and_then(|rest| rest.strip_suffix('>'))
+        .and_then(|inner| inner.split_once(','))
+    {
+        let Node::Map(entries) = node else { return wrong(path, "map") };
+        let mut out = Map::new();
+        for (key, node) in entries {
+            let value = match inner {
+                "any" => text::value(node.clone()),
+                inner => typed(schema, inner, node, &format!("{path}.{key}"))?,
+            };
+            out.insert(key.clone(), value);
+        }
+        return Ok(Value::Object(out));
+    }
+    if let Some(fields) = schema.types.get(kind) {
+        if let Some(rest) = fields.get("*").and_then(Value::as_str) {
+            return typed(schema, rest, node, path);
+        }
+        let Node::Map(entries) = node else { return wrong(path, "map") };
+        let mut out = Map::new();
+        for (name, node) in entries {
+            let place = format!("{path}.{name}");
+            let value = match fields.get(name).and_then(Value::as_str) {
+                Some(kind) => typed(schema, kind, node, &place)?,
+                // Told later: what does not fit comes first.
+                None => text::value(node.clone()),
+            };
+            out.insert(name.clone(), value);
+        }
+        return Ok(Value::Object(out));
+    }
+    scalar(schema, kind, node, path)
+}
+
+fn bare(kind: &str) -> &str {
+    let kind = kind.strip_suffix('?').unwrap_or(kind);
+    kind.strip_suffix("|null").unwrap_or(kind)
+}
+
+fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, Refused> {
+    match kind {
+        "any" | "block.EncryptionKeyNodeID" | "v1alpha1.EncryptionKeyNodeID" => {
+            return Ok(text::value(node.clone()));
+        }
+        "x509.PEMEncodedCertificateAndKey" => return pair(node, path, &["crt", "key"]),
+        "x509.PEMEncodedCertificate" => return pair(node, path, &["crt"]),
+        "x509.PEMEncodedKey" => return pair(node, path, &["key"]),
+        "v1alpha1.ClusterInlineManifests" => {
+            let Node::List(_) = node else { return wrong(path, "list") };
+            return Ok(text::value(node.clone()));
+        }
+        "v1alpha1.ArgValue" => {
+            if let Node::List(items) = node {
+                let texts = items.iter().filter_map(Node::text).collect::<Vec<_>>();
+                return Ok(json!(texts));
+            }
+        }
+        _ => {}
+    }
+    let Node::Scalar { text, plain } = node else { return wrong(path, "single value") };
+    let (text, plain) = (text.as_str(), *plain);
+    let number = || match text::value(node.clone()) {
+        Value::Number(number) if plain => number.as_i64(),
+        _ => None,
+    };
+    let limits = match kind {
+        "int" => Some((i64::MIN, i64::MAX)),
+        "uint" | "uint64" => Some((0, i64::MAX)),
+        "uint32" => Some((0, i64::from(u32::MAX))),
+        "uint16" => Some((0, i64::from(u16::MAX))),
+        "uint8" => Some((0, i64::from(u8::MAX))),
+        _ => None,
+    };
+    if let Some((low, high)) = limits {
+        return match number() {
+            Some(number) if (low..=high).contains(&number) => Ok(json!(number)),
+            _ => wrong(path, "whole number of its size"),
+        };
+    }
+    if let Some(words) = schema.enums.get(kind) {
+        let table = Some(text).filter(|_| kind == "nethelpers.RoutingTable");
+        let table = table.and_then(|text| text.parse::<u32>().ok());
+        return match () {
+            // Those with a name are not taken by their number.
+            () if table.is_some_and(|table| !(253..=255).contains(&table)) => Ok(json!(table)),
+            () if words.iter().any(|word| word == text) => Ok(json!(text)),
+            () => bad(path, "word that it takes"),
+        };
+    }
+    match kind {
+        "bool" => match text {
+            _ if !plain => wrong(path, "truth value"),
+            "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
+                Ok(json!(true))
+            }
+            "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
+                Ok(json!(false))
+            }
+            _ => wrong(path, "truth value"),
+        },
+        "duration" => match crate::talosconfig::lifetime(text) {
+            Ok(seconds) if !text.is_empty() && text != "0" => Ok(json!(duration(text, seconds))),
+            _ => wrong(path, "duration such as 1h30m"),
+        },
+        "netip.Addr" | "network.Addr" => match text.parse::<IpAddr>() {
+            Ok(address) => Ok(json!(address.to_string())),
+            Err(_) if text.is_empty() => Ok(json!("")),
+            Err(_) => bad(path, "address"),
+        },
+        "netip.Prefix" | "network.Prefix" => match text.parse::<IpNet>() {
+            Ok(net) if text.contains('/') => Ok(json!(net.to_string())),
+            _ if text.is_empty() => Ok(json!("")),
+            _ => bad(path, "prefix"),
+        },
+        "netip.AddrPort" | "network.AddrPort" => match text.parse::<std::net::SocketAddr>() {
+            Ok(address) => Ok(json!(address.to_string())),
+            Err(_) if text.is_empty() => Ok(json!("")),
+            Err(_) => bad(path, "address with a port"),
+        },
+        "meta.URL" | "v1alpha1.Endpoint" => match GoUrl::parse(text) {
+            Ok(url) => Ok(json!(url.to_string())),
+            Err(error) => Err(refused("bad-value", format!("{path} is no URL: {error}"))),
+        },
+        "v1alpha1.Base64Bytes" => match STANDARD.decode(text) {
+            Ok(bytes) => Ok(json!(STANDARD.encode(bytes))),
+            Err(_) => bad(path, "base64"),
+        },
+        "nethelpers.HardwareAddr" => match mac(text) {
+            Some(mac) => Ok(json!(mac)),
+            None => bad(path, "hardware address"),
+        },
+        "v1alpha1.FileMode" => Ok(number().map_or_else(|| json!(text), |number| json!(number))),
+        "v1alpha1.DiskSize" => match number() {
+            Some(number) => Ok(json!(number)),
+            None if is_size(text, false) => Ok(json!(text)),
+            None => bad(path, "size"),
+        },
+        "block.ByteSize" if !is_size(text, false) => bad(path, "size"),
+        "block.Size" if !is_size(text, true) => bad(path, "size or percentage"),
+        "network.PortRange" => match number() {
+            Some(number) if u16::try_from(number).is_ok() => Ok(json!(number)),
+            Some(_) => bad(path, "port"),
+            None => match text.split_once('-') {
+                Some((low, high)) if low.parse::<u16>().is_ok() && high.parse::<u16>().is_ok() => {
+                    Ok(json!(text))
+                }
+                _ => bad(path, "port or range of ports"),
+            },
+        },
+        _ => Ok(json!(text)),
+    }
+}
+
+/// A certificate and a key in base64; a part that is not there is empty.
+fn pair(node: &Node, path: &str, parts: &[&str]) -> Result<Value, Refused> {
+    let Node::Map(_) = node else { return wrong(path, "map") };
+    let mut out = Map::new();
+    for part in parts {
+        let text = node.get(part).and_then(Node::text).unwrap_or_default();
+        match STANDARD.decode(text) {
+            Ok(bytes) => drop(out.insert((*part).to_owned(), json!(STANDARD.encode(bytes)))),
+            // What stands in the place of a key that is not shown.
+            Err(_) if !text.is_empty() && text.chars().all(|c| c == '*') => {
+                drop(out.insert((*part).to_owned(), json!(text)));
+            }
+            Err(_) => return bad(&format!("{path}.{part}"), "base64"),
+        }
+    }
+    Ok(Value::Object(out))
+}
+
+fn mac(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split([':', '-']).collect();
+    let is_octet = |part: &&str| part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit());
+    (!text.is_empty() && parts.iter().all(is_octet)).then(|| parts.join(":").to_ascii_lowercase())
+}
+
+/// A duration as Go writes it; fractions of a second stay as they were written.
+fn duration(text: &str, seconds: i64) -> String {
+    if text.contains("ms") || text.contains("us") || text.contains("ns") || text.contains('.') {
+        return text.to_owned();
+    }
+    let sign = if seconds < 0 { "-" } else { "" };
+    let all = seconds.unsigned_abs();
+    match (all / 3600, all / 60 % 60, all % 60) {
+        (0, 0, s) => format!("{sign}{s}s"),
+        (0, m, s) => format!("{sign}{m}m{s}s"),
+        (h, m, s) => format!("{sign}{h}h{m}m{s}s"),
+    }
+}
+
+/// A document as Talos writes it anew: fields in the order of the schema, empty ones left out or
+/// written as their type asks for. What the schema does not know stays at the end.
+pub(crate) fn shape(kind: &str, value: Value) -> Value {
+    let Some(schema) = schema::schema() else { return value };
+    match schema.kinds.get(kind) {
+        Some(name) => shaped(schema, name, value),
+        None => value,
+    }
+}
+
+fn shaped(schema: &Schema, kind: &str, value: Value) -> Value {
+    let kind = bare(kind);
+    match value {
+        Value::Array(items) => {
+            let item =
+                kind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or("any");
+            Value::Array(items.into_iter().map(|value| shaped(schema, item, value)).collect())
+        }
+        Value::Object(mut map) => {
+            let inner = kind.strip_prefix("map<").and_then(|rest| rest.strip_suffix('>'));
+            if let Some((_, inner)) = inner.and_then(|inner| inner.split_once(',')) {
+                let entries =
+                    map.into_iter().map(|(key, value)| (key, shaped(schema, inner, value)));
+                return Value::Object(entries.collect());
+            }
+            let Some(fields) = schema.types.get(kind).filter(|fields| !fields.contains_key("*"))
+            else {
+                return Value::Object(map);
+            };
+            let mut out = Map::new();
+            for (name, kind) in fields {
+                let kind = kind.as_str().unwrap_or("any");
+                let is_optional = kind.ends_with('?');
+                match map.shift_remove(name).filter(|value| !value.is_null()) {
+                    Some(value) => {
+                        let value = shaped(schema, kind, value);
+                        if !(is_optional && is_empty(kind, &value)) {
+                            out.insert(name.clone(), value);
+                        }
+                    }
+                    None if is_optional => {}
+                    None => drop(out.insert(name.clone(), zero(schema, kind))),
+                }
+            }
+            out.extend(map);
+            Value::Object(out)
+        }
+        other => other,
+    }
+}
+
+fn is_empty(kind: &str, value: &Value) -> bool {
+    if kind.ends_with("|null?") {
+        return false;
+    }
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Bool(flag) => !flag,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty() && kind.starts_with("map<"),
+        Value::Null => true,
+    }
+}
+
+/// What is written for a field that is not there.
+fn zero(schema: &Schema, kind: &str) -> Value {
+    if kind.ends_with("|null") {
+        return Value::Null;
+    }
+    match kind {
+        "string" => json!(""),
+        "int" | "uint" | "uint64" | "uint32" | "uint16" | "uint8" => json!(0),
+        "bool" => json!(false),
+        "duration" => json!("0s"),
+        _ if kind.starts_with('[') => json!([]),
+        _ if kind.starts_with("map<") => json!({}),
+        _ if HELD.contains(&kind) => shaped(schema, kind, json!({})),
+        _ => match schema.enums.get(kind).and_then(|words| words.first()) {
+            Some(word) => json!(word),
+            None => Value::Null,
+        },
+    }
+}

@@ -1,0 +1,185 @@
+//! Rules of documents about routing, probes, registries and images.
+
+use super::super::DocumentId;
+use super::super::url::GoUrl;
+use super::document::named;
+use super::{Findings, Part};
+
+pub(super) fn routing(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
+    named(findings, id);
+    let priority = id.name.parse::<u32>();
+    if priority.is_err() {
+        findings.error(
+            "routing-priority-invalid",
+            "the name is no priority, a whole number of 32 bits",
+        );
+    }
+    // What cannot be read counts as none.
+    if [0, 32500, 32766, 32767].contains(&priority.as_ref().copied().unwrap_or(0))
+        && (priority.is_ok() || id.name.is_empty())
+    {
+        findings.error("routing-priority-reserved", "the priority is reserved");
+    }
+    let table = document.at("table");
+    let has_table =
+        table.number().is_some_and(|table| table != 0) || !["", "unspec"].contains(&table.text());
+    let action = document.at("action").text();
+    if !has_table && ["", "unspec", "unicast"].contains(&action) {
+        findings.error(
+            "routing-table-required",
+            "there is neither a table nor another action than unicast",
+        );
+    }
+    let set = |key: &str| document.at(key).number().is_some_and(|number| number != 0);
+    if set("fwMask") && !set("fwMark") {
+        findings.error("routing-mask-needs-mark", "fwMask needs fwMark");
+    }
+}
+
+pub(super) fn probe(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
+    named(findings, id);
+    if document.at("endpoint").text().is_empty() {
+        findings.error("probe-endpoint-required", "the probe has no endpoint");
+    }
+    let is_negative = |key: &str| {
+        let value = document.at(key);
+        value.text().starts_with('-') || value.number().is_some_and(|number| number < 0)
+    };
+    for key in ["interval", "failureThreshold", "timeout"] {
+        if is_negative(key) {
+            findings.error("probe-negative", format!("{key} is negative"));
+        }
+    }
+}
+
+pub(super) fn auth(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
+    named(findings, id);
+    let has = |key: &str| !document.at(key).text().is_empty();
+    if has("username") && has("identityToken") {
+        findings.error("auth-two-methods", "there are a user name and an identity token");
+    }
+    if has("auth") && (has("username") || has("identityToken")) {
+        findings.error("auth-two-methods", "there are `auth` and another method");
+    }
+}
+
+/// Whether a text holds PEM of that label that can be decoded.
+fn is_pem(text: &str, label: &str) -> bool {
+    use rustls_pki_types::pem::{PemObject as _, SectionKind};
+    let sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes());
+    let mut kinds = sections.filter_map(Result::ok).map(|(kind, _)| kind);
+    match label {
+        "CERTIFICATE" => kinds.next() == Some(SectionKind::Certificate),
+        _ => {
+            kinds.next().is_some_and(|kind| {
+                matches!(
+                    kind,
+                    SectionKind::PrivateKey
+                        | SectionKind::RsaPrivateKey
+                        | SectionKind::EcPrivateKey
+                )
+            }) || text.contains("ED25519 PRIVATE KEY")
+        }
+    }
+}
+
+pub(super) fn tls(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
+    named(findings, id);
+    let ca = document.at("ca").text();
+    if !ca.is_empty() && !is_pem(ca, "CERTIFICATE") {
+        findings.error("tls-ca-invalid", "`ca` holds no certificate");
+    }
+    let identity = document.at("clientIdentity");
+    if identity.is_there() {
+        if !is_pem(identity.at("cert").text(), "CERTIFICATE") {
+            findings.error(
+                "tls-identity-certificate-invalid",
+                "`clientIdentity.cert` holds no certificate",
+            );
+        }
+        if !is_pem(identity.at("key").text(), "KEY") {
+            findings.error("tls-identity-key-invalid", "`clientIdentity.key` holds no key");
+        }
+    }
+}
+
+pub(super) fn siderolink(findings: &mut Findings, document: Part<'_>) {
+    let text = document.at("apiUrl").text();
+    let Some(url) = GoUrl::parse(text).ok().filter(|_| !text.is_empty()) else {
+        return findings.error("url-required", "there is no URL");
+    };
+    if !["https", "grpc"].contains(&url.scheme()) {
+        findings.error("url-scheme", format!("{text:?} is neither https nor grpc"));
+    } else if !matches!(url.path(), "" | "/") {
+        findings.error("url-path", format!("{text:?} has a path"));
+    }
+}
+
+pub(super) fn images(findings: &mut Findings, document: Part<'_>) {
+    for (index, rule) in document.at("rules").items().enumerate() {
+        let pattern = rule.at("image").text();
+        if pattern.is_empty() {
+            findings.error("image-rule-pattern-required", format!("rule {index} has no image"));
+        } else {
+            odd_pattern(findings, index, pattern);
+        }
+        let (skip, deny) = (rule.at("skip").is_on(), rule.at("deny").is_on());
+        let (keyless, key) = (rule.at("keyless"), rule.at("publicKey"));
+        if skip && deny {
+            findings.error("image-rule-skip-and-deny", format!("rule {index} skips and denies"));
+        }
+        if skip || deny {
+            if keyless.is_there() || key.is_there() {
+                findings.error(
+                    "image-rule-verifier-unwanted",
+                    format!("rule {index} has a verifier too many"),
+                );
+            }
+            continue;
+        }
+        match (keyless.is_there(), key.is_there()) {
+            (false, false) => {
+                findings
+                    .error("image-rule-verifier-required", format!("rule {index} has no verifier"));
+            }
+            (true, true) => {
+                findings
+                    .error("image-rule-two-verifiers", format!("rule {index} has two verifiers"));
+            }
+            (true, false) => {
+                let incomplete = "image-rule-verifier-incomplete";
+                if keyless.at("issuer").text().is_empty() {
+                    findings.error(incomplete, format!("rule {index} has no issuer"));
+                }
+                if keyless.at("subject").text().is_empty()
+                    && keyless.at("subjectRegex").text().is_empty()
+                {
+                    findings.error(incomplete, format!("rule {index} has no subject"));
+                }
+            }
+            (false, true) => {
+                if key.at("certificate").text().is_empty() {
+                    findings.error(
+                        "image-rule-verifier-incomplete",
+                        format!("rule {index} has no certificate"),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Patterns are compared with registry and repository alone.
+fn odd_pattern(findings: &mut Findings, index: usize, pattern: &str) {
+    let odd = "image-rule-pattern-odd";
+    if pattern.contains('@') {
+        findings.warning(odd, format!("rule {index} has `@`, which never matches"));
+    }
+    let last = pattern.rsplit('/').next().unwrap_or_default();
+    if last.contains(':') {
+        findings.warning(odd, format!("rule {index} has a tag, which never matches"));
+    }
+    if !pattern.contains('/') && !pattern.contains('*') {
+        findings.warning(odd, format!("rule {index} names no registry"));
+    }
+}
