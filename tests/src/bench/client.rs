@@ -1,15 +1,21 @@
 //! The Proxmox client against a bare one: the same requests at the same concurrency.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use anyhow::Context as _;
 use proxmox_client::{Auth, Client, ClientConfig, NodeName, Trust, VmId};
 use serde_json::{Value, json};
 
-use super::measure::{ratio_of_times, runtime, timed};
+use super::measure::{onlooker, ratio_of_times, runtime, timed};
 use super::peer::{Bare, TOKEN};
 use super::served::{Place, Served};
 use super::{Better, Line, Scale};
+
+/// Machines that throughput is measured with.
+const MACHINES: u32 = 256;
 
 /// A client of a server of answers.
 pub(super) fn config(place: &Place, at_once: usize) -> anyhow::Result<ClientConfig> {
@@ -68,34 +74,47 @@ fn site(machines: u32, nodes: u32) -> HashMap<String, Value> {
     answers
 }
 
+/// Reads configurations, so many at a time, each worker a task of its own; the seconds that it
+/// took.
+async fn all(client: &Client, node: &NodeName, calls: u32, at_once: u32) -> anyhow::Result<f64> {
+    let next = Arc::new(AtomicU32::new(0));
+    let begun = Instant::now();
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..at_once {
+        let (client, node, next) = (client.clone(), node.clone(), Arc::clone(&next));
+        workers.spawn(async move {
+            loop {
+                let call = next.fetch_add(1, Ordering::Relaxed);
+                if call >= calls {
+                    return anyhow::Ok(());
+                }
+                let id = VmId::try_from(100 + call % MACHINES)?;
+                let config = client.qemu(&node).config(id, false).await?;
+                anyhow::ensure!(config.contains_key("net0"), "the answer lost net0");
+            }
+        });
+    }
+    while let Some(done) = workers.join_next().await {
+        done.context("a worker ended")??;
+    }
+    Ok(begun.elapsed().as_secs_f64())
+}
+
 /// Calls a second, at several degrees of concurrency.
 pub(super) fn throughput(scale: &Scale) -> anyhow::Result<Vec<Line>> {
     let (calls, rounds) = scale.pick((4000_u32, 7), (64, 1));
-    let served = Served::start(&site(256, 1))?;
+    let served = Served::start(&site(MACHINES, 1))?;
     let (bare, runtime) = (Bare::new(&served.place)?, runtime()?);
     let node: NodeName = "pve0".parse()?;
-    let ids = || (0..calls).map(|call| 100 + call % 256);
+    let paths = || {
+        let path = |call| format!("/api2/json/nodes/pve0/qemu/{}/config", 100 + call % MACHINES);
+        (0..calls).map(path).collect::<Vec<_>>()
+    };
     let (mut worst, mut lines) = (f64::MAX, Vec::new());
-    for at_once in [1, 16, 64] {
-        let client = Client::new(&config(&served.place, at_once)?)?;
-        let ours = || {
-            let work = futures_util::stream::iter(ids())
-                .map(|id| {
-                    let (client, node) = (client.clone(), node.clone());
-                    async move {
-                        let config = client.qemu(&node).config(VmId::try_from(id)?, false).await?;
-                        anyhow::ensure!(config.contains_key("net0"), "the answer lost net0");
-                        Ok(())
-                    }
-                })
-                .buffer_unordered(at_once)
-                .try_collect::<Vec<()>>();
-            Ok(timed(|| runtime.block_on(work))?.1)
-        };
-        let theirs = || {
-            let path = |id: u32| format!("/api2/json/nodes/pve0/qemu/{id}/config");
-            runtime.block_on(bare.all(ids().map(path).collect(), at_once))
-        };
+    for at_once in [1_u32, 16, 64] {
+        let client = Client::new(&config(&served.place, usize::try_from(at_once)?)?)?;
+        let ours = || runtime.block_on(all(&client, &node, calls, at_once));
+        let theirs = || runtime.block_on(bare.all(paths(), usize::try_from(at_once)?));
         let ratio = 1.0 / ratio_of_times(rounds, ours, theirs)?;
         worst = worst.min(ratio);
         lines.push(
@@ -115,7 +134,7 @@ pub(super) fn throughput(scale: &Scale) -> anyhow::Result<Vec<Line>> {
 pub(super) fn read_vms(scale: &Scale) -> anyhow::Result<Vec<Line>> {
     let (machines, rounds) = scale.pick((12_000, 5), (60, 1));
     let served = Served::start(&site(machines, 24))?;
-    let (bare, runtime) = (Bare::new(&served.place)?, runtime()?);
+    let (bare, runtime) = (Bare::new(&served.place)?, onlooker()?);
     let client = Client::new(&config(&served.place, 16)?)?;
     let read = || {
         let work = async {

@@ -86,3 +86,8 @@ pub(super) fn forget_peak() -> anyhow::Result<()> {
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?)
 }
+
+/// A runtime as the program looks at a site with; both sides of a ratio have it.
+pub(super) fn onlooker() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}

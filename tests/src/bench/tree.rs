@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use clusterctl::compose::crew::Crew;
@@ -17,7 +16,7 @@ use proxmox_client::plan::vm::VmDesired;
 use serde_json::{Value, json};
 
 use super::client::config;
-use super::measure::{memory, ms, ratio_of_times, runtime, timed};
+use super::measure::{memory, ms, onlooker, ratio_of_times, timed};
 use super::peer::Bare;
 use super::served::{Place, Served};
 use super::{Better, Line, Scale};
@@ -158,7 +157,7 @@ pub fn plan_alone(live: &Path, place: &str) -> anyhow::Result<f64> {
     let place: Place = serde_json::from_str(place)?;
     let crew = Crew::new(load(live)?, &config(&place, 16)?, &BTreeMap::new(), None)
         .map_err(|error| anyhow::anyhow!("{error}"))?;
-    ensure!(runtime()?.block_on(plan(&crew))? == 0, "there is something to do");
+    ensure!(onlooker()?.block_on(plan(&crew))? == 0, "there is something to do");
     memory("self", "VmHWM")
 }
 
@@ -171,10 +170,9 @@ pub(super) fn plan_noop(scale: &Scale) -> anyhow::Result<Vec<Line>> {
     let (site, reading) = timed(|| load(&live))?;
     let machines: usize = site.clusters.iter().map(|cluster| cluster.nodes.len()).sum();
     let served = Served::start(&answers(&site)?)?;
-    let (bare, runtime) = (Bare::new(&served.place)?, runtime()?);
+    let (bare, runtime) = (Bare::new(&served.place)?, onlooker()?);
     let crew = Crew::new(site, &config(&served.place, 16)?, &BTreeMap::new(), None)
         .map_err(|error| anyhow::anyhow!("{error}"))?;
-    let crew = Arc::new(crew);
     let ours = || {
         let (steps, took) = timed(|| runtime.block_on(plan(&crew)))?;
         ensure!(steps == 0, "{steps} steps where there is nothing to do");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::session::{Session, runtime};
+use super::session::{Session, onlooker};
 use super::{Context, Error};
 use crate::compose::action::Action;
 use crate::compose::draft::{Problem, Wish};
@@ -72,7 +72,7 @@ pub fn plan(context: &Context, options: &Options) -> Result<Report, Error> {
     let session = Session::open(context, options.lab)?;
     let target = session.target(context, &options.targets)?;
     let wish = Wish { target, allow_remove: options.allow_remove };
-    let made = runtime()?.block_on(session.make(&wish))?;
+    let made = onlooker()?.block_on(session.make(&wish))?;
     let report = Report::of(&session, made);
     if let Some(path) = options.out.as_ref().filter(|_| report.problems.is_empty()) {
         let text = report

@@ -177,6 +177,18 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|error| Error::failed("start the runtime").because(error))
 }
 
+/// A runtime for looking: thousands of small answers are read on one thread, since between two of
+/// them each would cost a wake-up.
+///
+/// # Errors
+/// As [`runtime`].
+pub fn onlooker() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("start the runtime").because(error))
+}
+
 fn calls(drafted: &Drafted) -> u64 {
     use crate::compose::action::Action as A;
     let of = |action: &A| match action {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::session::{Session, runtime};
+use super::session::{Session, onlooker};
 use super::{Context, Error};
 use crate::compose::draft::Wish;
 use crate::compose::observe::{NodeSeen, World};
@@ -76,7 +76,7 @@ pub fn status(context: &Context, clusters: &[String], lab: bool) -> Result<Repor
     let session = Session::open(context, lab)?;
     let meant = session.clusters(clusters)?;
     let wish = Wish { target: Target::everything(&session.crew.site), allow_remove: false };
-    let made = runtime()?.block_on(session.make(&wish))?;
+    let made = onlooker()?.block_on(session.make(&wish))?;
     let mut steps: BTreeMap<String, usize> = BTreeMap::new();
     for step in made.drafted.plan.steps.values() {
         *steps.entry(step.stage.clone()).or_default() += 1;

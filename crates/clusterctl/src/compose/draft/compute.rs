@@ -6,7 +6,7 @@ use proxmox_client::plan::vm::{self, VmObserved};
 
 use super::{Draft, Sketch, has_agent};
 use crate::compose::action::Action;
-use crate::compose::machine::{self, Ground, TAG};
+use crate::compose::machine::{self, Ground};
 use crate::compose::target::{Extent, Stage};
 use crate::engine::Impact;
 use crate::spec::site::{Cluster, Node};
@@ -141,14 +141,11 @@ impl<'a> Draft<'a> {
         }
         let tag = format!("cluster-{}", cluster.id);
         let planned: BTreeSet<u32> = cluster.nodes.iter().map(|node| node.vmid).collect();
-        let strays: Vec<&VmObserved> = self
-            .world
-            .machines
-            .values()
-            .filter(|machine| {
-                let tags = machine.tags();
-                tags.contains(&tag) && tags.contains(TAG) && !planned.contains(&machine.vmid.get())
-            })
+        let carriers = self.carriers.get(&tag).map(Vec::as_slice).unwrap_or_default();
+        let strays: Vec<&VmObserved> = carriers
+            .iter()
+            .copied()
+            .filter(|machine| !planned.contains(&machine.vmid.get()))
             .collect();
         for machine in strays {
             let name = machine.config.get("name").cloned().unwrap_or_default();

@@ -6,7 +6,7 @@ mod config;
 mod image;
 mod network;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proxmox_client::VmId;
 use proxmox_client::plan::sdn;
@@ -14,6 +14,7 @@ use proxmox_client::plan::vm::VmObserved;
 
 use super::action::Action;
 use super::crew::Crew;
+use super::machine::TAG;
 use super::observe::{NodeSeen, SecretsSeen, World};
 use super::sketch::{Sketch, Steps};
 use super::target::{Stage, Target};
@@ -67,6 +68,7 @@ pub fn draft(crew: &Crew, world: &World, wish: &Wish, base: Base) -> Result<Draf
         problems: Vec::new(),
         notes: Vec::new(),
         clusters: BTreeSet::new(),
+        carriers: carriers(world),
     };
     draft.networks();
     draft.images();
@@ -92,6 +94,21 @@ struct Draft<'a> {
     problems: Vec<Problem>,
     notes: Vec<String>,
     clusters: BTreeSet<String>,
+    carriers: BTreeMap<String, Vec<&'a VmObserved>>,
+}
+
+/// Our machines by each tag that they carry: looked at once, not once for each cluster.
+fn carriers(world: &World) -> BTreeMap<String, Vec<&VmObserved>> {
+    let mut found: BTreeMap<String, Vec<&VmObserved>> = BTreeMap::new();
+    for machine in world.machines.values() {
+        let mut tags = machine.tags();
+        if tags.remove(TAG) {
+            for tag in tags {
+                found.entry(tag).or_default().push(machine);
+            }
+        }
+    }
+    found
 }
 
 impl<'a> Draft<'a> {
