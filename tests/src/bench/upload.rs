@@ -29,7 +29,7 @@ pub(super) fn against_curl(scale: &Scale) -> anyhow::Result<Vec<Line>> {
     let path = dir.path().join("image.iso");
     std::fs::File::create(&path)?.set_len(size)?;
     let status = json!({ "status": "stopped", "exitstatus": "OK", "upid": UPID, "node": "pve0" });
-    let answers = HashMap::from([
+    let mut answers = HashMap::from([
         ("/version".to_owned(), json!({ "version": "9.2.1", "release": "9.2", "repoid": "0" })),
         ("/nodes/pve0/storage/local/upload".to_owned(), json!(UPID)),
         (format!("/nodes/pve0/tasks/{UPID}/status"), status.clone()),
@@ -47,6 +47,7 @@ pub(super) fn against_curl(scale: &Scale) -> anyhow::Result<Vec<Line>> {
             ]),
         ),
     ]);
+    answers.insert("/cluster/tasks".to_owned(), json!([]));
     let served = Served::start(&answers)?;
     let (runtime, node) = (runtime()?, "pve0".parse::<NodeName>()?);
     let client = Client::new(&config(&served.place, 4)?)?;
