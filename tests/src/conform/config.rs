@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use talos_client::config::{
-    Cni, Finding, GenerateInput, LinkSelector, LinkSetting, MachineConfig, MachineType, Mode,
-    NetworkOption, Patch, UserDisk, kubernetes_fits,
+    Cni, ConfigError, Finding, GenerateInput, LinkSelector, LinkSetting, MachineConfig,
+    MachineType, Mode, NetworkOption, Patch, UserDisk, kubernetes_fits,
 };
 use talos_client::secrets::Bundle;
 
@@ -123,6 +123,29 @@ pub(super) fn validate(case: &Value) -> anyhow::Result<Value> {
     let errors: Vec<Value> = found.errors.iter().map(finding).collect();
     let warnings: Vec<Value> = found.warnings.iter().map(finding).collect();
     Ok(json!({ "ok": errors.is_empty(), "errors": errors, "warnings": warnings }))
+}
+
+/// Our answer to a case of `talos-patch`: patches are read first, then they are applied.
+pub(super) fn patch(case: &Value) -> anyhow::Result<Value> {
+    let text = case["config"].as_str().context("no `config`")?;
+    let refused = |step: &str, error: &ConfigError| {
+        let text = error.to_string();
+        json!({ "error": { "step": step, "class": error.class(), "text": text } })
+    };
+    let patches: Result<Vec<Patch>, _> =
+        strings(&case["patches"]).iter().map(|source| Patch::parse("patch", source)).collect();
+    let patches = match patches {
+        Ok(patches) => patches,
+        Err(error) => return Ok(refused("patch", &error)),
+    };
+    let config = match MachineConfig::load(text) {
+        Ok(config) => config,
+        Err(error) => return Ok(refused("config", &error)),
+    };
+    Ok(match config.patched(&patches) {
+        Ok(config) => json!({ "documents": config.documents() }),
+        Err(error) => refused("apply", &error),
+    })
 }
 
 fn input(case: &Value) -> Result<GenerateInput, Value> {

@@ -108,6 +108,7 @@ fn answer(
         "sops-decrypt" | "sops-encrypt" => sops::answer(kind, dir, id, input)?,
         "talos-talosconfig" => talos::talosconfig(dir, input)?,
         "talos-gen" => config::generate(dir, input)?,
+        "talos-patch" => config::patch(input)?,
         "talos-validate" => config::validate(input)?,
         "talos-secrets" => talos::secrets(dir, input)?,
         _ => bail!("no answers to cases of kind {kind:?}"),

@@ -59,6 +59,11 @@ impl Patch {
                 return Err(ConfigError::classed("not-a-mapping", text).at(origin));
             };
             let id = id_of(&Value::Object(map.clone()));
+            if map.contains_key("kind") && is_deleted(&map) && !map.contains_key("apiVersion") {
+                let text =
+                    "a document is deleted by its apiVersion and kind: apiVersion is missing";
+                return Err(ConfigError::classed("delete-missing-identity", text).at(origin));
+            }
             let plain = without_directives(node.clone());
             let typed = typed::document(&id.kind, &plain)
                 .map_err(|error| ConfigError::from(error).at(origin))?;
@@ -84,7 +89,7 @@ fn with_directives(typed: Value, written: Value) -> Value {
             let mut out = Map::new();
             for (key, value) in written {
                 match typed.shift_remove(&key) {
-                    _ if key == DIRECTIVE => drop(out.insert(key, value)),
+                    _ if key == DIRECTIVE || is_directive(&value) => drop(out.insert(key, value)),
                     Some(inner) => drop(out.insert(key, with_directives(inner, value))),
                     None => {}
                 }
@@ -93,22 +98,49 @@ fn with_directives(typed: Value, written: Value) -> Value {
             out.extend(typed);
             Value::Object(out)
         }
-        (Value::Array(typed), Value::Array(written)) if typed.len() == written.len() => {
-            let pairs = typed.into_iter().zip(written);
-            Value::Array(pairs.map(|(typed, written)| with_directives(typed, written)).collect())
+        (Value::Array(typed), Value::Array(written)) => {
+            let count = written.iter().filter(|item| !is_directive(item)).count();
+            if typed.len() != count {
+                return Value::Array(typed);
+            }
+            let mut typed = typed.into_iter();
+            let items = written.into_iter().filter_map(|item| match is_directive(&item) {
+                true => Some(item),
+                false => typed.next().map(|typed| with_directives(typed, item)),
+            });
+            Value::Array(items.collect())
         }
         (typed, _) => typed,
     }
 }
 
+/// Something that a patch takes away. Any other word is an ordinary field.
+fn is_directive(value: &Value) -> bool {
+    value.as_object().is_some_and(is_deleted)
+}
+
+fn is_deleted(map: &Map<String, Value>) -> bool {
+    map.get(DIRECTIVE).and_then(Value::as_str) == Some("delete")
+}
+
+/// A document as its kind must have it: what it takes away has no type, such as a number that is
+/// named only to be removed.
 fn without_directives(node: yaml::Node) -> yaml::Node {
     use yaml::Node;
+    let deletes = |node: &Node| node.get(DIRECTIVE).and_then(Node::text) == Some("delete");
     match node {
         Node::Map(entries) => {
-            let kept = entries.into_iter().filter(|(key, _)| key != DIRECTIVE);
+            let is_root =
+                entries.iter().any(|(key, node)| key == DIRECTIVE && node.text() == Some("delete"));
+            let kept = entries
+                .into_iter()
+                .filter(|(key, node)| !(deletes(node) || is_root && key == DIRECTIVE));
             Node::Map(kept.map(|(key, node)| (key, without_directives(node))).collect())
         }
-        Node::List(items) => Node::List(items.into_iter().map(without_directives).collect()),
+        Node::List(items) => {
+            let kept = items.into_iter().filter(|item| !deletes(item));
+            Node::List(kept.map(without_directives).collect())
+        }
         scalar @ Node::Scalar { .. } => scalar,
     }
 }
@@ -160,11 +192,11 @@ impl MachineConfig {
 fn merge_document(documents: &mut Vec<Value>, patch: &Value) -> Result<(), ConfigError> {
     let id = id_of(patch);
     let position = documents.iter().position(|document| id_of(document) == id);
-    let is_delete = patch.get(DIRECTIVE).is_some();
-    if is_delete {
+    if is_directive(patch) {
         match position {
             _ if id.kind == "v1alpha1" => {
-                return Err(ConfigError::new("the main document cannot be deleted"));
+                let text = "the main document cannot be deleted: a document is deleted by its apiVersion and kind";
+                return Err(ConfigError::classed("delete-missing-identity", text));
             }
             Some(position) => drop(documents.remove(position)),
             None => {}
@@ -183,15 +215,20 @@ fn merge_document(documents: &mut Vec<Value>, patch: &Value) -> Result<(), Confi
     merge(target, patch, &mut Vec::new(), &id.kind)
 }
 
+/// A directive that finds nothing.
+fn absent_at(path: &str) -> ConfigError {
+    ConfigError::classed("delete-lookup-failed", format!("{path}: there is nothing to delete"))
+}
+
 /// Carries out the directives of a patch and takes them out of it.
 fn delete(target: &mut Value, patch: &mut Value, path: &str) -> Result<(), ConfigError> {
     let Value::Object(entries) = patch else { return Ok(()) };
     let mut done: Vec<String> = Vec::new();
     for (key, value) in entries.iter_mut() {
         let place = format!("{path}.{key}");
-        let absent = || ConfigError::new(format!("{place}: there is nothing to delete"));
+        let absent = || absent_at(&place);
         match value {
-            Value::Object(map) if map.contains_key(DIRECTIVE) => {
+            directive if is_directive(directive) => {
                 let Value::Object(current) = target else { return Err(absent()) };
                 current.shift_remove(key).ok_or_else(absent)?;
                 done.push(key.clone());
@@ -222,17 +259,19 @@ fn delete_items(
     items: &mut Vec<Value>,
     path: &str,
 ) -> Result<(), ConfigError> {
-    let is_directive = |item: &Value| item.get(DIRECTIVE).is_some();
     if !items.iter().any(is_directive) {
         return Ok(());
     }
-    let absent = || ConfigError::new(format!("{path}: there is nothing to delete"));
+    let absent = || absent_at(path);
     let current = current.ok_or_else(absent)?;
     for item in items.iter().filter(|item| is_directive(item)) {
         let selector = item
             .as_object()
             .and_then(|map| map.iter().find(|(key, _)| *key != DIRECTIVE))
-            .ok_or_else(|| ConfigError::new(format!("{path}: a directive needs a selector")))?;
+            .ok_or_else(|| {
+                let text = format!("{path}: a directive needs a selector");
+                ConfigError::classed("delete-list-selector", text)
+            })?;
         let position = current
             .iter()
             .position(|one| one.get(selector.0.as_str()) == Some(selector.1))
@@ -306,7 +345,8 @@ fn merge_map(
 ) -> Result<(), ConfigError> {
     // A certificate without its key clears the key.
     let is_pair = entries.contains_key("crt") && current.contains_key("crt");
-    if is_pair && !entries.contains_key("key") && current.contains_key("key") {
+    let has_key = entries.get("key").and_then(Value::as_str).is_some_and(|key| !key.is_empty());
+    if is_pair && !has_key && current.contains_key("key") {
         current.insert("key".to_owned(), Value::String(String::new()));
     }
     for (key, value) in entries {
@@ -370,6 +410,38 @@ mod tests {
         assert_eq!(found["machine"]["install"], json!({"image": "x", "wipe": false}));
         // What is written anew has every field that is not optional.
         assert_eq!((&found["version"], &found["cluster"]), (&json!(""), &Value::Null));
+    }
+
+    #[test]
+    fn a_field_of_any_type_is_deleted() {
+        let config = json!({
+            "debug": true,
+            "machine": {"sysctls": {"a": "1", "b": "2"}, "network": {"interfaces": [
+                {"interface": "eth0", "mtu": 9000}, {"interface": "eth1"}]}},
+        });
+        let patch = "debug: {$patch: delete}\nmachine:\n  sysctls: {a: {$patch: delete}, c: \"3\"}\n  network:\n    interfaces:\n      - {interface: eth0, $patch: delete}\n      - {interface: eth1, mtu: 1400}\n";
+        let found = patched(&config, patch).unwrap();
+        assert_eq!(found.get("debug"), None);
+        assert_eq!(found["machine"]["sysctls"], json!({"b": "2", "c": "3"}));
+        let links = json!([{"interface": "eth1", "mtu": 1400}]);
+        assert_eq!(found["machine"]["network"]["interfaces"], links);
+        let error = patched(&config, "machine: {sysctls: {z: {$patch: delete}}}").unwrap_err();
+        assert_eq!(error.class(), "delete-lookup-failed");
+        let error = patched(&config, "$patch: delete\nmachine: {}\n").unwrap_err();
+        assert_eq!(error.class(), "delete-missing-identity");
+        assert!(Patch::parse("a patch", "machine: {install: {$patch: remove}}").is_err());
+        let error = Patch::parse("a patch", "kind: EventSinkConfig\n$patch: delete\n").unwrap_err();
+        assert_eq!(error.class(), "delete-missing-identity");
+    }
+
+    #[test]
+    fn a_certificate_without_a_key_takes_the_old_key_away() {
+        let config = json!({"machine": {"ca": {"crt": "b2xk", "key": "b2xka2V5"}}});
+        let expected = json!({"crt": "bmV3", "key": ""});
+        for patch in ["{crt: bmV3}", "{crt: bmV3, key: \"\"}"] {
+            let found = patched(&config, &format!("machine: {{ca: {patch}}}")).unwrap();
+            assert_eq!(found["machine"]["ca"], expected, "{patch}");
+        }
     }
 
     #[test]
