@@ -176,6 +176,14 @@ impl BundleStore {
         Ok(Some(bundle))
     }
 
+    /// Whether a bundle of a cluster could be encrypted, without writing anything.
+    ///
+    /// # Errors
+    /// No rule of a `.sops.yaml` fits.
+    pub fn check_rule(&self, cluster: &Cluster) -> Result<(), Error> {
+        self.rule(&self.path(cluster)).map(drop)
+    }
+
     /// Makes a new bundle and writes it; it is on the disk when this returns.
     ///
     /// # Errors

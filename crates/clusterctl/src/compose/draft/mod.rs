@@ -19,7 +19,7 @@ use super::observe::{NodeSeen, SecretsSeen, World};
 use super::sketch::{Sketch, Steps};
 use super::target::{Stage, Target};
 use crate::engine::{Base, Plan};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::spec::site::{Cluster, Node};
 use crate::state::{LockFile, ThingKind};
 
@@ -186,6 +186,18 @@ impl<'a> Draft<'a> {
                             names.join(", ")
                         ),
                         "restore its secrets.sops.yaml, or take it over with `clusterctl secrets import`",
+                    );
+                    return false;
+                }
+                if let Err(error) = self.crew.bundles.check_rule(cluster) {
+                    let help = error.hints().first().cloned();
+                    self.problem(
+                        format!(
+                            "the secrets of cluster {} cannot be encrypted: {}",
+                            cluster.name,
+                            chain(&error)
+                        ),
+                        help.unwrap_or_else(|| "see the nearest .sops.yaml".to_owned()),
                     );
                     return false;
                 }
