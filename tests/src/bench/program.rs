@@ -102,27 +102,21 @@ struct Run {
     steps: BTreeMap<String, f64>,
 }
 
-fn journal(site: &Site) -> anyhow::Result<Run> {
-    let entries = fs_err::read_dir(site.own().join("journal"))?;
-    let newest = entries.filter_map(Result::ok).map(|entry| entry.path()).max();
-    let text = fs_err::read_to_string(newest.context("no journal")?)?;
-    let mut begun: BTreeMap<String, f64> = BTreeMap::new();
+/// What a run told of itself: a step takes from where it is given its tokens to its end, its look
+/// at what is there included.
+fn told(events: &str) -> anyhow::Result<Run> {
     let mut steps = BTreeMap::new();
     let (mut first, mut last) = (None, 0.0);
-    for line in text.lines() {
-        let record: Value = serde_json::from_str(line)?;
-        let time = record["time_ms"].as_f64().context("a line without a time")?;
+    for event in events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let Some(step) = event["step"].as_str() else { continue };
+        let time = event["elapsed_ms"].as_f64().context("an event without a time")?;
         first.get_or_insert(time);
         last = time;
-        let Some(step) = record["step"].as_str() else { continue };
-        if record["what"] == "start" {
-            begun.entry(step.to_owned()).or_insert(time);
-        } else if record["what"].get("end").is_some() {
-            let since = begun.get(step).copied().unwrap_or(time);
-            steps.insert(step.to_owned(), time - since);
+        if let Some(took) = event["kind"]["took_ms"].as_f64() {
+            steps.insert(step.to_owned(), took);
         }
     }
-    Ok(Run { wall: last - first.context("an empty journal")?, steps })
+    Ok(Run { wall: last - first.context("a run without steps")?, steps })
 }
 
 /// The longest path along the edges, and the largest sum over one token that one step holds.
@@ -174,10 +168,10 @@ pub(super) fn critical_path(scale: &Scale) -> anyhow::Result<Vec<Line>> {
         site.expect(&["plan", "--out", "saved.plan"], 0, LIMIT)?;
         let plan: Value =
             serde_json::from_str(&fs_err::read_to_string(site.live().join("saved.plan"))?)?;
-        site.expect(&["apply", "--plan", "saved.plan"], 0, LIMIT)?;
-        let run = journal(&site)?;
+        let args = ["--log-format", "json", "apply", "--plan", "saved.plan"];
+        let run = told(&site.expect(&args, 0, LIMIT)?)?;
         let (path, token) = limits(&plan, &run.steps);
-        ensure!(path > 0.0 && !run.steps.is_empty(), "the journal has no steps of the plan");
+        ensure!(path > 0.0 && !run.steps.is_empty(), "the run told of no steps of the plan");
         ratios.push(run.wall / path.max(token));
         note = format!(
             "run of {} steps, 20 ms a call, 400 ms a task: wall {:.0} ms, longest path {path:.0} ms, \
