@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write as _};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -20,8 +22,16 @@ use crate::ops::destroy::{Options as DestroyOptions, destroy as remove, plan as 
 use crate::ops::plan::{Options as PlanOptions, Report, plan as make};
 use crate::ops::{Context, Error, ErrorKind};
 
-fn stakes(report: &Report) -> Stakes {
-    Stakes { clusters: report.clusters.clone(), calls: report.calls }
+/// How often a question that waits looks whether the user asks to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+fn stakes(report: &Report, removal: bool) -> Stakes {
+    Stakes {
+        clusters: report.clusters.clone(),
+        calls: report.calls,
+        problems: report.problems.len(),
+        removal,
+    }
 }
 
 /// `plan`.
@@ -34,7 +44,7 @@ pub(super) fn plan(context: &Context, options: args::Plan, global: &Global) -> R
     };
     let report = make(context, &wanted)?;
     tell_warnings(&report);
-    show(&report, global.output)?;
+    show(&report, global.output, false)?;
     if let Some(refusal) = report.refusal() {
         return Err(refusal);
     }
@@ -46,7 +56,7 @@ pub(super) fn plan(context: &Context, options: args::Plan, global: &Global) -> R
 }
 
 /// Prints a plan.
-fn show(report: &Report, form: OutputForm) -> Result<(), Error> {
+fn show(report: &Report, form: OutputForm, removal: bool) -> Result<(), Error> {
     match form {
         OutputForm::Json => data(&super::dispatch::json(&as_json(report))?),
         OutputForm::Yaml => {
@@ -54,14 +64,14 @@ fn show(report: &Report, form: OutputForm) -> Result<(), Error> {
                 .map_err(|error| Error::new(ErrorKind::Bug, "print YAML").because(error))?;
             data(&text);
         }
-        OutputForm::Markdown => data(&words::markdown(&report.plan, &stakes(report))),
+        OutputForm::Markdown => data(&words::markdown(&report.plan, &stakes(report, removal))),
         OutputForm::Name => {
             for id in report.plan.steps.keys() {
                 data(&format!("{id}\n"));
             }
         }
         OutputForm::Table | OutputForm::Wide => {
-            data(&words::text(&report.plan, &stakes(report)));
+            data(&words::text(&report.plan, &stakes(report, removal)));
         }
     }
     Ok(())
@@ -114,7 +124,11 @@ pub(super) fn apply(
     };
     let applied = carry_out(context, &wanted, &console)?;
     if applied.summary.is_some() {
-        say("the site is as the tree says");
+        say(&match applied.target.as_slice() {
+            [] => "the site is as the tree says".to_owned(),
+            [one] => format!("{one} is as the tree says"),
+            all => format!("{} are as the tree says", all.join(", ")),
+        });
     }
     Ok(Exit::Success)
 }
@@ -134,7 +148,7 @@ pub(super) fn destroy(
     if options.dry_run {
         let report = plan_removal(context, &wanted)?;
         tell_warnings(&report);
-        show(&report, global.output)?;
+        show(&report, global.output, true)?;
         return match report.refusal() {
             Some(refusal) => Err(refusal),
             None => Ok(Exit::Success),
@@ -181,12 +195,31 @@ impl Terminal {
         let mut err = std::io::stderr().lock();
         drop(write!(err, "{question} Type {word:?} to go on: ").and_then(|()| err.flush()));
         drop(err);
-        let mut line = String::new();
-        std::io::stdin()
-            .lock()
-            .read_line(&mut line)
-            .map_err(|error| Error::failed("read the answer").because(error))?;
-        Ok(line.trim() == word)
+        Ok(self.answer()?.trim() == word)
+    }
+
+    /// A line of standard input; an empty one when the user asks to stop instead.
+    fn answer(&self) -> Result<String, Error> {
+        // Reading cannot be given up, so another thread does it; it ends with the program.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let reader = std::thread::Builder::new().name("answer".to_owned()).spawn(move || {
+            let mut line = String::new();
+            let read = std::io::stdin().lock().read_line(&mut line).map(|_| line);
+            drop(sender.send(read));
+        });
+        let failed = |error: std::io::Error| Error::failed("read the answer").because(error);
+        drop(reader.map_err(failed)?);
+        loop {
+            match receiver.recv_timeout(LOOK) {
+                Ok(line) => return line.map_err(failed),
+                Err(RecvTimeoutError::Disconnected) => return Ok(String::new()),
+                Err(RecvTimeoutError::Timeout) if self.stop.is_cancelled() => {
+                    say("");
+                    return Ok(String::new());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 }
 
@@ -197,9 +230,10 @@ fn listen(stop: &CancellationToken) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
-            wait_for_signal().await;
+            wait_for_signal(true).await;
             stop.cancel();
-            wait_for_signal().await;
+            // A session that ends may say so more than once; that is no second wish.
+            wait_for_signal(false).await;
             end_at_once();
         });
     });
@@ -207,18 +241,22 @@ fn listen(stop: &CancellationToken) {
     drop(listener);
 }
 
-async fn wait_for_signal() {
+async fn wait_for_signal(hangup_counts: bool) {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut term) = signal(SignalKind::terminate()) {
+        // A terminal that goes away, as with a lost session, is no reason to stop in mid-call.
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+        if let (Ok(mut term), Ok(mut hangup)) = signals {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = term.recv() => {}
+                _ = hangup.recv(), if hangup_counts => {}
             }
             return;
         }
     }
+    let _ = hangup_counts;
     drop(tokio::signal::ctrl_c().await);
 }
 
@@ -230,7 +268,7 @@ fn end_at_once() {
 impl Console for Terminal {
     fn confirm(&self, report: &Report) -> Result<bool, Error> {
         tell_warnings(report);
-        say(words::text(&report.plan, &stakes(report)).trim_end());
+        say(words::text(&report.plan, &stakes(report, false)).trim_end());
         if report.plan.is_empty() {
             return Ok(true);
         }
@@ -239,7 +277,7 @@ impl Console for Terminal {
 
     fn confirm_removal(&self, report: &Report, word: &str) -> Result<bool, Error> {
         tell_warnings(report);
-        say(words::text(&report.plan, &stakes(report)).trim_end());
+        say(words::text(&report.plan, &stakes(report, true)).trim_end());
         if report.plan.is_empty() {
             return Ok(true);
         }

@@ -206,6 +206,17 @@ impl Crew {
             .map_err(|error: LockFileError| Error::failed("write the lock file").because(error))
     }
 
+    /// Takes the lock file as it is on the disk now.
+    ///
+    /// # Errors
+    /// It cannot be read, or is of another program.
+    pub fn read_lock_file_again(&self) -> Result<(), Error> {
+        let read = LockFile::read(&self.layout.lock_file())
+            .map_err(|error| Error::failed("read the lock file").because(error))?;
+        *self.lock_file.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(())
+    }
+
     /// Where the ISO of a version is kept.
     pub fn iso_path(&self, file: &str) -> PathBuf {
         self.layout.cache().join(self.images.schematic_id.as_str()).join(file)

@@ -1,9 +1,11 @@
 //! The journal: JSON lines, flushed to the disk before anything depends on them.
 //!
-//! One file a run, `<run>.jsonl`. A line that was cut by a crash is the last one and is ignored.
+//! One file a run, `<run>.jsonl`. A line that was cut by a crash is the last one and is ignored: after
+//! a line that could not be written whole, nothing more is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -13,6 +15,13 @@ use super::step::StepId;
 
 /// Format of a journal's lines.
 pub const JOURNAL_FORMAT: u32 = 1;
+
+/// Key of the mark that a step gets whose request may have had an effect that nobody saw.
+pub(super) const UNCERTAIN: &str = "uncertain";
+
+/// How many journals are looked at for what runs left half done. One that failed is repeated soon:
+/// what is older than this many runs says nothing of today.
+const LOOK_BACK: usize = 32;
 
 /// Gives the time in milliseconds since 1970.
 pub type Clock = fn() -> u64;
@@ -103,6 +112,19 @@ pub struct Journal {
 struct Inner {
     file: std::fs::File,
     next: u64,
+    /// A line was not written: it may be there in part, and nothing may follow it.
+    broken: bool,
+}
+
+impl Inner {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::other("an earlier line could not be written"));
+        }
+        let written = self.file.write_all(line).and_then(|()| self.file.sync_data());
+        self.broken = written.is_err();
+        written
+    }
 }
 
 impl Journal {
@@ -124,7 +146,7 @@ impl Journal {
         let file = options.open(&path).map_err(at)?;
         // The name must survive a crash as well as the lines.
         std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(at)?;
-        let inner = Mutex::new(Inner { file, next: 0 });
+        let inner = Mutex::new(Inner { file, next: 0, broken: false });
         Ok(Self { path, clock, after_write: None, inner })
     }
 
@@ -143,7 +165,7 @@ impl Journal {
     /// Writes one line and flushes it to the disk.
     ///
     /// # Errors
-    /// The line cannot be written; the run must stop then.
+    /// The line cannot be written, or an earlier one could not; the run must stop then.
     pub fn write(&self, step: Option<&StepId>, what: RecordKind) -> Result<(), JournalError> {
         let at = |source| JournalError { path: self.path.clone(), source };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,8 +173,7 @@ impl Journal {
         let record = Record { seq, time_ms: (self.clock)(), step: step.cloned(), what };
         let mut line = serde_json::to_vec(&record).map_err(|error| at(io::Error::other(error)))?;
         line.push(b'\n');
-        inner.file.write_all(&line).map_err(at)?;
-        inner.file.sync_data().map_err(at)?;
+        inner.append(&line).map_err(at)?;
         inner.next += 1;
         drop(inner);
         if let Some(hook) = self.after_write {
@@ -166,26 +187,35 @@ impl Journal {
     /// # Errors
     /// The file cannot be read, or a line that is not the last is no record.
     pub fn read(path: &Path) -> Result<Vec<Record>, JournalError> {
-        let at = |source| JournalError { path: path.to_path_buf(), source };
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut std::fs::File::open(path).map_err(at)?, &mut bytes)
-            .map_err(at)?;
-        let mut records = Vec::new();
-        let mut lines = bytes.split(|byte| *byte == b'\n').peekable();
-        while let Some(line) = lines.next() {
-            if line.is_empty() {
-                continue;
-            }
-            match serde_json::from_slice(line) {
-                Ok(record) => records.push(record),
-                Err(_) if lines.peek().is_none() => break,
-                Err(error) => {
-                    return Err(at(io::Error::new(io::ErrorKind::InvalidData, error)));
-                }
+        let (records, bad) = read_whole(path)?;
+        match bad {
+            Some(source) => Err(JournalError { path: path.to_path_buf(), source }),
+            None => Ok(records),
+        }
+    }
+}
+
+/// The records up to the first line that is none, and what is wrong with that line unless it is the
+/// last one.
+fn read_whole(path: &Path) -> Result<(Vec<Record>, Option<io::Error>), JournalError> {
+    let at = |source| JournalError { path: path.to_path_buf(), source };
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut std::fs::File::open(path).map_err(at)?, &mut bytes).map_err(at)?;
+    let mut records = Vec::new();
+    let mut lines = bytes.split(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        if line.is_empty() {
+            continue;
+        }
+        match serde_json::from_slice(line) {
+            Ok(record) => records.push(record),
+            Err(_) if lines.peek().is_none() => break,
+            Err(error) => {
+                return Ok((records, Some(io::Error::new(io::ErrorKind::InvalidData, error))));
             }
         }
-        Ok(records)
     }
+    Ok((records, None))
 }
 
 /// A run that did not end by itself.
@@ -203,32 +233,86 @@ pub struct Interrupted {
     pub marks: Vec<(StepId, String, String)>,
 }
 
-/// Looks at the newest journal in `dir`: `None` when there is none or its run ended by itself.
+/// What the runs before left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past {
+    /// The last run, if it did not end by itself.
+    pub cut: Option<Interrupted>,
+    /// Steps that may have had an effect which nobody saw: they had begun when their run was cut, or
+    /// failed after a reply that tells nothing; and no later run took them to their end.
+    pub unsettled: BTreeSet<StepId>,
+    /// Journals with a line that is none, read up to there.
+    pub unreadable: Vec<PathBuf>,
+}
+
+/// Looks at the newest journals in `dir`.
 ///
 /// # Errors
-/// The folder or the journal cannot be read.
-pub fn last_run(dir: &Path) -> Result<Option<Interrupted>, JournalError> {
+/// The folder or a journal cannot be read.
+pub fn look_back(dir: &Path) -> Result<Past, JournalError> {
     let at = |source| JournalError { path: dir.to_path_buf(), source };
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Past::default()),
         Err(error) => return Err(at(error)),
     };
-    let mut newest: Option<(u64, PathBuf)> = None;
+    let mut journals: Vec<(u64, PathBuf)> = Vec::new();
     for entry in entries {
         let path = entry.map_err(at)?.path();
-        if path.extension().is_none_or(|extension| extension != "jsonl") {
-            continue;
-        }
-        let begun = Journal::read(&path)?.first().map_or(0, |record| record.time_ms);
-        if newest.as_ref().is_none_or(|(time, other)| (begun, &path) > (*time, other)) {
-            newest = Some((begun, path));
+        if path.extension().is_some_and(|extension| extension == "jsonl") {
+            journals.push((began(&path)?, path));
         }
     }
-    match newest {
-        Some((_, path)) => Ok(interrupted(Journal::read(&path)?)),
-        None => Ok(None),
+    journals.sort_unstable_by(|one, other| other.cmp(one));
+    let mut past = Past::default();
+    let mut known = BTreeSet::new();
+    for (age, (_, path)) in journals.into_iter().take(LOOK_BACK).enumerate() {
+        let (records, bad) = read_whole(&path)?;
+        if bad.is_some() {
+            past.unreadable.push(path);
+        }
+        for (step, is_settled) in settled(&records) {
+            if known.insert(step.clone()) && !is_settled {
+                past.unsettled.insert(step);
+            }
+        }
+        if age == 0 {
+            past.cut = interrupted(records);
+        }
     }
+    Ok(past)
+}
+
+/// When a run began; 0 where its first line does not tell.
+fn began(path: &Path) -> Result<u64, JournalError> {
+    let at = |source| JournalError { path: path.to_path_buf(), source };
+    let mut line = Vec::new();
+    let mut file = io::BufReader::new(std::fs::File::open(path).map_err(at)?);
+    file.read_until(b'\n', &mut line).map_err(at)?;
+    Ok(serde_json::from_slice::<Record>(&line).map_or(0, |record| record.time_ms))
+}
+
+/// For each step that a run had begun or ended well, whether all that it did was seen.
+fn settled(records: &[Record]) -> BTreeMap<StepId, bool> {
+    let mut steps = BTreeMap::new();
+    let mut uncertain = BTreeSet::new();
+    for record in records {
+        let Some(step) = &record.step else { continue };
+        match &record.what {
+            RecordKind::Start => {
+                steps.insert(step.clone(), false);
+            }
+            RecordKind::Mark { key, .. } if key == UNCERTAIN => {
+                uncertain.insert(step);
+            }
+            // One that never began settles nothing that an earlier run left.
+            RecordKind::End { ok, .. } if *ok || steps.contains_key(step) => {
+                steps.insert(step.clone(), *ok || !uncertain.contains(step));
+            }
+            _ => {}
+        }
+    }
+    steps
 }
 
 fn interrupted(records: Vec<Record>) -> Option<Interrupted> {
@@ -259,4 +343,75 @@ fn interrupted(records: Vec<Record>) -> Option<Interrupted> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_follows_a_line_that_was_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(dir.path(), "r1", || 1).unwrap();
+        let step = StepId::new("a");
+        journal.write(Some(&step), RecordKind::Start).unwrap();
+        // As on a disk that is full for a moment.
+        let read_only = std::fs::File::open(journal.path()).unwrap();
+        let whole = std::mem::replace(&mut journal.inner.lock().unwrap().file, read_only);
+        assert!(journal.write(Some(&step), RecordKind::Start).is_err());
+        journal.inner.lock().unwrap().file = whole;
+        let end = RecordKind::End { ok: true, note: String::new() };
+        let error = journal.write(Some(&step), end).unwrap_err();
+        assert_eq!(
+            std::error::Error::source(&error).unwrap().to_string(),
+            "an earlier line could not be written"
+        );
+        assert_eq!(Journal::read(journal.path()).unwrap().len(), 1);
+    }
+
+    fn journal(dir: &Path, run: &str, clock: Clock, lines: &[(&str, RecordKind)]) {
+        let journal = Journal::create(dir, run, clock).unwrap();
+        let what =
+            RecordKind::Run { format: 1, run: run.into(), tree: String::new(), steps: lines.len() };
+        journal.write(None, what).unwrap();
+        for (step, what) in lines {
+            journal.write(Some(&StepId::new(*step)), what.clone()).unwrap();
+        }
+    }
+
+    fn end(ok: bool) -> RecordKind {
+        RecordKind::End { ok, note: String::new() }
+    }
+
+    #[test]
+    fn what_a_run_left_half_done_is_known_until_a_later_one_ends_it() {
+        use RecordKind::Start;
+        let uncertain = || RecordKind::Mark { key: UNCERTAIN.into(), value: "cut".into() };
+        let dir = tempfile::tempdir().unwrap();
+        let unsettled = || {
+            let past = look_back(dir.path()).unwrap();
+            past.unsettled.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let first = [("cut", Start), ("lost", Start), ("lost", uncertain()), ("lost", end(false))];
+        journal(dir.path(), "z1", || 1, &first);
+        assert_eq!(unsettled(), ["cut", "lost"]);
+        // Ends before it comes to them, and fails at one in a way that says that nothing happened.
+        journal(
+            dir.path(),
+            "y2",
+            || 2,
+            &[("clear", Start), ("clear", end(false)), ("cut", end(false))],
+        );
+        assert_eq!(unsettled(), ["cut", "lost"]);
+        journal(dir.path(), "x3", || 3, &[("lost", Start), ("lost", end(true))]);
+        assert_eq!(unsettled(), ["cut"]);
+        // What another program wrote hides nothing of what stands before it.
+        let mut file =
+            std::fs::OpenOptions::new().append(true).open(dir.path().join("z1.jsonl")).unwrap();
+        file.write_all(b"?\n{}\n").unwrap();
+        assert_eq!(unsettled(), ["cut"]);
+        let past = look_back(dir.path()).unwrap();
+        assert_eq!(past.unreadable, [dir.path().join("z1.jsonl")]);
+        assert_eq!(past.cut.unwrap().run, "x3");
+    }
 }

@@ -19,7 +19,7 @@ mod step;
 pub use event::{Event, EventKind, Outcome, Summary};
 pub use graph::{GraphError, Order};
 pub use journal::{
-    Clock, Interrupted, JOURNAL_FORMAT, Journal, JournalError, Record, RecordKind, last_run,
+    Clock, Interrupted, JOURNAL_FORMAT, Journal, JournalError, Past, Record, RecordKind, look_back,
 };
 pub use plan::{Base, PLAN_FORMAT, Plan, PlanError};
 pub use run::{Executor, Limits, RunOptions, StepContext, run};

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{Event, EventKind, Outcome, Summary};
 use super::graph::Order;
-use super::journal::{Journal, JournalError, RecordKind};
+use super::journal::{Journal, JournalError, RecordKind, UNCERTAIN};
 use super::plan::Plan;
 use super::step::{Action, Check, Step, StepError, StepId, Token};
 
@@ -451,7 +451,11 @@ impl<A: Action, E: Executor<A>> Driver<A, E> {
     async fn pause_or_end(&mut self, problem: StepError) -> Result<(), Outcome> {
         let reason = match problem {
             StepError::Later(reason) => reason,
-            StepError::Uncertain(reason) => format!("looking again after: {reason}"),
+            StepError::Uncertain(reason) => {
+                // A later run must know that this one may have done more than was seen.
+                self.context.mark(UNCERTAIN, &reason).map_err(failed)?;
+                format!("looking again after: {reason}")
+            }
             StepError::Failed { .. } => return Err(failed(problem)),
         };
         match self.sleep(&reason).await {

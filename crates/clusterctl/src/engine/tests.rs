@@ -275,7 +275,7 @@ async fn the_end_of_a_step_is_on_the_disk_before_its_dependents_begin() {
 #[test]
 fn a_run_that_was_cut_is_found_and_its_last_half_line_ignored() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(last_run(&dir.path().join("none")).unwrap(), None);
+    assert_eq!(look_back(&dir.path().join("none")).unwrap(), Past::default());
     let journal = Journal::create(dir.path(), "r9", || 9).unwrap();
     let run = RecordKind::Run { format: 1, run: "r9".into(), tree: "t".into(), steps: 3 };
     journal.write(None, run).unwrap();
@@ -287,7 +287,7 @@ fn a_run_that_was_cut_is_found_and_its_last_half_line_ignored() {
     journal.write(Some(&b), mark).unwrap();
     let mut file = std::fs::OpenOptions::new().append(true).open(journal.path()).unwrap();
     std::io::Write::write_all(&mut file, b"{\"seq\":5,\"ti").unwrap();
-    let found = last_run(dir.path()).unwrap().unwrap();
+    let found = look_back(dir.path()).unwrap().cut.unwrap();
     assert_eq!(found.done, [a]);
     assert_eq!(found.begun, std::slice::from_ref(&b));
     assert_eq!(found.marks, [(b, "upid".to_owned(), "UPID:x".to_owned())]);

@@ -14,10 +14,13 @@ use crate::compose::action::Action;
 use crate::compose::draft::Wish;
 use crate::compose::execute::Hands;
 use crate::compose::lock::{self, Holder, Lease};
-use crate::engine::{Event, Journal, Limits, Outcome, Plan, RunOptions, Summary, last_run, run};
+use crate::engine::{Event, Journal, Limits, Outcome, Plan, RunOptions, Summary, look_back, run};
 
 /// How many steps are under way at once.
 pub const PARALLELISM: usize = 16;
+
+/// How many failed steps the last word of a run repeats.
+const REPEATED: usize = 10;
 
 /// How many machines are made on one storage at once.
 const AT_ONE_STORAGE: usize = 3;
@@ -64,6 +67,8 @@ pub trait Console {
 pub struct Applied {
     /// How each step ended; none when there was nothing to do.
     pub summary: Option<Summary>,
+    /// What it was about, as paths of the tree; empty for everything.
+    pub target: Vec<String>,
 }
 
 /// Makes the site as the tree says.
@@ -121,7 +126,7 @@ async fn carry_out(
         },
         None => wish,
     };
-    let made = session.make(&wish).await?;
+    let made = unless_stopped(console, Box::pin(session.make(&wish))).await?;
     let storages = made.world.storages.clone();
     let report = Report::of(session, made);
     if let Some(refusal) = report.refusal() {
@@ -132,7 +137,7 @@ async fn carry_out(
     }
     if report.plan.is_empty() {
         console.confirm(&report)?;
-        return Ok(Applied { summary: None });
+        return Ok(Applied { summary: None, target: report.plan.target });
     }
     if saved.is_none() && !console.confirm(&report)? {
         return Err(Error::new(ErrorKind::Interrupted, "nothing was changed"));
@@ -140,6 +145,19 @@ async fn carry_out(
     let interrupted = at_work.interrupted.clone();
     let hands = Hands::new(Arc::clone(&session.crew), storages, interrupted);
     at_work.run(report.plan, hands, parallelism, console).await
+}
+
+/// A look at the site; when the user asks to stop it is given up, since it changes nothing.
+pub(super) async fn unless_stopped<T>(
+    console: &(impl Console + Sync),
+    look: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let stop = console.stop();
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Error::new(ErrorKind::Interrupted, "nothing was changed")),
+        seen = look => seen,
+    }
 }
 
 fn has_removal(plan: &Plan<Action>) -> bool {
@@ -184,21 +202,42 @@ impl AtWork {
         if let Some(warning) = &lease.warning {
             console.tell(&format!("warning: {warning}"));
         }
-        let last = last_run(&crew.layout.journal())
-            .map_err(|error| Error::failed("read the journal of the last run").because(error))?;
-        let interrupted = match last {
-            None => Vec::new(),
-            Some(last) => {
-                console.tell(&format!(
-                    "run {} was cut: {} of {} step(s) were done; going on from there",
-                    last.run,
-                    last.done.len(),
-                    last.steps
-                ));
-                last.begun.iter().map(ToString::to_string).collect()
+        let at_work = Self { lease, run, interrupted: Vec::new() };
+        match Self::before(session, console) {
+            Ok(interrupted) => Ok(Self { interrupted, ..at_work }),
+            Err(error) => {
+                at_work.end(console).await;
+                Err(error)
             }
-        };
-        Ok(Self { lease, run, interrupted })
+        }
+    }
+
+    /// Steps that an earlier run may have left half done.
+    fn before(session: &Session, console: &(impl Console + Sync)) -> Result<Vec<String>, Error> {
+        let layout = &session.crew.layout;
+        // A run that ended between our first look and our lock wrote it.
+        session.crew.read_lock_file_again()?;
+        let past = look_back(&layout.journal()).map_err(|error| {
+            Error::failed("read the journals of earlier runs").because(error).hint(
+                "they tell what a run that was cut left: mend the folder, or move them away once \
+                 no run of this tree was cut",
+            )
+        })?;
+        for path in past.unreadable {
+            console.tell(&format!(
+                "warning: {} is not readable to its end; move it away",
+                path.display()
+            ));
+        }
+        if let Some(cut) = past.cut {
+            console.tell(&format!(
+                "run {} was cut: {} of {} step(s) were done; going on from there",
+                cut.run,
+                cut.done.len(),
+                cut.steps
+            ));
+        }
+        Ok(past.unsettled.iter().map(ToString::to_string).collect())
     }
 
     /// Carries out a plan.
@@ -243,32 +282,45 @@ impl AtWork {
 
 /// What a run that ended means.
 fn verdict(plan: &Plan<Action>, summary: Summary) -> Result<Applied, Error> {
-    if summary.cancelled {
-        return Err(Error::new(ErrorKind::Interrupted, "the run was stopped")
-            .hint("the same command goes on from there"));
-    }
+    // One that was asked to stop at its last step has ended all the same.
     if summary.is_success() {
-        return Ok(Applied { summary: Some(summary) });
+        return Ok(Applied { summary: Some(summary), target: plan.target.clone() });
     }
     let failed: Vec<_> = summary
         .outcomes
         .iter()
-        .filter(|(_, outcome)| matches!(outcome, Outcome::Failed { .. }))
-        .map(|(id, _)| id)
+        .filter_map(|(id, outcome)| match outcome {
+            Outcome::Failed { message, .. } => Some((plan.steps.get(id)?, message)),
+            _ => None,
+        })
         .collect();
-    let only_health = failed.iter().all(|id| {
-        plan.steps.get(*id).is_some_and(|step| matches!(step.action, Action::AwaitCluster { .. }))
-    });
-    let kind = match (only_health, summary.changed()) {
-        (true, _) => ErrorKind::Health,
-        (false, 0) => ErrorKind::Failed,
-        (false, _) => ErrorKind::Partly,
+    let only_health =
+        failed.iter().all(|(step, _)| matches!(step.action, Action::AwaitCluster { .. }));
+    let kind = match (summary.cancelled, only_health, summary.changed()) {
+        (true, _, _) => ErrorKind::Interrupted,
+        (_, true, _) => ErrorKind::Health,
+        (_, false, 0) => ErrorKind::Failed,
+        (_, false, _) => ErrorKind::Partly,
     };
-    let error = Error::new(
-        kind,
-        format!("{} step(s) failed, {} were not started", summary.failed(), summary.skipped()),
-    );
-    Err(error.hint("the same command goes on from there once the cause is gone"))
+    let (failures, skipped) = (failed.len(), summary.skipped());
+    let (text, hint) = if summary.cancelled {
+        (
+            format!(
+                "the run was stopped: {failures} step(s) failed, {skipped} were not carried out"
+            ),
+            "the same command goes on from there",
+        )
+    } else {
+        (
+            format!("{failures} step(s) failed, {skipped} were not started"),
+            "the same command goes on from there once the cause is gone",
+        )
+    };
+    // Their lines have scrolled away by now.
+    let error = failed.iter().take(REPEATED).fold(Error::new(kind, text), |error, (step, why)| {
+        error.detail(format!("failed: {}: {why}", step.title))
+    });
+    Err(error.hint(hint))
 }
 
 fn now_ms() -> u64 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::apply::{Applied, AtWork, Console};
+use super::apply::{Applied, AtWork, Console, unless_stopped};
 use super::plan::Report;
 use super::session::{Session, runtime};
 use super::{Context, Error, ErrorKind};
@@ -59,7 +59,7 @@ async fn carry_out(
     parallelism: usize,
     console: &(impl Console + Sync),
 ) -> Result<Applied, Error> {
-    let made = session.unmake(target).await?;
+    let made = unless_stopped(console, Box::pin(session.unmake(target))).await?;
     let storages = made.world.storages.clone();
     let report = Report::of(session, made);
     if let Some(refusal) = report.refusal() {
@@ -74,7 +74,7 @@ async fn carry_out(
         return Err(Error::new(ErrorKind::Interrupted, "nothing was removed"));
     }
     if report.plan.is_empty() {
-        return Ok(Applied { summary: None });
+        return Ok(Applied { summary: None, target: report.plan.target });
     }
     let hands = Hands::new(Arc::clone(&session.crew), storages, at_work.interrupted.clone());
     at_work.run(report.plan, hands, parallelism, console).await

@@ -22,13 +22,17 @@ pub struct Stakes {
     pub clusters: Vec<String>,
     /// Requests that carrying it out will make, about.
     pub calls: u64,
+    /// How many things stand in its way.
+    pub problems: usize,
+    /// It removes things, whatever the tree says.
+    pub removal: bool,
 }
 
 /// The plan as text.
 pub fn text<A: Action>(plan: &Plan<A>, stakes: &Stakes) -> String {
     let mut out = String::new();
     if plan.is_empty() {
-        out.push_str("No changes. The site is as the tree says.\n");
+        let _ = writeln!(out, "{}", nothing(plan, stakes));
         notes(&mut out, &plan.notes, "");
         return out;
     }
@@ -51,6 +55,17 @@ pub fn text<A: Action>(plan: &Plan<A>, stakes: &Stakes) -> String {
     notes(&mut out, &plan.notes, "\n");
     out.push_str(&counts(plan, stakes));
     out
+}
+
+/// What a plan without steps means.
+fn nothing<A: Action>(plan: &Plan<A>, stakes: &Stakes) -> String {
+    match (stakes.problems, stakes.removal, plan.target.as_slice()) {
+        (0, true, _) => "Nothing to remove: nothing that is ours is left of it.".to_owned(),
+        (0, false, []) => "No changes. The site is as the tree says.".to_owned(),
+        (0, false, [one]) => format!("No changes. {one} is as the tree says."),
+        (0, false, all) => format!("No changes. {} are as the tree says.", all.join(", ")),
+        _ => "Nothing can be planned: see what stands in the way.".to_owned(),
+    }
 }
 
 fn notes(out: &mut String, notes: &[String], after: &str) {
@@ -105,7 +120,9 @@ fn counts<A: Action>(plan: &Plan<A>, stakes: &Stakes) -> String {
 /// The plan as a document in Markdown.
 pub fn markdown<A: Action>(plan: &Plan<A>, stakes: &Stakes) -> String {
     if plan.is_empty() {
-        return "No changes.\n".to_owned();
+        let mut out = format!("{}\n", nothing(plan, stakes));
+        notes(&mut out, &plan.notes, "");
+        return out;
     }
     let mut out = String::from("# Plan\n\n");
     for (stage, steps) in by_stage(plan) {
@@ -117,6 +134,7 @@ pub fn markdown<A: Action>(plan: &Plan<A>, stakes: &Stakes) -> String {
         }
         out.push('\n');
     }
+    notes(&mut out, &plan.notes, "\n");
     out.push_str(&counts(plan, stakes));
     out
 }
@@ -150,7 +168,7 @@ mod tests {
             ],
         )
         .unwrap();
-        let stakes = Stakes { clusters: vec!["sol".into()], calls: 7 };
+        let stakes = Stakes { clusters: vec!["sol".into()], calls: 7, ..Stakes::default() };
         assert_eq!(
             text(&plan, &stakes),
             "one\n  + create a\n      it is not there\n\ntwo\n  ~ create b  [reboot]\n      cores 4 -> 6\n\n\
@@ -158,5 +176,20 @@ mod tests {
              Blast radius: sol; worst impact reboot; about 7 requests.\n"
         );
         assert!(markdown(&plan, &stakes).contains("| ~ | create b | reboot | cores 4 -> 6 |"));
+    }
+    #[test]
+    fn a_plan_without_steps_says_what_that_means_and_no_more() {
+        let said = |target: &[&str], problems, removal| {
+            let base = Base { tree: String::new(), observation: String::new() };
+            let target = target.iter().map(ToString::to_string).collect();
+            let plan = Plan::<()>::new(base, target, vec![]).unwrap();
+            let stakes = Stakes { problems, removal, ..Stakes::default() };
+            assert_eq!(text(&plan, &stakes), markdown(&plan, &stakes));
+            text(&plan, &stakes)
+        };
+        assert_eq!(said(&[], 0, false), "No changes. The site is as the tree says.\n");
+        assert_eq!(said(&["artifacts"], 0, false), "No changes. artifacts is as the tree says.\n");
+        assert!(!said(&[], 1, false).contains("as the tree says"));
+        assert!(said(&["clusters/cluster-101"], 0, true).starts_with("Nothing to remove"));
     }
 }

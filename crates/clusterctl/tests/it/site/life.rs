@@ -14,7 +14,7 @@ fn a_cluster_is_made_looked_at_handed_out_and_removed() {
     let sick = site.run(&["health", "terra"]).expect(4);
     sick.says("there are none: the cluster was not made yet");
 
-    site.run(&["-y", "apply", "terra"]).expect(0).says("the site is as the tree says");
+    site.run(&["-y", "apply", "terra"]).expect(0).says("clusters/cluster-103 is as the");
     site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0).says("No changes");
     site.run(&["-y", "apply", "terra"]).expect(0);
     site.run(&["health", "terra", "--wait", "--timeout", "30s"]).expect(0);
@@ -48,7 +48,7 @@ fn a_cluster_is_made_looked_at_handed_out_and_removed() {
     assert_eq!(site.machines().len(), 2);
     site.run(&["-y", "destroy", "terra"]).expect(0).says("what was made is gone");
     assert_eq!(site.machines().len(), 0);
-    site.run(&["-y", "destroy", "terra"]).expect(0);
+    site.run(&["-y", "destroy", "terra"]).expect(0).says("Nothing to remove");
     let bundle = site.lab().tree_dir().join("clusters/cluster-103/secrets.sops.yaml");
     let before = fs_err::read(&bundle).unwrap();
 

@@ -54,6 +54,39 @@ fn a_lock_of_another_host_is_named_and_can_be_removed() {
 }
 
 #[test]
+fn who_stops_a_run_while_it_still_looks_leaves_neither_change_nor_lock() {
+    let site = Site::new();
+    site.run(&["lab", "up"]).expect(0);
+    site.lab().faults(json!({"set": {"pve-latency-ms": 300}})).unwrap();
+    let run = site.command(&["-y", "apply", "terra"]).spawn().unwrap();
+    let lock = site.live().join(".clusterctl/lab/lock");
+    while !lock.exists() {
+        pause(5);
+    }
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let said = Said::of(run.wait_with_output().unwrap()).expect(130);
+    said.says("stopped: nothing was changed");
+    site.lab().faults(json!({"set": {"pve-latency-ms": 0}})).unwrap();
+    site.run(&["unlock"]).expect(0).says("nobody holds the lock");
+    assert_eq!(site.machines().len(), 0);
+}
+
+#[test]
+fn journals_that_cannot_be_read_stop_a_run_and_leave_no_lock() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "artifacts"]).expect(0);
+    let journals = site.live().join(".clusterctl/lab/journal");
+    // As with a folder that another user made.
+    fs_err::create_dir(journals.join("x.jsonl")).unwrap();
+    site.run(&["-y", "apply", "terra"]).expect(1).says("help: they tell what a run");
+    site.run(&["unlock"]).expect(0).says("nobody holds the lock");
+    fs_err::remove_dir(journals.join("x.jsonl")).unwrap();
+    fs_err::write(journals.join("x.jsonl"), "{}\n{}\n").unwrap();
+    site.run(&["-y", "apply", "artifacts"]).expect(0).says("is not readable to its end");
+}
+
+#[test]
 fn a_saved_plan_is_carried_out_while_nothing_changed_and_refused_then() {
     let site = Site::new();
     let plan = site.dir.path().join("plan.json");
