@@ -44,6 +44,8 @@ pub struct World {
     pub files: BTreeMap<String, Vec<Volume>>,
     /// Proxmox nodes on which the ISO storage is one and the same.
     pub iso_is_shared: bool,
+    /// The storage of disks is one and the same on all Proxmox nodes, and so is its lock.
+    pub vm_is_shared: bool,
     /// The nodes of clusters by name.
     pub nodes: BTreeMap<String, NodeSeen>,
     /// The clusters by folder.
@@ -195,7 +197,7 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
             .hint("what runs there cannot be seen; bring it back, or remove it from the cluster"));
     }
     let names: Vec<String> = rows.into_iter().map(|row| row.node).collect();
-    let (storages, iso_is_shared) = storages(crew).await?;
+    let (storages, [iso_is_shared, vm_is_shared]) = storages(crew).await?;
     let (sdn, machines, files, pending_networks) = tokio::try_join!(
         async {
             match &crew.site.sdn {
@@ -215,13 +217,15 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
         machines,
         files,
         iso_is_shared,
+        vm_is_shared,
         nodes: BTreeMap::new(),
         clusters: BTreeMap::new(),
     })
 }
 
-/// The storages of the tree; where it names none, the one that fits.
-async fn storages(crew: &Crew) -> Result<(Storages, bool), Error> {
+/// The storages of the tree; where it names none, the one that fits. Which of them, ISO files and
+/// disks, is one and the same on all nodes.
+async fn storages(crew: &Crew) -> Result<(Storages, [bool; 2]), Error> {
     let first = crew.site.proxmox.nodes.first().map(String::as_str).unwrap_or_default();
     let node = node_name(first)?;
     let list = crew.proxmox.storage(&node).list().await.map_err(failed("list the storages"))?;
@@ -230,7 +234,7 @@ async fn storages(crew: &Crew) -> Result<(Storages, bool), Error> {
     let iso = choose(&list, wanted, "iso", "storage.datastore_id")?;
     let vm = choose(&list, site.proxmox.vm_storage.as_ref(), "images", "storage.vm_datastore")?;
     let storages = Storages { iso: iso.storage.clone(), vm: vm.storage.clone() };
-    Ok((storages, iso.shared))
+    Ok((storages, [iso.shared, vm.shared]))
 }
 
 fn choose<'a>(

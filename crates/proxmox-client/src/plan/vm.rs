@@ -321,8 +321,8 @@ fn disk_diff(disk: &Disk, observed: &VmObserved, diff: &mut VmDiff) {
     }
     let differs = disk.options.iter().any(|(name, value)| {
         let current = parsed.get(name).map(ToString::to_string);
-        let wanted = scalar_text(key, name, value);
-        current.as_deref() != Some(wanted.as_str())
+        current.as_deref() != Some(value.as_str())
+            && current.as_deref() != Some(scalar_text(key, name, value).as_str())
     });
     if differs {
         // What the tree does not know of the drive stays as it is.

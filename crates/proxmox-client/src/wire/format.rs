@@ -1,7 +1,8 @@
 //! Property strings: `key=value` parts with a default key and aliases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use regex::Regex;
 
@@ -313,11 +314,20 @@ fn scalar(key: &Key, text: &str) -> Result<Scalar, PropertyError> {
         Type::Word(words) if words.contains(&text) => plain(),
         Type::Word(_) => wrong("it is none of the values that it may have"),
         Type::Pattern(pattern) => {
-            let fits =
-                Regex::new(&format!("^(?:{pattern})$")).is_ok_and(|regex| regex.is_match(text));
+            let fits = compiled(pattern).is_some_and(|regex| regex.is_match(text));
             if fits { plain() } else { wrong("it does not have the form it needs") }
         }
     }
+}
+
+/// The expression of a pattern of the tables, compiled when it is first met: a site has many
+/// thousands of values for some dozen patterns.
+fn compiled(pattern: &'static str) -> Option<Arc<Regex>> {
+    type Compiled = HashMap<&'static str, Option<Arc<Regex>>>;
+    static ALL: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    let compile = || Regex::new(&format!("^(?:{pattern})$")).ok().map(Arc::new);
+    all.entry(pattern).or_insert_with(compile).clone()
 }
 
 fn within(number: i64, least: Option<i64>, most: Option<i64>) -> bool {

@@ -45,7 +45,7 @@ impl<'a> Draft<'a> {
                     .after([format!("secrets/{}", cluster.folder)])
                     .after(uploads)
                     .token("vmid", node.vmid.to_string())
-                    .token("storage", self.world.storages.vm.clone())
+                    .token("storage", self.storage_lock(node))
                     .seconds(5, 1800);
                 if cluster.segment.use_sdn {
                     sketch = sketch.after(["networks".to_owned()]);
@@ -68,6 +68,16 @@ impl<'a> Draft<'a> {
                 .seconds(2, 600);
             let (cluster, node) = names;
             self.step(sketch, Action::StartMachine { cluster, node });
+        }
+    }
+
+    /// What allocations of a node's disks queue for: a local storage has a lock on each node.
+    fn storage_lock(&self, node: &Node) -> String {
+        let storage = &self.world.storages.vm;
+        if self.world.vm_is_shared {
+            storage.clone()
+        } else {
+            format!("{}:{storage}", node.proxmox_node)
         }
     }
 
