@@ -9,7 +9,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
 use cluster_tests::bench::{Scale, chosen, plan_alone, row, serve};
@@ -47,7 +47,17 @@ fn run() -> anyhow::Result<bool> {
     }
     let scale = Scale { smoke, shared: shared() };
     let mut whole = true;
-    for bench in chosen(&names)? {
+    let all = chosen(&names)?;
+    if all.len() > 1 {
+        // A process for each, so that the memory of one is not that of another.
+        for bench in all {
+            let mut alone = Command::new(std::env::current_exe()?);
+            alone.args(json.then_some("--json")).args(smoke.then_some("--smoke"));
+            whole &= alone.arg(bench.name).status()?.success();
+        }
+        return Ok(whole);
+    }
+    for bench in all {
         match bench.run(&scale) {
             Ok(lines) => {
                 for line in lines {

@@ -55,7 +55,6 @@ pub struct World {
 impl World {
     /// Tells one state of the site from another.
     pub fn fingerprint(&self) -> String {
-        use sha2::Digest as _;
         use std::fmt::Write as _;
         let machines: Vec<_> = self
             .machines
@@ -74,9 +73,32 @@ impl World {
                 }
             })
             .collect();
-        let text =
-            format!("{:?} {:?} {machines:?} {:?} {nodes:?}", self.storages, self.sdn, self.files);
-        let digest = sha2::Sha256::digest(text.as_bytes());
+        let mut seal = Seal::default();
+        // A hash cannot fail to be written to.
+        let _ = write!(
+            seal,
+            "{:?} {:?} {machines:?} {:?} {nodes:?}",
+            self.storages, self.sdn, self.files
+        );
+        seal.close()
+    }
+}
+
+/// A digest of text that is never held as a whole.
+#[derive(Default)]
+struct Seal(sha2::Sha256);
+
+impl std::fmt::Write for Seal {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        sha2::Digest::update(&mut self.0, text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Seal {
+    fn close(self) -> String {
+        use std::fmt::Write as _;
+        let digest = sha2::Digest::finalize(self.0);
         digest.iter().fold(String::new(), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
             text

@@ -255,6 +255,9 @@ pub fn diff(desired: &VmDesired, observed: &VmObserved) -> VmDiff {
     let mut diff = VmDiff::default();
     for (key, wanted) in &desired.keys {
         let current = observed.config.get(key);
+        if current == Some(wanted) {
+            continue;
+        }
         let after = keep_mac(key, wanted, current);
         if !current.is_some_and(|current| is_same(key, &after, current)) {
             diff.changes.push(VmChange::Set { key: key.clone(), before: current.cloned(), after });
@@ -414,14 +417,15 @@ fn set(text: &str) -> BTreeSet<String> {
 
 /// A network card keeps the MAC address it has when the tree names none.
 fn keep_mac(key: &str, wanted: &str, current: Option<&String>) -> String {
-    let is_net = Format::of_key(key) == Some(Format::Net);
-    let parse = |text: &str| PropertyString::parse(Format::Net, text).ok();
-    let (Some(current), true) = (current.and_then(|text| parse(text)), is_net) else {
+    if Format::of_key(key) != Some(Format::Net) {
         return wanted.to_owned();
+    }
+    let mac = |text: &str| {
+        let parsed = PropertyString::parse(Format::Net, text).ok()?;
+        Some(parsed.get("macaddr").map(ToString::to_string))
     };
-    let Some(parsed) = parse(wanted) else { return wanted.to_owned() };
-    match (parsed.get("macaddr"), current.get("macaddr")) {
-        (None, Some(mac)) => format!("{wanted},macaddr={mac}"),
+    match (mac(wanted), current.and_then(|current| mac(current)).flatten()) {
+        (Some(None), Some(mac)) => format!("{wanted},macaddr={mac}"),
         _ => wanted.to_owned(),
     }
 }
