@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{self, Global, OutputForm};
 use super::env::Environment;
 use super::exit::Exit;
+use super::form::structured;
 use super::render::events::{Label, Progress, Style};
 use super::render::plan::{self as words, Stakes};
 use super::{data, say};
@@ -58,11 +59,8 @@ pub(super) fn plan(context: &Context, options: args::Plan, global: &Global) -> R
 /// Prints a plan.
 fn show(report: &Report, form: OutputForm, removal: bool) -> Result<(), Error> {
     match form {
-        OutputForm::Json => data(&super::dispatch::json(&as_json(report))?),
-        OutputForm::Yaml => {
-            let text = serde_saphyr::to_string(&as_json(report))
-                .map_err(|error| Error::new(ErrorKind::Bug, "print YAML").because(error))?;
-            data(&text);
+        OutputForm::Json | OutputForm::Yaml => {
+            data(&structured(&as_json(report), form)?.unwrap_or_default());
         }
         OutputForm::Markdown => data(&words::markdown(&report.plan, &stakes(report, removal))),
         OutputForm::Name => {
@@ -120,7 +118,7 @@ pub(super) fn apply(
         lab: global.lab,
         allow_remove: options.allow_remove,
         saved: options.plan,
-        parallelism: global.parallelism,
+        parallelism: global.parallelism.into(),
     };
     let applied = carry_out(context, &wanted, &console)?;
     if applied.summary.is_some() {
@@ -143,7 +141,7 @@ pub(super) fn destroy(
     let wanted = DestroyOptions {
         targets: options.targets,
         lab: global.lab,
-        parallelism: global.parallelism,
+        parallelism: global.parallelism.into(),
     };
     if options.dry_run {
         let report = plan_removal(context, &wanted)?;

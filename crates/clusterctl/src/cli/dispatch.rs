@@ -8,8 +8,9 @@ use clap::CommandFactory as _;
 use super::args::{self, Cli, GraphForm, New, OutputForm, Secrets, Verb};
 use super::env::Environment;
 use super::exit::Exit;
+use super::form::structured;
 use super::render::{diagnostic, inventory, table::table};
-use super::{data, say};
+use super::{data, form, say};
 use crate::ops::access::Kind;
 use crate::ops::{self, Context, Error, ErrorKind};
 use crate::spec::model::Level;
@@ -18,8 +19,9 @@ use crate::spec::model::Level;
 const LONGEST_EXPRESSION: u64 = 1 << 20;
 
 pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Error> {
-    let context = context(&cli, environment)?;
     let form = cli.global.output;
+    form::check(&cli.verb, form)?;
+    let context = context(&cli, environment)?;
     match cli.verb {
         Verb::Init(options) => init(&context, &options),
         Verb::New(New::Cluster(options)) => new_cluster(&context, &options),
@@ -86,12 +88,6 @@ fn context(cli: &Cli, environment: &Environment) -> Result<Context, Error> {
     Ok(Context { cwd, live: cli.global.live.clone(), variables: environment.variables().clone() })
 }
 
-pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
-    serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
-        .map_err(|error| Error::new(ErrorKind::Bug, "print JSON").because(error))
-}
-
 fn init(context: &Context, options: &args::Init) -> Result<Exit, Error> {
     let report = ops::init::init(context, &options.dir)?;
     for path in &report.written {
@@ -129,8 +125,8 @@ fn validate(
 ) -> Result<Exit, Error> {
     let report = ops::validate::validate(context)?;
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
-    if form == OutputForm::Json {
-        data(&json(&report.diagnostics)?);
+    if let Some(text) = structured(&report.diagnostics, form)? {
+        data(&text);
     } else {
         for found in &report.diagnostics {
             say(&diagnostic::text(found, &report.sources, &report.root.repository, colour));
@@ -150,8 +146,8 @@ fn validate(
 
 fn why(context: &Context, options: &args::Why, form: OutputForm) -> Result<Exit, Error> {
     let report = ops::why::why(context, &options.path)?;
-    if form == OutputForm::Json {
-        data(&json(&report.origins)?);
+    if let Some(text) = structured(&report.origins, form)? {
+        data(&text);
         return Ok(Exit::Success);
     }
     for origin in &report.origins {
@@ -193,18 +189,18 @@ fn eval(context: &Context, options: args::Eval, form: OutputForm) -> Result<Exit
     if let Some(reason) = value.unknown_reason() {
         return Err(Error::failed(format!("the value is not known: {reason}")));
     }
-    match (form, value.as_str()) {
-        (OutputForm::Json, _) | (_, None) => {
-            let text = value.to_json().unwrap_or_default();
-            let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
-            match parsed {
-                // Numbers of any length are printed as they are.
-                Ok(parsed) if form != OutputForm::Json => data(&json(&parsed)?),
-                _ => data(&(text + "\n")),
-            }
+    let text = value.to_json().unwrap_or_default();
+    let parsed: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    let shown = match (form, value.as_str(), &parsed) {
+        (OutputForm::Yaml, _, Some(parsed)) => structured(parsed, form)?,
+        (OutputForm::Table | OutputForm::Wide, Some(text), _) => Some(format!("{text}\n")),
+        (OutputForm::Table | OutputForm::Wide, None, Some(parsed)) => {
+            structured(parsed, OutputForm::Json)?
         }
-        (_, Some(text)) => data(&format!("{text}\n")),
-    }
+        // Numbers of any length are printed as they are.
+        _ => None,
+    };
+    data(&shown.unwrap_or(text + "\n"));
     Ok(Exit::Success)
 }
 
@@ -235,8 +231,8 @@ fn secrets(context: &Context, options: Secrets) -> Result<Exit, Error> {
 
 fn versions(context: &Context, form: OutputForm) -> Result<Exit, Error> {
     let rows = ops::versions::versions(context)?;
-    if form == OutputForm::Json {
-        data(&json(&rows)?);
+    if let Some(text) = structured(&rows, form)? {
+        data(&text);
         return Ok(Exit::Success);
     }
     let rows = rows.into_iter().map(|row| {

@@ -8,7 +8,7 @@ pub struct Environment {
     variables: BTreeMap<String, String>,
     /// Standard input is a terminal: questions may be asked.
     pub can_ask: bool,
-    /// Standard error is a terminal: progress may be drawn.
+    /// Standard error is a terminal that lines can be drawn over on.
     pub can_draw: bool,
 }
 
@@ -31,7 +31,8 @@ impl Environment {
         Self {
             variables,
             can_ask: std::io::stdin().is_terminal(),
-            can_draw: std::io::stderr().is_terminal(),
+            can_draw: std::io::stderr().is_terminal()
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
         }
     }
 

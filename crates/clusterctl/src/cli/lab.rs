@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::args::{Lab, LabManners, LabServe, OutputForm};
-use super::dispatch::json;
 use super::env::Environment;
 use super::exit::Exit;
+use super::form::structured;
 use super::render::table::table;
 use super::{data, say};
 use crate::lab::{Down, LabStatus, Manners};
@@ -20,8 +20,8 @@ pub(super) fn lab(
     match verb {
         Lab::Up(options) => {
             let up = ops::lab::up(context, manners(options.manners))?;
-            if form == OutputForm::Json {
-                data(&json(&up.status)?);
+            if let Some(text) = structured(&up.status, form)? {
+                data(&text);
                 return Ok(Exit::Success);
             }
             let how = if up.is_new { "started" } else { "runs already" };
@@ -70,14 +70,14 @@ fn summary(status: &LabStatus) -> String {
 
 fn status(context: &Context, form: OutputForm) -> Result<Exit, Error> {
     let Some(status) = ops::lab::status(context)? else {
-        if form == OutputForm::Json {
+        if matches!(form, OutputForm::Json | OutputForm::Yaml) {
             data("null\n");
         }
         return Err(Error::new(ErrorKind::Failed, "no lab runs for this tree")
             .hint("`clusterctl lab up` starts one"));
     };
-    if form == OutputForm::Json {
-        data(&json(&status)?);
+    if let Some(text) = structured(&status, form)? {
+        data(&text);
         return Ok(Exit::Success);
     }
     say(&format!("{}, up {}", summary(&status), duration(status.uptime_seconds)));

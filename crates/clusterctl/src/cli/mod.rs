@@ -5,6 +5,7 @@ mod change;
 mod dispatch;
 pub mod env;
 pub mod exit;
+mod form;
 mod lab;
 pub mod render;
 mod site;

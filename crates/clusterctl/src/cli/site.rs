@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::args::{self, Global, OutputForm};
+use super::args::{self, Global};
 use super::change::Terminal;
 use super::env::Environment;
 use super::exit::Exit;
+use super::form::structured;
 use super::render::table::table;
-use super::{data, dispatch, say};
+use super::{data, say};
 use crate::ops::access::{Kind, Options as AccessOptions, access, default_file, merge};
 use crate::ops::doctor::{Finding, Grade};
 use crate::ops::health::{Options as HealthOptions, Verdict};
@@ -20,8 +21,8 @@ pub(super) fn status(
     global: &Global,
 ) -> Result<Exit, Error> {
     let report = ops::status::status(context, &options.clusters, global.lab)?;
-    if matches!(global.output, OutputForm::Json | OutputForm::Yaml) {
-        print(&report, global.output)?;
+    if let Some(text) = structured(&report, global.output)? {
+        data(&text);
         return Ok(Exit::Success);
     }
     for cluster in &report.clusters {
@@ -81,16 +82,6 @@ pub(super) fn status(
     Ok(Exit::Success)
 }
 
-fn print<T: serde::Serialize>(value: &T, form: OutputForm) -> Result<(), Error> {
-    let text = match form {
-        OutputForm::Yaml => serde_saphyr::to_string(value)
-            .map_err(|error| Error::new(ErrorKind::Bug, "print YAML").because(error))?,
-        _ => dispatch::json(value)?,
-    };
-    data(&text);
-    Ok(())
-}
-
 /// `health`.
 pub(super) fn health(
     context: &Context,
@@ -109,8 +100,8 @@ pub(super) fn health(
         }
     };
     let rows = ops::health::health(context, &wanted, &mut tell)?;
-    if matches!(global.output, OutputForm::Json | OutputForm::Yaml) {
-        print(&rows, global.output)?;
+    if let Some(text) = structured(&rows, global.output)? {
+        data(&text);
     } else {
         let cells = rows.iter().map(|row| {
             let state = match row.state {
@@ -145,25 +136,27 @@ pub(super) fn output(
     global: &Global,
 ) -> Result<Exit, Error> {
     let values = ops::output::output(context, &options.stage, global.lab)?;
-    let is_json = matches!(global.output, OutputForm::Json | OutputForm::Yaml);
     match &options.name {
-        None if is_json => print(&values, global.output)?,
-        None => {
-            for (name, value) in &values {
-                data(&format!("{name} = {}\n", hcl(value, 0)));
+        None => match structured(&values, global.output)? {
+            Some(text) => data(&text),
+            None => {
+                for (name, value) in &values {
+                    data(&format!("{name} = {}\n", hcl(value, 0)));
+                }
             }
-        }
+        },
         Some(name) => {
             let value = values.get(name).ok_or_else(|| {
                 let known: Vec<&str> = values.keys().map(String::as_str).collect();
                 Error::usage(format!("{} has no output {name:?}", options.stage))
                     .hint(format!("it has {}", known.join(", ")))
             })?;
-            match value {
-                _ if is_json => print(value, global.output)?,
-                Value::String(text) => data(&format!("{text}\n")),
-                other => data(&format!("{}\n", hcl(other, 0))),
-            }
+            let text = structured(value, global.output)?;
+            data(&match (text, value) {
+                (Some(text), _) => text,
+                (None, Value::String(text)) => format!("{text}\n"),
+                (None, other) => format!("{}\n", hcl(other, 0)),
+            });
         }
     }
     Ok(Exit::Success)
@@ -244,8 +237,8 @@ pub(super) fn doctor(
     global: &Global,
 ) -> Result<Exit, Error> {
     let findings = ops::doctor::doctor(context, &options.targets, global.lab)?;
-    if matches!(global.output, OutputForm::Json | OutputForm::Yaml) {
-        print(&findings, global.output)?;
+    if let Some(text) = structured(&findings, global.output)? {
+        data(&text);
     } else {
         for finding in &findings {
             data(&line(finding));

@@ -25,7 +25,8 @@ pub struct Holder {
     pub owner: String,
     /// The host.
     pub host: String,
-    /// The boot of that host.
+    /// The boot of that host, with the namespace that its process numbers are of: a container may
+    /// have the name and the boot of its host, and other processes.
     pub boot: String,
     /// The process.
     pub pid: u32,
@@ -48,7 +49,10 @@ impl Holder {
         Self {
             owner: owner.unwrap_or_else(|| "somebody".to_owned()),
             host: read("/proc/sys/kernel/hostname"),
-            boot: read("/proc/sys/kernel/random/boot_id"),
+            boot: match read("/proc/sys/kernel/random/boot_id") {
+                boot if boot.is_empty() => boot,
+                boot => format!("{boot} {}", process_namespace()),
+            },
             pid,
             started: start_of(pid).unwrap_or_default(),
             run: run.to_owned(),
@@ -79,6 +83,13 @@ impl Holder {
             self.owner, self.host, self.pid, self.run
         )
     }
+}
+
+/// Names the namespace that the numbers of our processes are of, such as `pid:[4026531836]`.
+fn process_namespace() -> String {
+    fs_err::read_link("/proc/self/ns/pid")
+        .map(|path| path.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// When a process started; none when there is no such process.
@@ -299,4 +310,22 @@ pub async fn unlock(client: &Client, site: &str, this: &Holder) -> Result<Option
 /// Where the local lock lies.
 pub fn local_path(own: &Path) -> PathBuf {
     own.join("lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_only_looked_for_where_its_number_means_something() {
+        let this = Holder::this("r1", &std::collections::BTreeMap::new());
+        assert!(this.is_alive(&this) && !this.is_gone(&this));
+        let ended = Holder { pid: u32::MAX, ..this.clone() };
+        assert!(ended.is_gone(&this) && !ended.is_alive(&this));
+        // The same host and boot, from inside of a container.
+        let boot = this.boot.replace("pid:[", "pid:[1");
+        assert_ne!(boot, this.boot);
+        let elsewhere = Holder { boot, ..ended };
+        assert!(!elsewhere.is_gone(&this) && !elsewhere.is_alive(&this));
+    }
 }

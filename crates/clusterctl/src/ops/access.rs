@@ -50,8 +50,9 @@ pub struct Options {
 /// The tree has errors, the cluster is not there or has no secrets, or no control plane makes a
 /// kubeconfig.
 pub fn access(context: &Context, options: &Options) -> Result<(String, Zeroizing<String>), Error> {
-    let session = Session::open(context, options.lab)?;
-    let found = session.clusters(std::slice::from_ref(&options.cluster))?;
+    let wanted = std::slice::from_ref(&options.cluster);
+    let session = Session::open_for(context, options.lab, wanted)?;
+    let found = session.clusters(wanted)?;
     let [cluster] = found.as_slice() else {
         return Err(Error::usage(format!("{:?} names more than one cluster", options.cluster)));
     };

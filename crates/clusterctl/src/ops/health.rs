@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use serde::Serialize;
 use talos_client::health::{State, Target, check, observe};
 use tokio::time::Instant;
@@ -18,6 +19,9 @@ use crate::state::read_text_if_present;
 
 /// Pause between two rounds.
 const ROUND: Duration = Duration::from_secs(2);
+
+/// How many nodes of a cluster are dialled at once.
+const AT_ONCE: usize = 16;
 
 /// What came of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,7 +68,7 @@ pub fn health(
     options: &Options,
     tell: &mut dyn FnMut(&Row),
 ) -> Result<Vec<Row>, Error> {
-    let session = Session::open(context, options.lab)?;
+    let session = Session::open_for(context, options.lab, &options.clusters)?;
     let clusters = session.clusters(&options.clusters)?;
     runtime()?.block_on(async {
         let end = options.wait.map(|wait| Instant::now() + wait);
@@ -106,14 +110,20 @@ async fn rows(crew: &Crew, cluster: &Cluster) -> Vec<Row> {
     let mut rows = vec![row("secrets", Verdict::Ok, None)];
     let mut targets = Vec::new();
     let mut unreached = Vec::new();
-    for node in &cluster.nodes {
+    // Nodes that are down cost their time limit once, not once each.
+    let opened = &opened;
+    let dialled = cluster.nodes.iter().map(|node| async move {
         let client = async {
             let address = crew.address(node).map_err(|error| error.to_string())?;
-            let client = crew.talos(address, &opened).await.map_err(|error| chain(&error))?;
+            let client = crew.talos(address, opened).await.map_err(|error| chain(&error))?;
             client.expect_uuid(node.uuid).await.map_err(|error| chain(&error))?;
             Ok::<_, String>(client)
         };
-        match client.await {
+        (node, client.await)
+    });
+    let dialled: Vec<_> = futures_util::stream::iter(dialled).buffered(AT_ONCE).collect().await;
+    for (node, client) in dialled {
+        match client {
             Ok(client) => targets.push(Target {
                 name: node.name.clone(),
                 control_plane: node.role == Role::ControlPlane,
@@ -135,7 +145,7 @@ async fn rows(crew: &Crew, cluster: &Cluster) -> Vec<Row> {
             rows.push(row(result.name, state, result.reason().map(str::to_owned)));
         }
     }
-    let lacking = kubernetes(crew, cluster, &opened).await;
+    let lacking = kubernetes(crew, cluster, opened).await;
     let state = if lacking.is_none() { Verdict::Ok } else { Verdict::Waiting };
     rows.push(row("kubernetes", state, lacking));
     rows

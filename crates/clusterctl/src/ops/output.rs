@@ -9,7 +9,7 @@ use crate::compose::access;
 use crate::compose::image;
 use crate::compose::target::{Extent, IMAGES, REGISTRY, SDN, Stage, Target};
 use crate::spec::site::{Cluster, Role, Site};
-use crate::state::{Layout, LockFile};
+use crate::state::{Layout, LockFile, ThingKind};
 
 /// The values of a stage, by name; one stage at a time.
 ///
@@ -24,7 +24,7 @@ pub fn output(context: &Context, stage: &str, lab: bool) -> Result<BTreeMap<Stri
         .map_err(|error| Error::failed("read the lock file").because(error))?;
     match target.names.first().map(String::as_str) {
         Some(name) if name.starts_with(IMAGES) => images(&site, &lock_file),
-        Some(name) if name.starts_with(REGISTRY) => registry(&site),
+        Some(name) if name.starts_with(REGISTRY) => registry(&site, &lock_file),
         Some(name) if name.starts_with(SDN) => Ok(networks(&site)),
         _ => of_cluster(&site, &layout, &target, stage),
     }
@@ -89,22 +89,38 @@ fn images(site: &Site, lock_file: &LockFile) -> Result<BTreeMap<String, Value>, 
     ]))
 }
 
-fn registry(site: &Site) -> Result<BTreeMap<String, Value>, Error> {
+fn registry(site: &Site, lock_file: &LockFile) -> Result<BTreeMap<String, Value>, Error> {
     let wanted = image::desired(site)?;
     let storage = site.registry.datastore_id.as_ref().or(site.proxmox.iso_storage.as_ref());
     let file = wanted.versions.get(&site.versions.talos).map(|one| one.factory.iso_name.clone());
     let id = match (storage, file) {
-        (Some(storage), Some(file)) => json!(format!("{storage}:iso/{file}")),
-        // Without a name in the tree the storage is chosen among those that are there.
-        _ => Value::Null,
+        (Some(storage), Some(file)) => Some(format!("{storage}:iso/{file}")),
+        // Without a name in the tree the storage is chosen among those that are there; what was
+        // chosen stands in the ledger.
+        (None, Some(file)) => put_at(lock_file, &file),
+        (_, None) => None,
     };
     let ids: serde_json::Map<String, Value> =
-        site.registry.node_names.iter().map(|node| (node.clone(), id.clone())).collect();
+        site.registry.node_names.iter().map(|node| (node.clone(), json!(id))).collect();
     Ok(map(vec![
-        ("talos_image_file_id", id),
+        ("talos_image_file_id", json!(id)),
         ("talos_image_file_ids", Value::Object(ids)),
         ("talos_version", json!(format!("v{}", site.versions.talos))),
     ]))
+}
+
+/// Where the ledger says that a file was put; none when it was put nowhere, or into storages of
+/// several names.
+fn put_at(lock_file: &LockFile, file: &str) -> Option<String> {
+    let end = format!(":iso/{file}");
+    let mut found = lock_file
+        .ledger
+        .iter()
+        .filter(|entry| entry.kind == ThingKind::StorageFile && entry.id.ends_with(&end))
+        .filter_map(|entry| entry.id.split_once('/'))
+        .map(|(_, volume)| volume);
+    let first = found.next()?;
+    found.all(|other| other == first).then(|| first.to_owned())
 }
 
 fn networks(site: &Site) -> BTreeMap<String, Value> {
@@ -164,4 +180,28 @@ fn bootstrap(layout: &Layout, cluster: &Cluster) -> BTreeMap<String, Value> {
         ("kubeconfig_path", json!(layout.kubeconfig(&cluster.folder))),
         ("talosconfig_path", json!(layout.talosconfig(&cluster.folder))),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::LedgerEntry;
+
+    #[test]
+    fn the_ledger_tells_where_a_file_is() {
+        let mut lock_file = LockFile::default();
+        let mut put = |id: &str| {
+            lock_file.ledger.insert(LedgerEntry { kind: ThingKind::StorageFile, id: id.into() })
+        };
+        put("pve01/local:iso/talos.iso");
+        put("pve02/local:iso/talos.iso");
+        put("pve01/nfs:iso/other.iso");
+        assert_eq!(put_at(&lock_file, "talos.iso").as_deref(), Some("local:iso/talos.iso"));
+        assert_eq!(put_at(&lock_file, "absent.iso"), None);
+        let mut put = |id: &str| {
+            lock_file.ledger.insert(LedgerEntry { kind: ThingKind::StorageFile, id: id.into() })
+        };
+        put("pve03/nfs:iso/talos.iso");
+        assert_eq!(put_at(&lock_file, "talos.iso"), None);
+    }
 }

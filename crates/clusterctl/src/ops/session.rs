@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
-use super::inventory::is_named;
+use super::inventory::named;
 use super::{Context, Error};
 use crate::compose::credentials::Credentials;
 use crate::compose::crew::{Crew, Detour};
@@ -53,7 +53,19 @@ impl Session {
     /// The tree has errors or asks for what this version cannot do, credentials are missing, or
     /// the lab does not start.
     pub fn open(context: &Context, lab: bool) -> Result<Self, Error> {
+        Self::open_for(context, lab, &[])
+    }
+
+    /// As [`Self::open`], for a verb that is about these clusters: a name that is that of none is told
+    /// before anything else is asked for.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or a name is that of no cluster.
+    pub fn open_for(context: &Context, lab: bool, clusters: &[String]) -> Result<Self, Error> {
         let (root, loaded) = context.load_valid_as(lab)?;
+        if let Some(site) = &loaded.site {
+            named(site, clusters)?;
+        }
         if !loaded.unsupported.is_empty() {
             let mut error = Error::refused("the tree asks for what this version cannot do yet");
             for found in &loaded.unsupported {
@@ -92,9 +104,14 @@ impl Session {
         };
         let config = config.concurrency(CONCURRENCY);
         let crew = Crew::new(site, &config, &context.variables, detour)?;
-        if let Some(problem) = crew.bundles.problems(&crew.site.clusters)?.into_iter().next() {
-            return Err(Error::refused(format!("{}: {}", problem.path.display(), problem.text))
-                .hint(problem.help));
+        let problems = crew.bundles.problems(&crew.site.clusters)?;
+        if !problems.is_empty() {
+            let mut error = Error::refused("secrets of the tree are not what they should be");
+            for problem in problems {
+                let (path, text, help) = (problem.path.display(), problem.text, problem.help);
+                error = error.detail(format!("{path}: {text}\n  help: {help}"));
+            }
+            return Err(error);
         }
         Ok(Self { root, crew: Arc::new(crew), tree, warnings })
     }
@@ -104,7 +121,7 @@ impl Session {
     /// # Errors
     /// The target is none, or the site cannot be seen.
     pub async fn make(&self, wish: &Wish) -> Result<Made, Error> {
-        let world = observe(&self.crew).await?;
+        let world = observe(&self.crew).await.map_err(unseen)?;
         let base = Base { tree: self.tree.clone(), observation: world.fingerprint() };
         let drafted = draft(&self.crew, &world, wish, base)?;
         self.allowed(drafted, world).await
@@ -131,7 +148,7 @@ impl Session {
     /// # Errors
     /// Proxmox cannot be seen.
     pub async fn unmake(&self, target: &Target) -> Result<Made, Error> {
-        let world = observe_proxmox(&self.crew, Machines::All).await?;
+        let world = observe_proxmox(&self.crew, Machines::All).await.map_err(unseen)?;
         let base = Base { tree: self.tree.clone(), observation: world.fingerprint() };
         let drafted = destroy(&self.crew, &world, target, base)?;
         self.allowed(drafted, world).await
@@ -142,18 +159,7 @@ impl Session {
     /// # Errors
     /// A name is that of none.
     pub fn clusters(&self, names: &[String]) -> Result<Vec<&Cluster>, Error> {
-        let all = &self.crew.site.clusters;
-        if let Some(unknown) =
-            names.iter().find(|name| !all.iter().any(|cluster| is_named(cluster, name)))
-        {
-            let known: Vec<&str> = all.iter().map(|cluster| cluster.name.as_str()).collect();
-            return Err(Error::usage(format!("there is no cluster {unknown:?}"))
-                .hint(format!("clusters are {}", known.join(", "))));
-        }
-        let is_meant = |cluster: &&Cluster| {
-            names.is_empty() || names.iter().any(|name| is_named(cluster, name))
-        };
-        Ok(all.iter().filter(is_meant).collect())
+        named(&self.crew.site, names)
     }
 
     /// What paths of the command line mean.
@@ -163,6 +169,15 @@ impl Session {
     pub fn target(&self, context: &Context, paths: &[String]) -> Result<Target, Error> {
         Target::of(&self.crew.site, &context.cwd, paths)
     }
+}
+
+/// What a look that failed leaves to do.
+fn unseen(error: Error) -> Error {
+    if error.hints().is_empty() && error.kind() == super::ErrorKind::Failed {
+        return error
+            .hint("`clusterctl doctor` looks closer: names, TLS, clocks, privileges, reach");
+    }
+    error
 }
 
 /// A runtime for calls.

@@ -73,7 +73,7 @@ pub struct Report {
 /// # Errors
 /// The tree has errors, a cluster is not in it, or Proxmox cannot be seen.
 pub fn status(context: &Context, clusters: &[String], lab: bool) -> Result<Report, Error> {
-    let session = Session::open(context, lab)?;
+    let session = Session::open_for(context, lab, clusters)?;
     let meant = session.clusters(clusters)?;
     let wish = Wish { target: Target::everything(&session.crew.site), allow_remove: false };
     let made = onlooker()?.block_on(session.make(&wish))?;

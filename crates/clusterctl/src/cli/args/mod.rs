@@ -29,6 +29,7 @@ pub struct Cli {
 
 /// Options of every verb.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub struct Global {
     /// Work as if started in this folder
     #[arg(short = 'C', long = "chdir", global = true, value_name = "DIR")]
@@ -36,7 +37,7 @@ pub struct Global {
     /// Use this tree instead of the nearest one upward
     #[arg(long, global = true, value_name = "DIR", env = "CLUSTERCTL_LIVE")]
     pub live: Option<PathBuf>,
-    /// Print data in this form
+    /// Print data in this form; a verb that has no such form refuses it
     #[arg(short, long, global = true, value_name = "FORM", default_value = "table")]
     pub output: OutputForm,
     /// Print without colour
@@ -49,8 +50,9 @@ pub struct Global {
     #[arg(short, long, global = true)]
     pub yes: bool,
     /// Steps that may be under way at once
-    #[arg(long, global = true, value_name = "N", default_value_t = 16)]
-    pub parallelism: usize,
+    #[arg(long, global = true, value_name = "N", default_value_t = 16,
+        value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub parallelism: u16,
     /// Tell more on standard error: -v what is called, -vv with details, -vvv everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -68,6 +70,20 @@ pub enum LogFormat {
     Json,
 }
 
+impl OutputForm {
+    /// What the user types for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Wide => "wide",
+            Self::Json => "json",
+            Self::Yaml => "yaml",
+            Self::Name => "name",
+            Self::Markdown => "markdown",
+        }
+    }
+}
+
 /// Forms of data on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputForm {
@@ -75,7 +91,7 @@ pub enum OutputForm {
     Table,
     /// Columns with everything
     Wide,
-    /// JSON with a documented shape
+    /// JSON
     Json,
     /// The same as YAML
     Yaml,
@@ -277,11 +293,16 @@ pub struct LabServe {
 
 /// Show what it would take to make the site as the tree says; changes nothing
 ///
-/// A path of the tree is a target: `artifacts`, `clusters/cluster-101/compute`; a cluster may be
-/// called by its name. Without one the working folder is the target, at the root everything.
+/// A path of the tree is a target; a cluster may be called by its name. What a target needs of other
+/// parts and is not there yet is planned too; what exists there stays as it is.
 #[derive(Debug, Args)]
+#[command(
+    after_long_help = "Examples:\n  clusterctl plan                      everything\n  clusterctl plan sol                  one cluster, and what it needs\n  clusterctl plan artifacts --out p    part of the tree, saved for `apply --plan p`\n  clusterctl plan -o markdown          for a merge request"
+)]
 pub struct Plan {
-    /// What it is about
+    /// Paths of the tree or names of clusters, such as artifacts, clusters/cluster-101/compute or
+    /// sol; without one the working folder, at the root everything
+    #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
     /// Save the plan, for `apply --plan`
     #[arg(long, value_name = "FILE")]
@@ -296,11 +317,14 @@ pub struct Plan {
 
 /// Make the site as the tree says
 ///
-/// The plan is made first, whole, and shown. A run that was cut goes on where it was: type the
-/// same command again.
+/// The plan is made first, whole, and shown; then it asks. A run that was cut goes on where it was:
+/// type the same command again. Ctrl-C lets the calls that run finish and starts nothing new, a
+/// second one ends the program at once.
 #[derive(Debug, Args)]
 pub struct Apply {
-    /// What it is about
+    /// Paths of the tree or names of clusters, such as artifacts, clusters/cluster-101/compute or
+    /// sol; without one the working folder, at the root everything
+    #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
     /// Carry out this saved plan, and only if nothing changed since
     #[arg(long, value_name = "FILE", conflicts_with = "targets")]
@@ -334,7 +358,9 @@ pub struct Inventory {
 /// Tell where a value comes from: file, line, formula
 #[derive(Debug, Args)]
 pub struct Why {
-    /// Path of a value, such as sol.nodes.solcp01.vmid or common/versions.`talos_version`
+    /// Path of a value: file or folder of the tree, then keys, such as
+    /// clusters.cluster-101.cluster_id or common.versions.talos_version; the end of one will do, and
+    /// what lies below it counts too
     pub path: String,
 }
 

@@ -15,7 +15,9 @@ use clap::Args;
 /// One cluster is confirmed by typing its name, more by typing the site's.
 #[derive(Debug, Args)]
 pub struct Destroy {
-    /// What it is about, as for apply
+    /// Paths of the tree or names of clusters, such as artifacts, clusters/cluster-101/compute or
+    /// sol; without one the working folder, at the root everything
+    #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
     /// Only show what would be removed and what would stay
     #[arg(long)]
@@ -44,7 +46,8 @@ pub struct Health {
     #[arg(long)]
     pub wait: bool,
     /// Longest wait, such as 90s, 10m or 1h30m
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration,
+        requires = "wait")]
     pub timeout: Duration,
 }
 
@@ -98,5 +101,6 @@ pub struct Unlock {}
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// What the plan would be about, as for apply
+    #[arg(value_name = "TARGET")]
     pub targets: Vec<String>,
 }

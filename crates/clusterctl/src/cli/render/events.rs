@@ -36,15 +36,56 @@ pub enum Style {
 struct Running {
     since: Instant,
     reason: Option<String>,
+    bytes: Option<(u64, Option<u64>)>,
     bar: Option<ProgressBar>,
 }
+
+/// How the steps of a stage ended.
+#[derive(Debug, Default)]
+struct Tally {
+    all: usize,
+    changed: usize,
+    unchanged: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Tally {
+    fn add(&mut self, outcome: &Outcome) {
+        *match outcome {
+            Outcome::Changed => &mut self.changed,
+            Outcome::Unchanged { .. } => &mut self.unchanged,
+            Outcome::Failed { .. } => &mut self.failed,
+            Outcome::Skipped { .. } => &mut self.skipped,
+        } += 1;
+    }
+
+    fn is_over(&self) -> bool {
+        self.changed + self.unchanged + self.failed + self.skipped == self.all
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} changed, {} unchanged", self.changed, self.unchanged)?;
+        if self.failed + self.skipped > 0 {
+            write!(f, ", {} FAILED, {} skipped", self.failed, self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+/// A live line is cut where the terminal ends: one that wraps cannot be drawn over.
+const LINE: &str = "{spinner} {wide_msg} {elapsed:>4}";
+/// The same for a step that moves bytes.
+const BYTES: &str = "{spinner} {wide_msg} {bytes}/{total_bytes} {bytes_per_sec} {elapsed:>4}";
 
 /// Shows events on standard error until the run ends.
 pub struct Progress {
     style: Style,
     labels: BTreeMap<StepId, Label>,
     running: BTreeMap<StepId, Running>,
-    stages: BTreeMap<String, (usize, usize)>,
+    stages: BTreeMap<String, Tally>,
     bars: MultiProgress,
 }
 
@@ -61,9 +102,9 @@ impl Progress {
             Style::Terminal => ProgressDrawTarget::stderr(),
             Style::Plain | Style::Json => ProgressDrawTarget::hidden(),
         };
-        let mut stages: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        let mut stages: BTreeMap<String, Tally> = BTreeMap::new();
         for label in labels.values() {
-            stages.entry(label.stage.clone()).or_default().1 += 1;
+            stages.entry(label.stage.clone()).or_default().all += 1;
         }
         Self {
             style,
@@ -129,6 +170,7 @@ impl Progress {
         let title = self.title(step);
         let bar = (self.style == Style::Terminal).then(|| {
             let bar = self.bars.add(ProgressBar::new_spinner());
+            style(&bar, LINE);
             bar.set_message(title.clone());
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
@@ -136,7 +178,8 @@ impl Progress {
         if self.style == Style::Plain {
             self.line(&format!("start    {title}"));
         }
-        self.running.insert(step.clone(), Running { since: Instant::now(), reason: None, bar });
+        let since = Instant::now();
+        self.running.insert(step.clone(), Running { since, reason: None, bytes: None, bar });
     }
 
     fn waiting(&mut self, step: &StepId, reason: &str) {
@@ -152,15 +195,12 @@ impl Progress {
     }
 
     fn moved(&mut self, step: &StepId, done: u64, total: Option<u64>) {
-        let Some(bar) = self.running.get(step).and_then(|running| running.bar.as_ref()) else {
-            return;
-        };
+        let Some(running) = self.running.get_mut(step) else { return };
+        running.bytes = Some((done, total));
+        let Some(bar) = &running.bar else { return };
         if let Some(total) = total {
             if bar.length() != Some(total) {
-                let template = "{spinner} {msg} [{bar:24}] {bytes}/{total_bytes} {bytes_per_sec}";
-                if let Ok(style) = ProgressStyle::with_template(template) {
-                    bar.set_style(style.progress_chars("=> "));
-                }
+                style(bar, BYTES);
                 bar.set_length(total);
             }
             bar.set_position(done);
@@ -186,10 +226,10 @@ impl Progress {
             Outcome::Skipped { reason } => self.line(&format!("skipped  {title}: {reason}")),
         }
         let Some(label) = self.labels.get(step) else { return };
-        let Some((ended, all)) = self.stages.get_mut(&label.stage) else { return };
-        *ended += 1;
-        if ended == all {
-            let text = format!("stage    {} ended, {all} step(s)", label.stage);
+        let Some(tally) = self.stages.get_mut(&label.stage) else { return };
+        tally.add(outcome);
+        if tally.is_over() {
+            let text = format!("stage    {}: {tally}", label.stage);
             self.line(&text);
         }
     }
@@ -198,7 +238,11 @@ impl Progress {
         for (step, running) in &self.running {
             let title = self.title(step);
             let elapsed = running.since.elapsed().as_secs();
-            let reason = running.reason.as_deref().unwrap_or("running");
+            let reason = match (running.bytes, &running.reason) {
+                (Some((done, total)), _) => moved(done, total),
+                (None, Some(reason)) => reason.clone(),
+                (None, None) => "running".to_owned(),
+            };
             self.line(&format!("still    {title} ({elapsed} s): {reason}"));
         }
     }
@@ -215,10 +259,47 @@ impl Progress {
     }
 }
 
+fn style(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+}
+
+/// How much was moved: `12 of 104 MiB`.
+fn moved(done: u64, total: Option<u64>) -> String {
+    match total {
+        Some(total) => format!("{} of {} MiB", done >> 20, total.div_ceil(1 << 20)),
+        None => format!("{} MiB", done >> 20),
+    }
+}
+
 /// A time for people: `0.4 s`, `75 s`.
 pub fn seconds(millis: u64) -> String {
     match millis {
         0..10_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
         _ => format!("{} s", millis / 1000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_that_failed_says_so() {
+        let mut tally = Tally { all: 2, ..Tally::default() };
+        tally.add(&Outcome::Changed);
+        assert!(!tally.is_over());
+        tally.add(&Outcome::Failed { message: String::new(), help: None });
+        assert!(tally.is_over());
+        assert_eq!(tally.to_string(), "1 changed, 0 unchanged, 1 FAILED, 0 skipped");
+    }
+
+    #[test]
+    fn live_lines_fit_every_terminal() {
+        for template in [LINE, BYTES] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+        assert_eq!(moved(12 << 20, Some((104 << 20) - 1)), "12 of 104 MiB");
     }
 }

@@ -25,7 +25,9 @@ fn a_cluster_is_made_looked_at_handed_out_and_removed() {
 
     let ids = site.run(&["output", "clusters/cluster-103/compute", "vm_ids", "-o", "json"]);
     assert_eq!(ids.expect(0).json()["terracp01"], 103_011);
-    site.run(&["output", "artifacts/registry"]).expect(0).says("talos_image_file_ids = {");
+    let ids = site.run(&["output", "artifacts/registry"]).expect(0);
+    ids.says("talos_image_file_id = \"resources:iso/talos-v1.11.5-nocloud-amd64.iso\"");
+    assert!(!ids.out.contains("null"), "{}", ids.out);
     site.run(&["output", "clusters"]).expect(64).says("more than one stage");
     site.run(&["output", "artifacts/images", "nonsense"]).expect(64).says("talos_schematic_id");
 
