@@ -9,6 +9,10 @@ use std::fmt;
 pub enum ErrorKind {
     /// A schematic cannot be read: syntax, an unknown key, a wrong type.
     InvalidSchematic,
+    /// An input of a build cannot be used: an archive, a manifest, a base image.
+    InvalidInput,
+    /// The builder cannot do this, and says so before it begins.
+    Unsupported,
     /// An argument (a URL, a reference, a digest, a version) cannot be used.
     InvalidArgument,
     /// The server does not have it: an unknown version, schematic, image or blob.
@@ -34,6 +38,8 @@ impl ErrorKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidSchematic => "invalid-schematic",
+            Self::InvalidInput => "invalid-input",
+            Self::Unsupported => "unsupported",
             Self::InvalidArgument => "invalid-argument",
             Self::NotFound => "not-found",
             Self::Unauthorized => "unauthorized",

@@ -17,6 +17,8 @@
 //! | what was fetched once | [`Cache`] |
 //! | a factory and a registry for tests and labs | the feature `sim` |
 
+#[cfg(feature = "build")]
+pub mod build;
 mod cache;
 mod digest;
 mod error;

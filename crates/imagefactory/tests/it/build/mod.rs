@@ -1,0 +1,4 @@
+//! The builder, checked with Debian's programs.
+
+mod format;
+mod programs;
