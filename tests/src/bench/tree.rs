@@ -79,7 +79,8 @@ fn printed(machine: &VmDesired) -> Value {
         };
         (key, Value::from(value))
     });
-    keys.filter(|(key, _)| key != "vmid").collect::<serde_json::Map<_, _>>().into()
+    let keys = keys.filter(|(key, _)| key != "vmid");
+    keys.map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
 /// The answers of a Proxmox cluster on which the whole site is there and runs.
@@ -99,7 +100,7 @@ fn answers(site: &Site) -> anyhow::Result<HashMap<String, Value>> {
                 "cpus": node.cores, "maxmem": 8_589_934_592_u64, "mem": 4_294_967_296_u64,
                 "maxdisk": 42_949_672_960_u64, "tags": tags.join(";"), "pid": 4000, "cpu": 0.01
             }));
-            out.insert(format!("/nodes/{on}/qemu/{}/config", node.vmid), printed(&machine));
+            out.insert(format!("/nodes/{on}/qemu/{}/pending", node.vmid), printed(&machine));
         }
     }
     let version = json!({ "version": "9.2.1", "release": "9.2", "repoid": "0000000000000000" });

@@ -18,6 +18,9 @@ const LIFETIME: i64 = 600;
 /// How often it is renewed.
 const RENEWAL: Duration = Duration::from_mins(5);
 
+/// How often the lock is tried to be taken when the answers are lost.
+const ATTEMPTS: usize = 3;
+
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -117,6 +120,7 @@ pub struct Lease {
     pool: Option<String>,
     holder: Holder,
     stop: CancellationToken,
+    lost: CancellationToken,
     _local: std::fs::File,
     /// What the user should know of it.
     pub warning: Option<String>,
@@ -144,38 +148,70 @@ pub async fn acquire(
     let local = local(file)?;
     let pool = pool_of(site);
     holder.expires = now() + LIFETIME;
-    let (pool, warning) = match client.pools().create(&pool, &text_of(&holder)).await {
-        Ok(()) => (Some(pool), None),
-        Err(error) if error.kind() == ErrorKind::Forbidden => {
+    let (pool, warning) = match take(client, &pool, &holder).await? {
+        Taken::Pool => (Some(pool), None),
+        Taken::Refused(why) => {
             let text = format!(
-                "the lock is local only: {error}; with Pool.Allocate and Pool.Audit on \
+                "the lock is local only: {why}; with Pool.Allocate and Pool.Audit on \
                  /pool/{pool} others would be kept out too"
             );
             (None, Some(text))
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists || error.may_have_been_applied() => {
-            take_over(client, &pool, &holder).await?;
-            (Some(pool), None)
-        }
-        Err(error) => return Err(failed("take the lock of the site")(error)),
     };
-    if let Some(pool) = &pool {
-        // Two that take over at once both write; the last one has it.
-        let read = read(client, pool).await?;
-        if read.as_ref().is_none_or(|other| other.run != holder.run) {
-            return Err(held(read.as_ref()));
-        }
-    }
     let lease = Lease {
         client: client.clone(),
         pool,
         holder,
         stop: CancellationToken::new(),
+        lost: CancellationToken::new(),
         _local: local,
         warning,
     };
     lease.renew();
     Ok(lease)
+}
+
+enum Taken {
+    Pool,
+    /// Proxmox does not let us have pools, or not see them; why.
+    Refused(String),
+}
+
+/// Makes the pool, or takes over that of a run that is gone; it is read back.
+async fn take(client: &Client, pool: &str, holder: &Holder) -> Result<Taken, Error> {
+    for _ in 0..ATTEMPTS {
+        match client.pools().create(pool, &text_of(holder)).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Forbidden => {
+                return Ok(Taken::Refused(error.to_string()));
+            }
+            Err(error)
+                if error.kind() == ErrorKind::AlreadyExists || error.may_have_been_applied() =>
+            {
+                match look(client, pool).await.map_err(failed("read the lock of the site"))? {
+                    // The answer was lost, or somebody has just ended theirs.
+                    None => continue,
+                    Some(other) => take_over(client, pool, other, holder).await?,
+                }
+            }
+            Err(error) => return Err(failed("take the lock of the site")(error)),
+        }
+        match look(client, pool).await {
+            Ok(Some(Some(other))) if other.run == holder.run => return Ok(Taken::Pool),
+            Ok(Some(other)) => return Err(held(other.as_ref())),
+            Ok(None) => {}
+            // A pool that may be made and not seen is no lock: it cannot be told whose it is.
+            Err(error) if error.kind() == ErrorKind::Forbidden => {
+                let removed = client.pools().delete(pool).await;
+                removed.map_err(failed("remove a lock that may not be read"))?;
+                return Ok(Taken::Refused(error.to_string()));
+            }
+            Err(error) => return Err(failed("read the lock of the site")(error)),
+        }
+    }
+    Err(Error::new(Kind::Locked, "the lock of the site comes and goes")
+        .detail(format!("{pool} was taken {ATTEMPTS} times and was not there afterwards"))
+        .hint("somebody else starts and ends runs, or removes the pool; try again"))
 }
 
 fn now() -> i64 {
@@ -211,9 +247,13 @@ fn local(path: &Path) -> Result<std::fs::File, Error> {
 /// # Errors
 /// Proxmox cannot be asked.
 pub async fn read(client: &Client, pool: &str) -> Result<Option<Holder>, Error> {
-    let pool = client.pools().get(pool).await.map_err(failed("read the lock of the site"))?;
-    let comment = pool.and_then(|pool| pool.comment);
-    Ok(comment.and_then(|text| serde_json::from_str(&text).ok()))
+    Ok(look(client, pool).await.map_err(failed("read the lock of the site"))?.flatten())
+}
+
+/// The pool of a lock, if it is there, and whom it names.
+async fn look(client: &Client, pool: &str) -> proxmox_client::Result<Option<Option<Holder>>> {
+    let found = client.pools().get(pool).await?;
+    Ok(found.map(|pool| pool.comment.and_then(|text| serde_json::from_str(&text).ok())))
 }
 
 fn held(holder: Option<&Holder>) -> Error {
@@ -225,18 +265,47 @@ fn held(holder: Option<&Holder>) -> Error {
     .hint("wait; if nobody is at work any more, `clusterctl unlock`")
 }
 
-async fn take_over(client: &Client, pool: &str, this: &Holder) -> Result<(), Error> {
-    let found = read(client, pool).await?;
-    match &found {
+/// Takes over the lock of a run that is gone.
+async fn take_over(
+    client: &Client,
+    pool: &str,
+    found: Option<Holder>,
+    this: &Holder,
+) -> Result<(), Error> {
+    let gone = match &found {
         // The answer to our own creation was lost.
-        Some(holder) if holder.run == this.run => Ok(()),
-        Some(holder) if holder.is_gone(this) => client
-            .pools()
-            .set_comment(pool, &text_of(this))
-            .await
-            .map_err(failed("take over the lock of a run that is gone")),
-        other => Err(held(other.as_ref())),
+        Some(holder) if holder.run == this.run => return Ok(()),
+        Some(holder) if holder.is_gone(this) => holder,
+        other => return Err(held(other.as_ref())),
+    };
+    // Two of this host may find the same run gone: one after the other looks again and writes.
+    let _alone = alone_on_host(pool)?;
+    let again = read(client, pool).await?;
+    if again.as_ref() != Some(gone) {
+        return Err(held(again.as_ref()));
     }
+    let written = client.pools().set_comment(pool, &text_of(this)).await;
+    written.map_err(failed("take over the lock of a run that is gone"))
+}
+
+/// Keeps other processes of this host away from a lock's take-over; ends with the process.
+#[cfg(target_os = "linux")]
+fn alone_on_host(pool: &str) -> Result<std::os::unix::net::UnixListener, Error> {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let taken = SocketAddr::from_abstract_name(pool.as_bytes())
+        .and_then(|address| UnixListener::bind_addr(&address));
+    taken.map_err(|error| {
+        Error::new(Kind::Locked, "another run of this host takes over the lock of the site")
+            .because(error)
+            .hint("wait for it")
+    })
+}
+
+/// Without process starts to compare, nothing is ever taken over here.
+#[cfg(not(target_os = "linux"))]
+fn alone_on_host(_pool: &str) -> Result<(), Error> {
+    Ok(())
 }
 
 impl Lease {
@@ -245,9 +314,14 @@ impl Lease {
         self.pool.as_deref()
     }
 
+    /// Ends when the lock was taken away from this run, which has to stop then.
+    pub fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+
     fn renew(&self) {
         let Some(pool) = self.pool.clone() else { return };
-        let (client, stop) = (self.client.clone(), self.stop.clone());
+        let (client, stop, lost) = (self.client.clone(), self.stop.clone(), self.lost.clone());
         let mut holder = self.holder.clone();
         drop(tokio::spawn(async move {
             loop {
@@ -256,6 +330,24 @@ impl Lease {
                     () = stop.cancelled() => break,
                 }
                 holder.expires = now() + LIFETIME;
+                // Somebody may have removed it, and another have it by now: theirs is not
+                // written over.
+                match look(&client, &pool).await {
+                    Ok(Some(Some(other))) if other.run == holder.run => {}
+                    Ok(found) => {
+                        let by = found.flatten().map_or_else(
+                            || "it is gone".to_owned(),
+                            |other| format!("it is held by {}", other.describe()),
+                        );
+                        tracing::error!("the lock of the site was taken away: {by}");
+                        lost.cancel();
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the lock was not renewed");
+                        continue;
+                    }
+                }
                 if let Err(error) = client.pools().set_comment(&pool, &text_of(&holder)).await {
                     tracing::warn!(%error, "the lock was not renewed");
                 }

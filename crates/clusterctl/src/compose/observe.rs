@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use proxmox_client::plan::sdn::SdnObserved;
 use proxmox_client::plan::vm::VmObserved;
-use proxmox_client::{NodeName, StorageStatus, VmId, Volume};
+use proxmox_client::{NodeName, StorageStatus, VmId, VmRow, Volume};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use talos_client::ErrorKind;
@@ -297,61 +297,38 @@ async fn machines(
         .iter()
         .flat_map(|cluster| cluster.nodes.iter().map(|node| u64::from(node.vmid)))
         .collect();
-    let lists: Vec<Vec<(String, VmId, bool, Option<String>)>> =
-        futures_util::stream::iter(names.to_vec())
-            .map(|name| {
-                let planned = &planned;
-                async move {
-                    let node = node_name(&name)?;
-                    let rows = crew.proxmox.qemu(&node).list().await;
-                    let rows = rows.map_err(failed(&format!("list the machines of {name}")))?;
-                    let wanted = rows.into_iter().filter(|row| {
-                        whose == Machines::All
-                            || row.has_tag(TAG)
-                            || row.vmid.is_some_and(|vmid| planned.contains(&vmid))
-                    });
-                    let found = wanted.filter_map(|row| {
-                        let vmid = u32::try_from(row.vmid?).ok()?;
-                        let vmid = VmId::try_from(vmid).ok()?;
-                        Some((name.clone(), vmid, row.status == "running", row.lock))
-                    });
-                    Ok::<_, Error>(found.collect())
-                }
-            })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-    futures_util::stream::iter(lists.into_iter().flatten())
-        .map(|(name, vmid, running, lock)| async move {
-            let node = node_name(&name)?;
-            let config = crew.proxmox.qemu(&node).config(vmid, false).await;
-            let config = config.map_err(failed(&format!("read the machine {vmid}")))?;
-            let observed = VmObserved {
-                vmid,
-                node: name,
-                running,
-                lock,
-                config: texts(config),
-                pending: BTreeSet::new(),
-            };
-            Ok::<_, Error>((vmid, observed))
+    let lists: Vec<Vec<(NodeName, VmId, VmRow)>> = futures_util::stream::iter(names.to_vec())
+        .map(|name| {
+            let planned = &planned;
+            async move {
+                let node = node_name(&name)?;
+                let rows = crew.proxmox.qemu(&node).list().await;
+                let rows = rows.map_err(failed(&format!("list the machines of {name}")))?;
+                let wanted = rows.into_iter().filter(|row| {
+                    whose == Machines::All
+                        || row.has_tag(TAG)
+                        || row.vmid.is_some_and(|vmid| planned.contains(&vmid))
+                });
+                let found = wanted.filter_map(|row| {
+                    let vmid = VmId::try_from(u32::try_from(row.vmid?).ok()?).ok()?;
+                    Some((node.clone(), vmid, row))
+                });
+                Ok::<_, Error>(found.collect())
+            }
         })
         .buffered(AT_ONCE)
         .try_collect()
-        .await
-}
-
-/// Values of a configuration as texts.
-pub fn texts(config: BTreeMap<String, Value>) -> BTreeMap<String, String> {
-    config
-        .into_iter()
-        .filter_map(|(key, value)| match value {
-            Value::String(text) => Some((key, text)),
-            Value::Number(number) => Some((key, number.to_string())),
-            Value::Bool(flag) => Some((key, u8::from(flag).to_string())),
-            _ => None,
+        .await?;
+    let read = futures_util::stream::iter(lists.into_iter().flatten())
+        .map(|(node, vmid, row)| async move {
+            let machine = crew.proxmox.qemu(&node).observe_row(vmid, &row).await;
+            machine.map_err(failed(&format!("read the machine {vmid}")))
         })
-        .collect()
+        .buffered(AT_ONCE);
+    // One that went away since it was listed is not there.
+    read.try_filter_map(|machine| async move { Ok(machine.map(|one| (one.vmid, one))) })
+        .try_collect()
+        .await
 }
 
 /// The ISO files of the nodes that machines may boot on.

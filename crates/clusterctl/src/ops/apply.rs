@@ -257,17 +257,35 @@ impl AtWork {
         let shown = tokio::spawn(console.follow(&plan, receiver));
         let per_class = [("storage".to_owned(), AT_ONE_STORAGE)].into();
         let lab = hands.crew().is_lab();
+        let stop = console.stop().child_token();
         let options = RunOptions {
             run: self.run.clone(),
             limits: Limits { parallelism, per_class },
             retry_first: Duration::from_millis(if lab { 100 } else { 500 }),
             retry_longest: Duration::from_secs(if lab { 1 } else { 5 }),
-            stop: console.stop(),
+            stop: stop.clone(),
         };
+        let lost = self.lease.lost();
+        let watch = tokio::spawn({
+            let lost = lost.clone();
+            async move {
+                lost.cancelled().await;
+                stop.cancel();
+            }
+        });
         let (plan, hands, journal) = (Arc::new(plan), Arc::new(hands), Arc::new(journal));
         let ended = run(Arc::clone(&plan), hands, journal, sender, options).await;
+        watch.abort();
         // The last lines are shown before anything else is said.
         drop(shown.await);
+        if lost.is_cancelled() {
+            return Err(Error::new(
+                ErrorKind::Locked,
+                "the lock of the site was taken away from this run",
+            )
+            .detail("steps that were under way have ended, nothing new was started")
+            .hint("see who is at work before you run it again: somebody used `unlock`"));
+        }
         let summary = ended.map_err(|error| Error::failed("write the journal").because(error))?;
         verdict(&plan, summary)
     }

@@ -354,7 +354,7 @@ mod tests {
             set("name"),
             set("ide2"),
         ];
-        let mut left = VmDiff { changes, refused: Vec::new() };
+        let mut left = VmDiff { changes, ..VmDiff::default() };
         let mut order = Vec::new();
         loop {
             let now = next(&left);

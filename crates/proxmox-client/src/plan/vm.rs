@@ -148,17 +148,22 @@ pub struct VmDiff {
     pub changes: Vec<VmChange>,
     /// Changes that cannot be made to a machine that exists, and why.
     pub refused: Vec<String>,
+    /// Keys of the description that are as they should be from the next full stop and start on:
+    /// the machine runs and was not restarted since they were set.
+    #[serde(default)]
+    pub waiting: Vec<String>,
 }
 
 impl VmDiff {
     /// It is as it should be.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.refused.is_empty()
+        self.changes.is_empty() && self.refused.is_empty() && self.waiting.is_empty()
     }
 
     /// The worst that any change costs.
     pub fn impact(&self) -> Option<Impact> {
-        self.changes.iter().map(VmChange::impact).max()
+        let waiting = (!self.waiting.is_empty()).then_some(Impact::StopStart);
+        self.changes.iter().map(VmChange::impact).max().max(waiting)
     }
 }
 
@@ -295,6 +300,16 @@ pub fn diff(desired: &VmDesired, observed: &VmObserved) -> VmDiff {
     }
     for disk in &desired.disks {
         disk_diff(disk, observed, &mut diff);
+    }
+    if observed.running {
+        let is_ours = |key: &&String| {
+            desired.keys.contains_key(*key)
+                || desired.absent.contains(*key)
+                || desired.disks.iter().any(|disk| disk.key == **key)
+        };
+        let waits = observed.pending.iter().filter(is_ours);
+        let changes = |key: &&String| diff.changes.iter().any(|change| change.key() == **key);
+        diff.waiting = waits.filter(|key| !changes(key)).cloned().collect();
     }
     diff
 }
@@ -519,6 +534,25 @@ mod tests {
             config,
             pending: BTreeSet::new(),
         }
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_not_there_yet() {
+        let desired = desired();
+        let mut observed = made(&desired);
+        observed.running = true;
+        observed.pending = ["cores".to_owned(), "audio0".to_owned()].into();
+        let found = diff(&desired, &observed);
+        assert_eq!(found.waiting, ["cores"], "what is no matter of the description stays out");
+        assert!(found.changes.is_empty() && !found.is_empty());
+        assert_eq!(found.impact(), Some(Impact::StopStart));
+        // What changes anyway is told once; a machine that is off waits for nothing.
+        observed.config.insert("cores".into(), "2".into());
+        let found = diff(&desired, &observed);
+        assert_eq!((found.changes.len(), found.waiting.len()), (1, 0));
+        observed.running = false;
+        observed.config.insert("cores".into(), "4".into());
+        assert!(diff(&desired, &observed).is_empty());
     }
 
     #[test]

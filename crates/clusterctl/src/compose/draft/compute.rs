@@ -121,7 +121,7 @@ impl<'a> Draft<'a> {
         for refused in &found.refused {
             self.problem(format!("{}: {refused}", node.name), "see node_overrides and vm_sizing");
         }
-        if found.changes.is_empty() {
+        if found.changes.is_empty() && found.waiting.is_empty() {
             return;
         }
         let stop = observed.running && found.impact() == Some(vm::Impact::StopStart);
@@ -138,6 +138,10 @@ impl<'a> Draft<'a> {
         }
         for change in &found.changes {
             sketch = sketch.because(change.to_string());
+        }
+        if !found.waiting.is_empty() {
+            let keys = found.waiting.join(", ");
+            sketch = sketch.because(format!("{keys}: set, and in force from the next restart on"));
         }
         let (folder, name) = (cluster.folder.clone(), node.name.clone());
         let changes = found.changes;

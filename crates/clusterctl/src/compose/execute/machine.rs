@@ -1,16 +1,15 @@
 //! Virtual machines.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proxmox_client::plan::vm::{VmChange, VmDesired, VmObserved, diff};
-use proxmox_client::{ErrorKind, NodeName, VmId};
+use proxmox_client::{NodeName, VmId};
 
 use super::Hands;
 use super::verdict::{own, proxmox};
 use crate::compose::draft::has_agent;
 use crate::compose::machine::{Ground, MEDIUM_KEY, desired};
-use crate::compose::observe::{node_name, texts};
+use crate::compose::observe::node_name;
 use crate::engine::{Check, StepContext, StepError};
 use crate::error::Error;
 use crate::spec::site::Node;
@@ -44,41 +43,45 @@ impl Hands {
         desired(ground, cluster, node, &iso).map_err(own)
     }
 
-    /// A machine by its number, wherever it is; `None` when it is nowhere.
-    async fn find(&self, vmid: VmId) -> Result<Option<(NodeName, VmObserved)>, StepError> {
-        let rows = self.crew.proxmox.nodes().await.map_err(proxmox("list the Proxmox nodes"))?;
-        for row in rows {
+    /// A machine by its number; `None` when it is nowhere. It is looked for where the tree makes
+    /// it first, so that a node that is down stops only the machines that can be on it.
+    async fn find(
+        &self,
+        vmid: VmId,
+        planned: &str,
+    ) -> Result<Option<(NodeName, VmObserved)>, StepError> {
+        let api = &self.crew.proxmox;
+        let planned = node_name(planned).map_err(own)?;
+        let unread = match api.qemu(&planned).observe(vmid).await {
+            Ok(Some(machine)) => return Ok(Some((planned, machine))),
+            Ok(None) => None,
+            Err(error) => Some(proxmox(&format!("read machine {vmid}"))(error)),
+        };
+        let rows = api.nodes().await.map_err(proxmox("list the Proxmox nodes"))?;
+        let (offline, online): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| row.status.as_deref() == Some("offline"));
+        for row in online.iter().filter(|row| row.node != planned.as_str()) {
             let name = node_name(&row.node).map_err(own)?;
-            if row.status.as_deref() == Some("offline") {
-                return Err(StepError::Later(format!("Proxmox node {} is offline", row.node)));
+            let found = api.qemu(&name).observe(vmid).await;
+            if let Some(machine) = found.map_err(proxmox(&format!("read machine {vmid}")))? {
+                return Ok(Some((name, machine)));
             }
-            let list = self.crew.proxmox.qemu(&name).list().await;
-            let list = list.map_err(proxmox(&format!("list the machines of {}", row.node)))?;
-            let Some(found) = list.into_iter().find(|one| one.vmid == Some(vmid.get().into()))
-            else {
-                continue;
-            };
-            let config = match self.crew.proxmox.qemu(&name).config(vmid, false).await {
-                Ok(config) => config,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(proxmox(&format!("read machine {vmid}"))(error)),
-            };
-            let observed = VmObserved {
-                vmid,
-                node: row.node,
-                running: found.status == "running",
-                lock: found.lock,
-                config: texts(config),
-                pending: BTreeSet::new(),
-            };
-            return Ok(Some((name, observed)));
         }
-        Ok(None)
+        match (offline.as_slice(), unread) {
+            ([], None) => Ok(None),
+            ([], Some(error)) => Err(error),
+            (down, _) => {
+                let names: Vec<&str> = down.iter().map(|row| row.node.as_str()).collect();
+                Err(StepError::Later(format!("Proxmox node {} is offline", names.join(", "))))
+            }
+        }
     }
 
     /// The machine of a node, proven to be ours.
     async fn ours(&self, wanted: &VmDesired) -> Result<Option<(NodeName, VmObserved)>, StepError> {
-        let Some((name, observed)) = self.find(wanted.vmid).await? else { return Ok(None) };
+        let Some((name, observed)) = self.find(wanted.vmid, &wanted.node).await? else {
+            return Ok(None);
+        };
         if observed.lock.as_deref() == Some("create") {
             return Ok(Some((name, observed)));
         }
@@ -139,6 +142,8 @@ impl Hands {
         }
         let texts: Vec<String> =
             left.changes.iter().map(ToString::to_string).chain(left.refused).collect();
+        let waiting = left.waiting.iter().map(|key| format!("{key} waits for a restart"));
+        let texts: Vec<String> = texts.into_iter().chain(waiting).collect();
         Err(StepError::failed_with_help(
             format!("it was made, but not as asked for: {}", texts.join("; ")),
             "run plan: it shows what differs",
@@ -154,7 +159,7 @@ impl Hands {
             return Ok(Check::NotYet(format!("VM {} is locked ({lock})", wanted.vmid)));
         }
         let left = diff(&wanted, &machine);
-        Ok(if left.changes.is_empty() {
+        Ok(if left.changes.is_empty() && left.waiting.is_empty() {
             Check::Done("it is as it should be".to_owned())
         } else {
             Check::Ready
@@ -284,7 +289,7 @@ impl Hands {
     /// Whether a node runs from its disk: its machine runs and has no installation medium any more.
     pub(super) async fn is_installed(&self, node: &Node) -> Result<bool, StepError> {
         let Ok(vmid) = VmId::try_from(node.vmid) else { return Ok(false) };
-        let found = self.find(vmid).await?;
+        let found = self.find(vmid, &node.proxmox_node).await?;
         Ok(found
             .is_some_and(|(_, machine)| machine.running && machine.medium(MEDIUM_KEY).is_none()))
     }
@@ -292,12 +297,13 @@ impl Hands {
     /// A machine that is to be destroyed, proven by its UUID.
     async fn doomed(
         &self,
+        node: &str,
         vmid: u32,
         uuid: &str,
     ) -> Result<Option<(VmId, NodeName, VmObserved)>, StepError> {
         let vmid = VmId::try_from(vmid)
             .map_err(|error| StepError::failed(format!("read the plan: {error}")))?;
-        let Some((name, machine)) = self.find(vmid).await? else { return Ok(None) };
+        let Some((name, machine)) = self.find(vmid, node).await? else { return Ok(None) };
         if machine.uuid().as_deref() != Some(uuid) {
             return Err(StepError::failed_with_help(
                 format!("VM {vmid} is not the machine that was planned for"),
@@ -307,8 +313,13 @@ impl Hands {
         Ok(Some((vmid, name, machine)))
     }
 
-    pub(super) async fn check_destroy(&self, vmid: u32, uuid: &str) -> Result<Check, StepError> {
-        Ok(match self.doomed(vmid, uuid).await? {
+    pub(super) async fn check_destroy(
+        &self,
+        node: &str,
+        vmid: u32,
+        uuid: &str,
+    ) -> Result<Check, StepError> {
+        Ok(match self.doomed(node, vmid, uuid).await? {
             None => Check::Done("it is gone".to_owned()),
             Some(_) => Check::Ready,
         })
@@ -316,11 +327,14 @@ impl Hands {
 
     pub(super) async fn destroy_machine(
         &self,
+        node: &str,
         vmid: u32,
         uuid: &str,
         context: &StepContext,
     ) -> Result<(), StepError> {
-        let Some((vmid, name, machine)) = self.doomed(vmid, uuid).await? else { return Ok(()) };
+        let Some((vmid, name, machine)) = self.doomed(node, vmid, uuid).await? else {
+            return Ok(());
+        };
         let what = format!("destroy VM {vmid}");
         let qemu = self.crew.proxmox.qemu(&name);
         if machine.running {
@@ -340,7 +354,7 @@ impl Hands {
         vmid: u32,
         uuid: &str,
     ) -> Result<(), StepError> {
-        if self.doomed(vmid, uuid).await?.is_some() {
+        if self.doomed(node, vmid, uuid).await?.is_some() {
             return Err(StepError::Later("it is still there".to_owned()));
         }
         let name = node_name(node).map_err(own)?;

@@ -66,7 +66,9 @@ impl Executor<Action> for Hands {
             Action::ChangeMachine { cluster, node, .. } => self.check_change(cluster, node).await,
             Action::StartMachine { cluster, node } => self.check_start(cluster, node).await,
             Action::EjectMedium { cluster, node } => self.check_eject(cluster, node).await,
-            Action::DestroyMachine { vmid, uuid, .. } => self.check_destroy(*vmid, uuid).await,
+            Action::DestroyMachine { node, vmid, uuid, .. } => {
+                self.check_destroy(node, *vmid, uuid).await
+            }
             Action::Configure { cluster, node } => self.check_configure(cluster, node).await,
             Action::Reconfigure { cluster, node, .. } => {
                 self.check_reconfigure(cluster, node).await
@@ -101,8 +103,8 @@ impl Executor<Action> for Hands {
                 self.start_machine(cluster, node, context).await
             }
             Action::EjectMedium { cluster, node } => self.eject_medium(cluster, node).await,
-            Action::DestroyMachine { vmid, uuid, .. } => {
-                self.destroy_machine(*vmid, uuid, context).await
+            Action::DestroyMachine { node, vmid, uuid, .. } => {
+                self.destroy_machine(node, *vmid, uuid, context).await
             }
             Action::Configure { cluster, node } => self.configure(cluster, node, context).await,
             Action::Reconfigure { cluster, node, mode } => {

@@ -22,6 +22,20 @@ fn a_change_made_outside_is_told_and_mended() {
     site.run(&["-y", "apply", "terra"]).expect(0);
     site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
 
+    // What is set as the tree says and waits for a restart is not in force yet.
+    set(&[("cores", "1")]);
+    wait(async {
+        let upid = proxmox.qemu(&node).power(vmid, "reboot", &[]).await.unwrap();
+        proxmox.tasks().wait(&upid, std::time::Duration::from_mins(1)).await.unwrap();
+    });
+    set(&[("cores", "2")]);
+    let said = site.run(&["plan", "--detailed-exitcode", "terra"]).expect(2);
+    said.says("cores: set, and in force from the next restart on").says("[reboot]");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+    let machine = wait(proxmox.qemu(&node).observe(vmid)).unwrap().unwrap();
+    assert!(machine.pending.is_empty(), "{:?}", machine.pending);
+
     // A machine that is gone is made again, with the same secrets, and joins.
     let worker = proxmox_client::VmId::try_from(103_021).unwrap();
     let other = "pve02".parse().unwrap();
