@@ -122,7 +122,18 @@ impl BundleStore {
             let path = self.path(cluster);
             let Some(clear) = self.clear(cluster)? else { continue };
             let named = (clear.cluster_id, clear.cluster_name.as_str());
-            if named != (cluster.id, cluster.name.as_str()) {
+            if clear.cluster_id == cluster.id && clear.cluster_name != cluster.name {
+                found.push(BundleProblem {
+                    path: path.clone(),
+                    text: format!(
+                        "it is the bundle of cluster {}, and {} calls that cluster {}",
+                        clear.cluster_name,
+                        cluster.file.display(),
+                        cluster.name
+                    ),
+                    help: "the name of a cluster does not change while it lives: set cluster_name back. Its bundle is the only key to it: keep it as it is",
+                });
+            } else if named != (cluster.id, cluster.name.as_str()) {
                 found.push(BundleProblem {
                     path: path.clone(),
                     text: format!(
@@ -168,7 +179,7 @@ impl BundleStore {
                 cluster.name,
                 cluster.id
             ))
-            .hint("a folder was copied: move the bundle away"));
+            .hint("a copied folder keeps the bundle of the old cluster: move the copy away. If name or id of a cluster that lives was changed, set it back"));
         }
         let text = self.plain_text(&path)?;
         let bundle = Bundle::parse(&text)

@@ -12,9 +12,9 @@ use proxmox_client::plan::vm::VmObserved;
 use super::action::Action;
 use super::crew::Crew;
 use super::draft::{Drafted, Problem, ledger_kind};
-use super::machine::TAG;
 use super::network;
 use super::observe::World;
+use super::proof::{has_tags_of, is_made_for};
 use super::sketch::{Sketch, Steps};
 use super::target::{Extent, REGISTRY, SDN, Stage, Target};
 use crate::engine::{Base, Impact, Plan};
@@ -101,11 +101,12 @@ impl Razing<'_> {
     fn machine(&mut self, cluster: &Cluster, machine: &VmObserved) {
         let name = machine.config.get("name").cloned().unwrap_or_default();
         let vmid = machine.vmid.get();
-        let tags = machine.tags();
         let planned = cluster.nodes.iter().find(|node| node.vmid == vmid);
-        let is_tagged = tags.contains(TAG) && tags.contains(&format!("cluster-{}", cluster.id));
         let uuid = machine.uuid();
-        let is_planned = planned.is_some_and(|node| uuid == Some(node.uuid.to_string()));
+        let is_ours = match planned {
+            Some(node) => has_tags_of(cluster, machine) && uuid == Some(node.uuid.to_string()),
+            None => is_made_for(&self.crew.site, cluster, machine),
+        };
         // A machine that nobody finished making has its number and not yet its configuration.
         let is_making = planned.is_some() && machine.lock.as_deref() == Some("create");
         if is_making {
@@ -115,7 +116,7 @@ impl Razing<'_> {
             });
             return;
         }
-        if !is_tagged || (planned.is_some() && !is_planned) {
+        if !is_ours {
             self.left
                 .push(format!("VM {vmid} {name} on {} stays: it was not made here", machine.node));
             return;

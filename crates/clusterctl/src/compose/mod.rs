@@ -17,6 +17,7 @@ pub mod lock;
 pub mod machine;
 pub mod network;
 pub mod observe;
+mod proof;
 pub mod rights;
 mod sketch;
 pub mod target;

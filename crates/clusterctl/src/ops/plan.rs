@@ -57,8 +57,16 @@ impl Report {
             1 => "one thing stands in the way of this plan".to_owned(),
             count => format!("{count} things stand in the way of this plan"),
         });
+        // What is said of every node of a site is advised once.
+        let mut by_help: Vec<(&str, Vec<&str>)> = Vec::new();
         for problem in &self.problems {
-            error = error.detail(format!("{}\n  help: {}", problem.text, problem.help));
+            match by_help.iter_mut().find(|(help, _)| *help == problem.help) {
+                Some((_, texts)) => texts.push(&problem.text),
+                None => by_help.push((&problem.help, vec![&problem.text])),
+            }
+        }
+        for (help, texts) in by_help {
+            error = error.detail(format!("{}\n  help: {help}", texts.join("\n")));
         }
         Some(error)
     }

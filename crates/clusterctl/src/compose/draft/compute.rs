@@ -7,6 +7,7 @@ use proxmox_client::plan::vm::{self, VmObserved};
 use super::{Draft, Sketch, has_agent};
 use crate::compose::action::Action;
 use crate::compose::machine::{self, Ground};
+use crate::compose::proof::is_made_for;
 use crate::compose::target::{Extent, Stage};
 use crate::engine::Impact;
 use crate::spec::site::{Cluster, Node};
@@ -163,6 +164,14 @@ impl<'a> Draft<'a> {
             .collect();
         for machine in strays {
             let name = machine.config.get("name").cloned().unwrap_or_default();
+            if !is_made_for(&self.crew.site, cluster, machine) {
+                self.notes.push(format!(
+                    "VM {} {name} on {} has the tags of cluster {} and was not made here, as a \
+                     clone: it stays",
+                    machine.vmid, machine.node, cluster.name
+                ));
+                continue;
+            }
             let is_controlplane = name.starts_with(&format!("{}cp", cluster.name));
             if is_controlplane {
                 self.problem(

@@ -5,6 +5,7 @@ mod compute;
 mod config;
 mod image;
 mod network;
+mod ring;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,8 +78,11 @@ pub fn draft(crew: &Crew, world: &World, wish: &Wish, base: Base) -> Result<Draf
             draft.cluster(cluster);
         }
     }
+    draft.strangers();
     let names = wish.target.names.clone();
-    let mut plan = Plan::new(base, names, draft.steps.into_steps()).map_err(|error| {
+    let mut steps = draft.steps.into_steps();
+    ring::order(&mut steps, &ring::rings(&crew.site));
+    let mut plan = Plan::new(base, names, steps).map_err(|error| {
         Error::new(crate::error::ErrorKind::Bug, "order the plan").because(error)
     })?;
     plan.notes = draft.notes;
@@ -154,6 +158,33 @@ impl<'a> Draft<'a> {
         self.bootstrap(cluster);
         if self.steps.len() > before {
             self.clusters.insert(cluster.name.clone());
+        }
+    }
+
+    /// Machines of clusters that the tree does not have: a folder was removed while its machines
+    /// run, or they belong to another tree. They are named, since nobody else would.
+    fn strangers(&mut self) {
+        if !self.wish.target.names.is_empty() {
+            return;
+        }
+        for (tag, machines) in &self.carriers {
+            let Some(id) = tag.strip_prefix("cluster-") else { continue };
+            let site = &self.crew.site;
+            if site.clusters.iter().any(|cluster| cluster.id.to_string() == id) {
+                continue;
+            }
+            let names: Vec<String> = machines
+                .iter()
+                .map(|machine| {
+                    let name = machine.config.get("name").map(String::as_str).unwrap_or_default();
+                    format!("{name} (VM {} on {})", machine.vmid, machine.node)
+                })
+                .collect();
+            self.notes.push(format!(
+                "the tree has no cluster {id}, and Proxmox has machines of one: {}; if its folder \
+                 was removed, bring it back and `clusterctl destroy` it",
+                names.join(", ")
+            ));
         }
     }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod machine;
 mod network;
 mod node;
+mod quorum;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -63,7 +64,10 @@ impl Executor<Action> for Hands {
             }
             Action::MakeSecrets { cluster } => self.check_secrets(cluster),
             Action::CreateMachine { cluster, node } => self.check_create(cluster, node).await,
-            Action::ChangeMachine { cluster, node, .. } => self.check_change(cluster, node).await,
+            Action::ChangeMachine { cluster, node, .. } => {
+                let found = self.check_change(cluster, node).await?;
+                self.unless_needed(step, (cluster, node), found).await
+            }
             Action::StartMachine { cluster, node } => self.check_start(cluster, node).await,
             Action::EjectMedium { cluster, node } => self.check_eject(cluster, node).await,
             Action::DestroyMachine { node, vmid, uuid, .. } => {
@@ -71,7 +75,8 @@ impl Executor<Action> for Hands {
             }
             Action::Configure { cluster, node } => self.check_configure(cluster, node).await,
             Action::Reconfigure { cluster, node, .. } => {
-                self.check_reconfigure(cluster, node).await
+                let found = self.check_reconfigure(cluster, node).await?;
+                self.unless_needed(step, (cluster, node), found).await
             }
             Action::Bootstrap { cluster } => self.check_bootstrap(cluster).await,
             Action::AwaitCluster { cluster, level } => self.check_level(cluster, *level).await,

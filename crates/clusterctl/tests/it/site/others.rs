@@ -119,11 +119,25 @@ fn a_foreign_machine_under_a_planned_number_stops_the_plan() {
         let upid = proxmox.qemu(&node).create(vmid, &[("name", "mailserver")]).await.unwrap();
         proxmox.tasks().wait(&upid, Duration::from_secs(30)).await.unwrap();
     });
+    // A clone has the tags of its original.
+    let clone = [("name", "terrawk01-copy"), ("tags", "clusterctl;cluster-103")];
+    let lost = [("name", "oldcp01"), ("tags", "clusterctl;cluster-777")];
+    for (number, keys) in [(900, clone), (901, lost)] {
+        let vmid = proxmox_client::VmId::try_from(number).unwrap();
+        wait(async {
+            let upid = proxmox.qemu(&node).create(vmid, &keys).await.unwrap();
+            proxmox.tasks().wait(&upid, Duration::from_secs(30)).await.unwrap();
+        });
+    }
     let said = site.run(&["plan", "terra"]).expect(6);
     said.says("terrawk01: its number is taken").says("give the node another number");
+    said.says("VM 900 terrawk01-copy on pve02 has the tags of cluster terra and was not made here");
+    said.says("one thing stands in the way");
+    site.run(&["plan"]).expect(6).says("the tree has no cluster 777").says("oldcp01 (VM 901");
     site.run(&["-y", "apply", "terra"]).expect(6);
-    site.run(&["-y", "destroy", "terra"]).expect(0).says("VM 103021 mailserver on pve02 stays");
-    assert_eq!(site.machines().len(), 1);
+    let said = site.run(&["-y", "destroy", "terra"]).expect(0);
+    said.says("VM 103021 mailserver on pve02 stays").says("VM 900 terrawk01-copy on pve02 stays");
+    assert_eq!(site.machines().len(), 3);
 }
 
 #[test]
@@ -175,4 +189,36 @@ fn what_a_token_may_not_do_is_told_before_anything_is_changed() {
     assert_ne!(said.code, 0, "{}", said.out);
     said.says("Proxmox does not allow us").says("pveum");
     assert_eq!(site.machines().len(), 0);
+}
+
+#[test]
+fn no_control_plane_is_disturbed_while_etcd_needs_it_and_no_ring_before_its_turn() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "luna", "terra"]).expect(0);
+    let more = "vm_sizing = { control_plane = { cpu_cores = 5 } }\n  network = {";
+    site.edit("clusters/cluster-102/cluster.hcl", "network = {", more);
+    site.edit("clusters/cluster-103/cluster.hcl", "{ cpu_cores = 2", "{ cpu_cores = 3");
+    let plan = site.run(&["plan", "luna", "terra", "-o", "json"]).expect(0).json();
+    let step = &plan["plan"]["steps"]["vm/lunacp01/change"];
+    assert_eq!(step["impact"], "reboot");
+    let after: Vec<&str> =
+        step["after"].as_array().unwrap().iter().filter_map(|id| id.as_str()).collect();
+    // terra is in the first ring, luna in the second.
+    assert_eq!(after, ["await/cluster-103", "vm/terracp01/change"], "{step:#}");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+
+    let refuse = json!({"refuse": {"code": 14, "message": "no"}});
+    let sick =
+        json!({"node": "lunacp02", "method": "*/EtcdStatus", "times": 1000, "action": refuse});
+    site.lab().faults(json!({"talos": [sick]})).unwrap();
+    let run = site.command(&["-y", "apply", "luna"]).spawn().unwrap();
+    pause(6000);
+    let pid = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let said = Said::of(run.wait_with_output().unwrap()).expect(130);
+    said.says("etcd would lose its quorum, since lunacp02 is not well");
+    assert!(!said.err.contains("done     change lunacp01"), "{}", said.err);
+    site.lab().faults(json!({"clear": true})).unwrap();
+    site.run(&["-y", "apply", "luna"]).expect(0).says("done     change lunacp01");
+    site.run(&["plan", "--detailed-exitcode", "luna"]).expect(0);
 }
