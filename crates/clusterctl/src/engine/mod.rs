@@ -9,6 +9,7 @@
 //! and `verify` (did it have the effect it is there for?). After an uncertain reply the engine
 //! checks again before it repeats anything.
 
+mod drive;
 mod event;
 mod graph;
 mod journal;

@@ -10,9 +10,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::drive::{Driver, Ended, Later};
 use super::event::{Event, EventKind, Outcome, Summary};
 use super::graph::Order;
-use super::journal::{Journal, JournalError, RecordKind, UNCERTAIN};
+use super::journal::{Journal, JournalError, RecordKind};
 use super::plan::Plan;
 use super::step::{Action, Check, Step, StepError, StepId, Token};
 
@@ -74,12 +75,12 @@ pub struct RunOptions {
 /// What a step's code may use beside its action.
 #[derive(Debug, Clone)]
 pub struct StepContext {
-    step: StepId,
+    pub(super) step: StepId,
     begun: Instant,
-    deadline: Instant,
-    stop: CancellationToken,
+    pub(super) deadline: Instant,
+    pub(super) stop: CancellationToken,
     events: UnboundedSender<Event>,
-    journal: Arc<Journal>,
+    pub(super) journal: Arc<Journal>,
 }
 
 impl StepContext {
@@ -120,7 +121,7 @@ impl StepContext {
     }
 }
 
-fn journal_failed(error: &JournalError) -> StepError {
+pub(super) fn journal_failed(error: &JournalError) -> StepError {
     let mut message = error.to_string();
     if let Some(source) = std::error::Error::source(error) {
         message = format!("{message}: {source}");
@@ -166,6 +167,7 @@ pub async fn run<A: Action, E: Executor<A>>(
         ready: BTreeSet::new(),
         held: BTreeMap::new(),
         running: BTreeMap::new(),
+        postponed: BTreeMap::new(),
         outcomes: BTreeMap::new(),
         tasks: JoinSet::new(),
         broken: None,
@@ -202,9 +204,22 @@ struct Dispatcher<A, E> {
     ready: BTreeSet<(std::cmp::Reverse<u64>, StepId)>,
     held: BTreeMap<Token, usize>,
     running: BTreeMap<tokio::task::Id, (StepId, Instant)>,
+    /// Steps that could not begin yet, with what their next try goes on from. They hold nothing.
+    postponed: BTreeMap<StepId, Postponed>,
     outcomes: BTreeMap<StepId, Outcome>,
-    tasks: JoinSet<Outcome>,
+    tasks: JoinSet<Ended>,
     broken: Option<JournalError>,
+}
+
+/// A step between two tries to begin.
+#[derive(Debug)]
+struct Postponed {
+    /// When it is tried again; none while it is.
+    due: Option<Instant>,
+    reason: String,
+    pause: Duration,
+    deadline: Instant,
+    begun: Instant,
 }
 
 impl<A: Action, E: Executor<A>> Dispatcher<A, E> {
@@ -231,24 +246,76 @@ impl<A: Action, E: Executor<A>> Dispatcher<A, E> {
         let stop = self.options.stop.clone();
         let mut told = false;
         loop {
-            if !self.stopping() {
+            if self.stopping() {
+                self.give_up_what_waits();
+            } else {
                 self.start_what_fits();
             }
+            let due = self.postponed.values().filter_map(|step| step.due).min();
+            if self.tasks.is_empty() && due.is_none() {
+                break;
+            }
             tokio::select! {
-                ended = self.tasks.join_next_with_id() => match ended {
-                    Some(Ok((task, outcome))) => self.ended(task, outcome),
+                ended = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => match ended {
+                    Some(Ok((task, Ended::Over(outcome)))) => self.ended(task, outcome),
+                    Some(Ok((task, Ended::Later(later)))) => self.postpone(task, later),
                     Some(Err(error)) => {
                         let message = format!("the step's code stopped: {error}");
                         let outcome = Outcome::Failed { message, help: None };
                         self.ended(error.id(), outcome);
                     }
-                    None => break,
+                    None => {}
                 },
+                () = sleep_until(due), if due.is_some() => self.take_up_what_is_due(),
                 () = stop.cancelled(), if !told => {
                     told = true;
                     self.emit(None, EventKind::Stopping);
                 }
             }
+        }
+    }
+
+    /// Frees what a step holds.
+    fn release(&mut self, id: &StepId) {
+        let plan = Arc::clone(&self.plan);
+        for token in plan.steps.get(id).into_iter().flat_map(|step| &step.tokens) {
+            if let Some(count) = self.held.get_mut(token) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
+    fn postpone(&mut self, task: tokio::task::Id, later: Later) {
+        let Some((id, begun)) = self.running.remove(&task) else { return };
+        self.release(&id);
+        let Later { reason, wait, pause, deadline } = later;
+        let due = Some(Instant::now() + wait);
+        self.postponed.insert(id, Postponed { due, reason, pause, deadline, begun });
+    }
+
+    fn take_up_what_is_due(&mut self) {
+        let now = Instant::now();
+        let mut ready = Vec::new();
+        for (id, step) in &mut self.postponed {
+            if step.due.is_some_and(|due| due <= now) {
+                step.due = None;
+                ready.push(id.clone());
+            }
+        }
+        for id in ready {
+            self.enqueue(id);
+        }
+    }
+
+    /// The run stops: what has not begun will not.
+    fn give_up_what_waits(&mut self) {
+        let running: BTreeSet<&StepId> = self.running.values().map(|(id, _)| id).collect();
+        let waits: Vec<StepId> =
+            self.postponed.keys().filter(|id| !running.contains(id)).cloned().collect();
+        for id in waits {
+            let Some(step) = self.postponed.remove(&id) else { continue };
+            let reason = format!("stopped while waiting: {}", step.reason);
+            self.over(id, step.begun, Outcome::Skipped { reason });
         }
     }
 
@@ -282,36 +349,42 @@ impl<A: Action, E: Executor<A>> Dispatcher<A, E> {
             *self.held.entry(token.clone()).or_default() += 1;
         }
         let now = Instant::now();
+        // One that was postponed goes on with its time and its pauses.
+        let (begun, deadline, pause) = match self.postponed.get(&step.id) {
+            Some(before) => (before.begun, before.deadline, before.pause),
+            None => {
+                self.emit(Some(&step.id), EventKind::Started);
+                (now, now + step.budget(), self.options.retry_first)
+            }
+        };
         let context = StepContext {
             step: step.id.clone(),
             begun: self.begun,
-            deadline: now + step.budget(),
+            deadline,
             stop: self.options.stop.clone(),
             events: self.events.clone(),
             journal: Arc::clone(&self.journal),
         };
-        self.emit(Some(&step.id), EventKind::Started);
         let driver = Driver {
             plan: Arc::clone(&self.plan),
             executor: Arc::clone(&self.executor),
-            pause: self.options.retry_first,
+            pause,
             longest: self.options.retry_longest,
             context,
         };
         let task = self.tasks.spawn(driver.drive()).id();
-        self.running.insert(task, (step.id.clone(), now));
+        self.running.insert(task, (step.id.clone(), begun));
     }
 
     fn ended(&mut self, task: tokio::task::Id, outcome: Outcome) {
         let Some((id, begun)) = self.running.remove(&task) else { return };
-        let plan = Arc::clone(&self.plan);
-        if let Some(step) = plan.steps.get(&id) {
-            for token in &step.tokens {
-                if let Some(count) = self.held.get_mut(token) {
-                    *count = count.saturating_sub(1);
-                }
-            }
-        }
+        self.postponed.remove(&id);
+        self.release(&id);
+        self.over(id, begun, outcome);
+    }
+
+    /// Writes down and tells how a step ended, and goes on behind it.
+    fn over(&mut self, id: StepId, begun: Instant, outcome: Outcome) {
         let (ok, note) = match &outcome {
             Outcome::Changed => (true, "changed".to_owned()),
             Outcome::Unchanged { reason } => (true, format!("unchanged: {reason}")),
@@ -380,113 +453,9 @@ impl<A: Action, E: Executor<A>> Dispatcher<A, E> {
     }
 }
 
-/// Takes one step from its first check to its outcome.
-struct Driver<A, E> {
-    plan: Arc<Plan<A>>,
-    executor: Arc<E>,
-    context: StepContext,
-    pause: Duration,
-    longest: Duration,
-}
-
-enum Pause {
-    Over,
-    Ended(Outcome),
-}
-
-impl<A: Action, E: Executor<A>> Driver<A, E> {
-    async fn drive(mut self) -> Outcome {
-        let plan = Arc::clone(&self.plan);
-        let Some(step) = plan.steps.get(&self.context.step) else {
-            return Outcome::Skipped { reason: "the step is not in the plan".to_owned() };
-        };
-        match self.until_performed(step).await {
-            Ok(()) => self.until_verified(step).await,
-            Err(outcome) => outcome,
-        }
-    }
-
-    async fn until_performed(&mut self, step: &Step<A>) -> Result<(), Outcome> {
-        let mut begun = false;
-        loop {
-            let problem = match self.executor.check(step, &self.context).await {
-                Ok(Check::Done(reason)) if begun => {
-                    self.context.waiting(format!("took effect: {reason}"));
-                    return Ok(());
-                }
-                Ok(Check::Done(reason)) => return Err(Outcome::Unchanged { reason }),
-                Ok(Check::NotYet(reason)) => StepError::Later(reason),
-                Err(error) => error,
-                Ok(Check::Ready) => {
-                    if !begun {
-                        begun = true;
-                        self.context
-                            .journal
-                            .write(Some(&step.id), RecordKind::Start)
-                            .map_err(|error| failed(journal_failed(&error)))?;
-                    }
-                    match self.executor.perform(step, &self.context).await {
-                        Ok(()) => return Ok(()),
-                        Err(error) => error,
-                    }
-                }
-            };
-            self.pause_or_end(problem).await?;
-        }
-    }
-
-    async fn until_verified(&mut self, step: &Step<A>) -> Outcome {
-        loop {
-            let problem = match self.executor.verify(step, &self.context).await {
-                Ok(()) => return Outcome::Changed,
-                Err(error) => error,
-            };
-            if let Err(outcome) = self.pause_or_end(problem).await {
-                return outcome;
-            }
-        }
-    }
-
-    /// Waits before the next try, unless the problem does not pass or the budget is used up.
-    async fn pause_or_end(&mut self, problem: StepError) -> Result<(), Outcome> {
-        let reason = match problem {
-            StepError::Later(reason) => reason,
-            StepError::Uncertain(reason) => {
-                // A later run must know that this one may have done more than was seen.
-                self.context.mark(UNCERTAIN, &reason).map_err(failed)?;
-                format!("looking again after: {reason}")
-            }
-            StepError::Failed { .. } => return Err(failed(problem)),
-        };
-        match self.sleep(&reason).await {
-            Pause::Over => Ok(()),
-            Pause::Ended(outcome) => Err(outcome),
-        }
-    }
-
-    async fn sleep(&mut self, reason: &str) -> Pause {
-        if Instant::now() + self.pause > self.context.deadline {
-            let message = format!("gave up when the time for this step was used up: {reason}");
-            return Pause::Ended(Outcome::Failed { message, help: None });
-        }
-        self.context.waiting(reason);
-        let pause = self.pause;
-        self.pause = (self.pause * 2).min(self.longest);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => Pause::Over,
-            () = self.context.stop.cancelled() => {
-                let reason = format!("stopped while waiting: {reason}");
-                Pause::Ended(Outcome::Skipped { reason })
-            }
-        }
-    }
-}
-
-fn failed(error: StepError) -> Outcome {
-    match error {
-        StepError::Failed { message, help } => Outcome::Failed { message, help },
-        StepError::Later(message) | StepError::Uncertain(message) => {
-            Outcome::Failed { message, help: None }
-        }
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }

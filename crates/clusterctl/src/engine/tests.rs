@@ -15,6 +15,8 @@ enum Toy {
     Lost,
     Fail,
     Panic,
+    /// Can begin once that step is done.
+    After(String),
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +31,11 @@ struct World {
 impl Executor<Toy> for World {
     async fn check(&self, step: &Step<Toy>, _: &StepContext) -> Result<Check, StepError> {
         let done = self.done.lock().unwrap().contains(step.id.as_str());
+        if let Toy::After(other) = &step.action
+            && !self.done.lock().unwrap().contains(other)
+        {
+            return Ok(Check::NotYet(format!("{other} is not done")));
+        }
         Ok(if done { Check::Done("it is there".into()) } else { Check::Ready })
     }
 
@@ -62,8 +69,9 @@ impl Executor<Toy> for World {
                     *self.running.lock().unwrap().get_mut(&token.key).unwrap() -= 1;
                 }
             }
-            Toy::Busy(_) => {}
+            Toy::Busy(_) | Toy::After(_) => {}
         }
+        self.done.lock().unwrap().insert(id.clone());
         self.log.lock().unwrap().push(id);
         Ok(())
     }
@@ -180,6 +188,41 @@ async fn tokens_limit_what_runs_at_once() {
         BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 1), ("n1".to_owned(), 2),])
     );
     assert_eq!(ran.summary.elapsed_ms, 150);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_cannot_begin_yet_holds_nothing() {
+    let domain = [("disruption", "sol")];
+    let steps = vec![
+        step("a", Toy::After("b".into()), &[], &domain),
+        step("b", Toy::Work(1), &[], &domain),
+        step("c", Toy::After("a".into()), &[], &domain),
+    ];
+    let ran = carry_out(steps, World::default(), CancellationToken::new()).await;
+    assert!(ran.summary.is_success(), "{:?}", ran.summary);
+    assert_eq!(*ran.world.log.lock().unwrap(), ["b", "a", "c"]);
+    assert!(ran.summary.elapsed_ms < 1000, "{}", ran.summary.elapsed_ms);
+    let begun = ran.events.iter().filter(|event| matches!(event.kind, EventKind::Started));
+    assert_eq!(begun.count(), 3, "a step that is tried again does not begin again");
+
+    // It is given up in its own time, and when the run stops.
+    let stop = CancellationToken::new();
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        asked.cancel();
+    });
+    let mut long = step("long", Toy::After("never".into()), &[], &domain);
+    long.budget_ms = 600_000;
+    let short = step("short", Toy::After("never".into()), &[], &domain);
+    let ran = carry_out(vec![long, short], World::default(), stop).await;
+    let outcome = |id: &str| &ran.summary.outcomes[&StepId::new(id)];
+    let reason = "stopped while waiting: never is not done".to_owned();
+    assert_eq!(outcome("long"), &Outcome::Skipped { reason });
+    assert!(
+        matches!(outcome("short"), Outcome::Failed { message, .. } if message.contains("gave up"))
+    );
+    assert!((90_000..91_000).contains(&ran.summary.elapsed_ms), "{}", ran.summary.elapsed_ms);
 }
 
 #[tokio::test(start_paused = true)]
