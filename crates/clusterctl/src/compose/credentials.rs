@@ -10,6 +10,9 @@ use crate::error::Error;
 use crate::spec::site::Site;
 use crate::spec::sops::{self, Format};
 
+/// The port of the API, where nothing else is said.
+const API_PORT: u16 = 8006;
+
 /// The names of the values, and the variables that win over them, where there are any.
 const NAMES: [(&str, &str); 7] = [
     ("pve_endpoint", "PROXMOX_VE_ENDPOINT"),
@@ -27,6 +30,8 @@ pub struct Credentials {
     insecure: bool,
     /// Where `pve_ca_file` is looked for.
     folder: PathBuf,
+    /// Host names of the Proxmox nodes, the one that is asked first before the others.
+    hosts: Vec<String>,
 }
 
 impl std::fmt::Debug for Credentials {
@@ -71,7 +76,10 @@ impl Credentials {
             .get("PROXMOX_VE_INSECURE")
             .is_some_and(|text| matches!(text.to_ascii_lowercase().as_str(), "1" | "true" | "yes"));
         let folder = site.live.join("common");
-        Ok(Self { values, insecure, folder })
+        // Who names an endpoint for this run means it alone.
+        let is_chosen = variables.get("PROXMOX_VE_ENDPOINT").is_some_and(|text| !text.is_empty());
+        let hosts = if is_chosen { Vec::new() } else { hosts(site) };
+        Ok(Self { values, insecure, folder, hosts })
     }
 
     fn text(&self, name: &str) -> Option<&str> {
@@ -81,6 +89,32 @@ impl Credentials {
     /// The endpoint.
     pub fn endpoint(&self) -> Option<&str> {
         self.text("pve_endpoint")
+    }
+
+    /// The endpoint, and other nodes of the cluster that are asked when it cannot be reached.
+    fn endpoints(&self) -> Option<(String, Vec<String>)> {
+        let of = |host: &str, port: u16| {
+            let host = match host.parse::<std::net::Ipv6Addr>() {
+                Ok(address) => format!("[{address}]"),
+                Err(_) => host.to_owned(),
+            };
+            format!("https://{host}:{port}")
+        };
+        let Some(first) = self.endpoint() else {
+            let mut all = self.hosts.iter().map(|host| of(host, API_PORT));
+            return Some((all.next()?, all.collect()));
+        };
+        // A pin is that of one node's certificate.
+        if self.values.contains_key("pve_fingerprint") {
+            return Some((first.to_owned(), Vec::new()));
+        }
+        let url = url::Url::parse(first).ok();
+        let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+        let port = url.as_ref().and_then(url::Url::port).unwrap_or(API_PORT);
+        let others = self.hosts.iter().filter(|other| {
+            !other.eq_ignore_ascii_case(host) && host.trim_matches(['[', ']']) != other.as_str()
+        });
+        Some((first.to_owned(), others.map(|host| of(host, port)).collect()))
     }
 
     /// Checks of certificates are switched off, by the user's explicit wish.
@@ -99,7 +133,7 @@ impl Credentials {
                  PROXMOX_VE_ENDPOINT and PROXMOX_VE_API_TOKEN win over it",
             )
         };
-        let endpoint = self.endpoint().ok_or_else(|| missing("endpoint"))?;
+        let (endpoint, others) = self.endpoints().ok_or_else(|| missing("endpoint"))?;
         if self.values.contains_key("pve_otp") {
             return Err(Error::failed("reach Proxmox: one-time passwords are not supported")
                 .hint("use an API token: it needs no second factor"));
@@ -114,7 +148,9 @@ impl Credentials {
             }
             (None, None) => return Err(missing("pve_api_token")),
         };
-        let config = ClientConfig::new(endpoint, auth);
+        let config = others
+            .into_iter()
+            .fold(ClientConfig::new(endpoint, auth), |config, other| config.endpoint(other));
         Ok(match (self.text("pve_fingerprint"), self.text("pve_ca_file")) {
             _ if self.insecure => config.trust(Trust::DangerousInsecure),
             (Some(text), _) => {
@@ -133,6 +169,14 @@ impl Credentials {
             (None, None) => config,
         })
     }
+}
+
+/// Host names of the Proxmox nodes, as far as the tree has them; that of the primary node first.
+fn hosts(site: &Site) -> Vec<String> {
+    let proxmox = &site.proxmox;
+    let first = proxmox.primary_node.iter();
+    let rest = proxmox.nodes.iter().filter(|node| Some(*node) != proxmox.primary_node.as_ref());
+    first.chain(rest).filter_map(|node| proxmox.hostnames.get(node).cloned()).collect()
 }
 
 fn open(
@@ -164,4 +208,28 @@ fn open(
             _ => None,
         })
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(values: &[(&'static str, &str)]) -> Credentials {
+        let values = values.iter().map(|(name, text)| (*name, (*text).into())).collect();
+        let hosts = ["pve02.example", "pve01.example", "fd00::3"].map(str::to_owned).into();
+        Credentials { values, insecure: false, folder: PathBuf::new(), hosts }
+    }
+
+    #[test]
+    fn other_nodes_are_asked_after_the_endpoint() {
+        let of = |values: &[(&'static str, &str)]| credentials(values).endpoints().unwrap();
+        let (first, others) = of(&[("pve_endpoint", "https://PVE01.example:8443/")]);
+        assert_eq!(first, "https://PVE01.example:8443/");
+        assert_eq!(others, ["https://pve02.example:8443", "https://[fd00::3]:8443"]);
+        // A pin fits one node only; without an endpoint the primary node is asked.
+        let pin = [("pve_endpoint", "https://pve01.example:8006"), ("pve_fingerprint", "AA")];
+        assert!(of(&pin).1.is_empty());
+        assert_eq!(of(&[]).0, "https://pve02.example:8006");
+        assert_eq!(of(&[("pve_endpoint", "https://[fd00::3]:8006")]).1.len(), 2);
+    }
 }

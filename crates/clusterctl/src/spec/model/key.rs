@@ -196,10 +196,10 @@ keys! {
         "ntp_servers" Texts Acted "" "Time servers.";
         "bgp" Object Acted "" "BGP of the nodes.";
         "bgp.asn_base" Count Acted "4210000000" "What AS numbers are counted from.";
-        "bgp.remote_asn" Count Acted "" "AS number of the fabric.";
-        "bgp.interface" Text Acted "eth0" "Interface that speaks BGP.";
-        "bgp.enable_bfd" Flag Acted "false" "BFD on the sessions.";
-        "bgp.advertise_loopbacks" Flag Acted "true" "Announce the loopbacks.";
+        "bgp.remote_asn" Count NotYet "" "AS number of the fabric.";
+        "bgp.interface" Text NotYet "eth0" "Interface that speaks BGP.";
+        "bgp.enable_bfd" Flag NotYet "false" "BFD on the sessions.";
+        "bgp.advertise_loopbacks" Flag NotYet "true" "Announce the loopbacks.";
         "sdn" Object Acted "" "Defaults of the SDN stage.";
         "sdn.zone_id" Text Acted "" "The zone.";
         "sdn.vrf_vxlan" Count Acted "" "VXLAN tag of the zone's routing table.";
