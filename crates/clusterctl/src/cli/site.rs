@@ -223,9 +223,10 @@ pub(super) fn unlock(
     if !terminal.ask("Two runs at once can break a cluster.", "unlock")? {
         return Err(Error::new(ErrorKind::Interrupted, "the lock stays"));
     }
-    match ops::unlock::unlock(context, global.lab)? {
-        Some(_) => say("the lock is gone"),
-        None => say("nobody holds the lock any more"),
+    if ops::unlock::unlock(context, global.lab, &holder)? {
+        say("the lock is gone");
+    } else {
+        say("nobody holds the lock any more");
     }
     Ok(Exit::Success)
 }

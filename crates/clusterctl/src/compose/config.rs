@@ -241,7 +241,12 @@ fn cluster_section(cluster: &Cluster, node: &Node, input: &ConfigInput) -> Value
     if node.role == Role::Worker {
         return Value::Object(section);
     }
-    section.insert("apiServer".into(), json!({ "certSANs": cluster.cert_sans }));
+    // Generation names the host of the endpoint itself, and patches append to lists.
+    let endpoint = url::Url::parse(&cluster.endpoint).ok();
+    let host = endpoint.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+    let host = host.trim_matches(['[', ']']);
+    let sans: Vec<&String> = cluster.cert_sans.iter().filter(|san| *san != host).collect();
+    section.insert("apiServer".into(), json!({ "certSANs": sans }));
     section.insert("controllerManager".into(), json!({ "extraArgs": mask_sizes(cluster) }));
     if cluster.cni == Cni::Cilium {
         section.insert("proxy".into(), json!({ "disabled": true }));

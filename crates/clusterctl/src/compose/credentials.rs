@@ -53,19 +53,22 @@ impl Credentials {
                 values.insert(name, text.clone().into());
             }
         }
+        // A user named for this run wins over a token that lies in a file.
+        let is_user = values.contains_key("pve_username") && !values.contains_key("pve_api_token");
+        let wanted = |name: &str| !(is_user && name == "pve_api_token");
         let is_whole = values.contains_key("pve_endpoint")
             && (values.contains_key("pve_api_token")
                 || (values.contains_key("pve_username") && values.contains_key("pve_password")));
         if let Some(file) = site.credentials.secrets_file.as_ref().filter(|_| !is_whole) {
             let opened = open(site, file, variables)?;
-            for (name, _) in NAMES {
-                if let Some(text) = opened.get(name) {
+            for (name, _) in NAMES.iter().filter(|(name, _)| wanted(name)) {
+                if let Some(text) = opened.get(*name) {
                     values.entry(name).or_insert_with(|| text.clone().into());
                 }
             }
         }
-        for (name, _) in NAMES {
-            if let Some(text) = site.credentials.direct.get(name) {
+        for (name, _) in NAMES.iter().filter(|(name, _)| wanted(name)) {
+            if let Some(text) = site.credentials.direct.get(*name) {
                 values.entry(name).or_insert_with(|| text.clone().into());
             }
         }
@@ -148,9 +151,8 @@ impl Credentials {
             }
             (None, None) => return Err(missing("pve_api_token")),
         };
-        let config = others
-            .into_iter()
-            .fold(ClientConfig::new(endpoint, auth), |config, other| config.endpoint(other));
+        let config =
+            others.into_iter().fold(ClientConfig::new(endpoint, auth), ClientConfig::endpoint);
         Ok(match (self.text("pve_fingerprint"), self.text("pve_ca_file")) {
             _ if self.insecure => config.trust(Trust::DangerousInsecure),
             (Some(text), _) => {
@@ -201,13 +203,29 @@ fn open(
     let text = opened.to_text(Format::Yaml).map_err(|error| failed().because(error))?;
     let map: BTreeMap<String, serde_json::Value> =
         serde_saphyr::from_str(&text).map_err(|_| failed().detail("it is no map of values"))?;
-    Ok(map
-        .into_iter()
-        .filter_map(|(key, value)| match value {
-            serde_json::Value::String(text) => Some((key, text)),
-            _ => None,
-        })
-        .collect())
+    texts(map).map_err(|why| failed().detail(why))
+}
+
+/// The values that are texts; one of ours that is none is an error that shows no value.
+fn texts(map: BTreeMap<String, serde_json::Value>) -> Result<BTreeMap<String, String>, String> {
+    use serde_json::Value;
+    let mut found = BTreeMap::new();
+    for (key, value) in map {
+        let what = match value {
+            Value::String(text) => {
+                found.insert(key, text);
+                continue;
+            }
+            Value::Null => "empty",
+            Value::Bool(_) => "true or false",
+            Value::Number(_) => "a number",
+            Value::Array(_) | Value::Object(_) => "a list or a map",
+        };
+        if NAMES.iter().any(|(name, _)| *name == key) {
+            return Err(format!("{key} is {what}, not text: put it in quotes"));
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -231,5 +249,14 @@ mod tests {
         assert!(of(&pin).1.is_empty());
         assert_eq!(of(&[]).0, "https://pve02.example:8006");
         assert_eq!(of(&[("pve_endpoint", "https://[fd00::3]:8006")]).1.len(), 2);
+    }
+
+    #[test]
+    fn a_value_of_ours_that_is_no_text_is_named_and_not_shown() {
+        let read = |text: &str| texts(serde_json::from_str(text).unwrap());
+        let error = read(r#"{"pve_password": 12345}"#).unwrap_err();
+        assert_eq!(error, "pve_password is a number, not text: put it in quotes");
+        let found = read(r#"{"pve_endpoint": "https://pve", "mine": 7}"#).unwrap();
+        assert_eq!(found.len(), 1);
     }
 }

@@ -370,33 +370,57 @@ impl Lease {
     }
 }
 
-/// Who holds a site's lock, for people; `None` when nobody does.
+/// Whose a lock is, as somebody was told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The run; none when the lock does not say.
+    run: Option<String>,
+    text: String,
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Who holds a site's lock; `None` when nobody does.
 ///
 /// # Errors
 /// Proxmox cannot be asked.
-pub async fn owner(client: &Client, site: &str) -> Result<Option<String>, Error> {
-    let pool = client.pools().get(&pool_of(site)).await;
-    let Some(pool) = pool.map_err(failed("read the lock of the site"))? else { return Ok(None) };
-    let holder: Option<Holder> =
-        pool.comment.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    Ok(Some(holder.map_or_else(|| "somebody unknown".to_owned(), |holder| holder.describe())))
+pub async fn owner(client: &Client, site: &str) -> Result<Option<Owner>, Error> {
+    let found = look(client, &pool_of(site)).await.map_err(failed("read the lock of the site"))?;
+    Ok(found.map(|holder| Owner {
+        text: holder.as_ref().map_or_else(|| "somebody unknown".to_owned(), Holder::describe),
+        run: holder.map(|holder| holder.run),
+    }))
 }
 
-/// Removes a site's lock, unless its owner is known to be alive; tells who it was.
+/// Removes a site's lock, unless its owner is known to be alive, or it is not `asked`'s any more.
+/// False when there was none.
 ///
 /// # Errors
-/// The owner is a process of this host that is alive, or Proxmox cannot be asked.
-pub async fn unlock(client: &Client, site: &str, this: &Holder) -> Result<Option<String>, Error> {
+/// The owner is a process of this host that is alive or another one than was asked about, or
+/// Proxmox cannot be asked.
+pub async fn unlock(
+    client: &Client,
+    site: &str,
+    this: &Holder,
+    asked: &Owner,
+) -> Result<bool, Error> {
     let pool = pool_of(site);
-    let Some(owner) = owner(client, site).await? else { return Ok(None) };
-    let holder = read(client, &pool).await?;
-    if holder.is_some_and(|holder| holder.is_alive(this)) {
+    let found = look(client, &pool).await.map_err(failed("read the lock of the site"))?;
+    let Some(holder) = found else { return Ok(false) };
+    if holder.as_ref().map(|holder| &holder.run) != asked.run.as_ref() {
+        return Err(held(holder.as_ref()).detail("it was another's when you were asked"));
+    }
+    if let Some(holder) = holder.filter(|holder| holder.is_alive(this)) {
         return Err(Error::new(Kind::Locked, "the owner of the lock is at work on this host")
-            .detail(format!("it is {owner}"))
+            .detail(format!("it is {}", holder.describe()))
             .hint("wait for it, or end that process first"));
     }
     client.pools().delete(&pool).await.map_err(failed("remove the lock of the site"))?;
-    Ok(Some(owner))
+    Ok(true)
 }
 
 /// Where the local lock lies.
