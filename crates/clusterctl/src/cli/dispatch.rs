@@ -14,6 +14,7 @@ use super::{data, form, say};
 use crate::ops::access::Kind;
 use crate::ops::{self, Context, Error, ErrorKind};
 use crate::spec::model::Level;
+use crate::spec::site::Unmanaged;
 
 /// Longest expression that is read from standard input, in bytes.
 const LONGEST_EXPRESSION: u64 = 1 << 20;
@@ -32,6 +33,9 @@ pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Erro
         Verb::Inventory(options) => {
             let site = ops::inventory::inventory(&context, &options.clusters)?;
             data(&inventory::text(&site, form)?);
+            if options.clusters.is_empty() {
+                tell_unmanaged(&site.unmanaged);
+            }
             Ok(Exit::Success)
         }
         Verb::Why(options) => why(&context, &options, form),
@@ -70,11 +74,13 @@ pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Erro
             Ok(Exit::Success)
         }
         Verb::Man(options) => man(&options),
-        Verb::RunAll(options) => Err(Error::usage("there is no `run-all`: a path is a target")
-            .hint(format!(
-                "type `clusterctl validate` or `clusterctl inventory` in the folder you mean{}",
-                if options.rest.is_empty() { "" } else { ", without `run-all`" }
-            ))),
+        Verb::RunAll(options) => {
+            let verb = options.rest.iter().find(|word| !word.starts_with('-'));
+            let verb = verb.map_or("plan", String::as_str);
+            Err(Error::usage("there is no `run-all`: a path is a target").hint(format!(
+                "type `clusterctl {verb}` in the folder you mean, at the root for everything"
+            )))
+        }
     }
 }
 
@@ -139,9 +145,17 @@ fn validate(
             }
             _ => say(&format!("{errors} error(s), {warnings} warning(s)")),
         }
+        tell_unmanaged(&report.unmanaged);
     }
     let failed = errors > 0 || (options.strict && warnings > 0);
     Ok(if failed { Exit::Failure(ErrorKind::Failed) } else { Exit::Success })
+}
+
+/// Cluster folders that nothing is done with: one whose keys have a slip is among them.
+pub(super) fn tell_unmanaged(folders: &[Unmanaged]) {
+    for one in folders {
+        say(&format!("not managed here: clusters/{}, since {}", one.folder, one.reason));
+    }
 }
 
 fn why(context: &Context, options: &args::Why, form: OutputForm) -> Result<Exit, Error> {

@@ -8,7 +8,7 @@ use super::env::Environment;
 use super::exit::Exit;
 use super::form::structured;
 use super::render::table::table;
-use super::{data, say};
+use super::{data, dispatch, say};
 use crate::ops::access::{Kind, Options as AccessOptions, access, default_file, merge};
 use crate::ops::doctor::{Finding, Grade};
 use crate::ops::health::{Options as HealthOptions, Verdict};
@@ -79,6 +79,10 @@ pub(super) fn status(
     for problem in &report.problems {
         data(&format!("in the way: {problem}\n"));
     }
+    for note in &report.notes {
+        data(&format!("note: {note}\n"));
+    }
+    dispatch::tell_unmanaged(&report.unmanaged);
     Ok(Exit::Success)
 }
 

@@ -173,7 +173,7 @@ impl Session {
 
 /// What a look that failed leaves to do.
 fn unseen(error: Error) -> Error {
-    if error.hints().is_empty() && error.kind() == super::ErrorKind::Failed {
+    if error.kind() == super::ErrorKind::Failed {
         return error
             .hint("`clusterctl doctor` looks closer: names, TLS, clocks, privileges, reach");
     }

@@ -9,7 +9,7 @@ use super::{Context, Error};
 use crate::compose::draft::Wish;
 use crate::compose::observe::{NodeSeen, World};
 use crate::compose::target::Target;
-use crate::spec::site::{Cluster, Node, Role};
+use crate::spec::site::{Cluster, Node, Role, Unmanaged};
 
 /// One node.
 #[derive(Debug, Clone, Serialize)]
@@ -66,6 +66,10 @@ pub struct Report {
     pub problems: Vec<String>,
     /// The clusters.
     pub clusters: Vec<ClusterRow>,
+    /// Cluster folders that describe something else.
+    pub unmanaged: Vec<Unmanaged>,
+    /// What the reader should know beside that, such as machines of clusters that the tree lacks.
+    pub notes: Vec<String>,
 }
 
 /// Looks at the site.
@@ -83,6 +87,8 @@ pub fn status(context: &Context, clusters: &[String], lab: bool) -> Result<Repor
     }
     Ok(Report {
         proxmox_version: made.world.version.clone(),
+        unmanaged: session.crew.site.unmanaged.clone(),
+        notes: made.drafted.plan.notes,
         steps,
         problems: made.drafted.problems.into_iter().map(|problem| problem.text).collect(),
         clusters: meant.into_iter().map(|cluster| row(&made.world, cluster)).collect(),

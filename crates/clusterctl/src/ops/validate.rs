@@ -4,6 +4,7 @@ use super::{Context, Error};
 use crate::compose::bundle::BundleStore;
 use crate::spec::model::{Diagnostic, Level, Location, Sources};
 use crate::spec::root::Root;
+use crate::spec::site::Unmanaged;
 use crate::state::Layout;
 
 /// What was found.
@@ -17,6 +18,8 @@ pub struct Report {
     pub sources: Sources,
     /// How many clusters and nodes the tree describes, when it has no error.
     pub size: Option<(usize, usize)>,
+    /// Cluster folders that describe something else.
+    pub unmanaged: Vec<Unmanaged>,
 }
 
 impl Report {
@@ -35,6 +38,7 @@ pub fn validate(context: &Context) -> Result<Report, Error> {
     let size = loaded.site.as_ref().map(|site| {
         (site.clusters.len(), site.clusters.iter().map(|cluster| cluster.nodes.len()).sum())
     });
+    let unmanaged = loaded.site.as_ref().map(|site| site.unmanaged.clone()).unwrap_or_default();
     let mut diagnostics: Vec<Diagnostic> = loaded
         .diagnostics
         .into_iter()
@@ -49,5 +53,5 @@ pub fn validate(context: &Context) -> Result<Report, Error> {
             diagnostics.push(found);
         }
     }
-    Ok(Report { root, diagnostics, sources: loaded.sources, size })
+    Ok(Report { root, diagnostics, sources: loaded.sources, size, unmanaged })
 }

@@ -173,6 +173,16 @@ impl<'a> Draft<'a> {
             if site.clusters.iter().any(|cluster| cluster.id.to_string() == id) {
                 continue;
             }
+            let why = match site
+                .unmanaged
+                .iter()
+                .find(|one| one.id.is_some_and(|other| other.to_string() == id))
+            {
+                Some(one) => {
+                    format!("clusters/{} is not managed, since {}", one.folder, one.reason)
+                }
+                None => format!("the tree has no cluster {id}"),
+            };
             let names: Vec<String> = machines
                 .iter()
                 .map(|machine| {
@@ -181,8 +191,8 @@ impl<'a> Draft<'a> {
                 })
                 .collect();
             self.notes.push(format!(
-                "the tree has no cluster {id}, and Proxmox has machines of one: {}; if its folder \
-                 was removed, bring it back and `clusterctl destroy` it",
+                "{why}, and Proxmox has machines of cluster {id}: {}; what is to go is destroyed \
+                 with the folder as it was",
                 names.join(", ")
             ));
         }

@@ -134,6 +134,7 @@ fn a_foreign_machine_under_a_planned_number_stops_the_plan() {
     said.says("VM 900 terrawk01-copy on pve02 has the tags of cluster terra and was not made here");
     said.says("one thing stands in the way");
     site.run(&["plan"]).expect(6).says("the tree has no cluster 777").says("oldcp01 (VM 901");
+    site.run(&["status", "terra"]).expect(0).says("the tree has no cluster 777");
     site.run(&["-y", "apply", "terra"]).expect(6);
     let said = site.run(&["-y", "destroy", "terra"]).expect(0);
     said.says("VM 103021 mailserver on pve02 stays").says("VM 900 terrawk01-copy on pve02 stays");
