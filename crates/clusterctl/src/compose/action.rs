@@ -16,6 +16,8 @@ pub enum ApplyMode {
     NoReboot,
     /// With a reboot.
     Reboot,
+    /// At the next reboot, whenever that is.
+    Staged,
 }
 
 /// What a step does.

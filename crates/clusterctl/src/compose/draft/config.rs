@@ -96,16 +96,24 @@ impl<'a> Draft<'a> {
             );
             return;
         }
-        let live = running.changes.iter().all(|change| is_live(&change.document, &change.path));
-        let (mode, impact) = if live {
-            (ApplyMode::NoReboot, Impact::Live)
-        } else {
-            (ApplyMode::Reboot, Impact::Reboot)
+        let late = running.changes.iter().find(|one| !is_live(&one.document, &one.path));
+        let (mode, impact, verb) = match (cluster.apply_mode.as_str(), late) {
+            ("staged", _) => (ApplyMode::Staged, Impact::Live, "stage"),
+            ("no-reboot", Some(change)) => {
+                self.problem(
+                    format!("{}: this takes a reboot: {change}", node.name),
+                    "talos_apply_mode is no-reboot: set it to auto, or to staged for the next reboot",
+                );
+                return;
+            }
+            ("reboot", _) | (_, Some(_)) => (ApplyMode::Reboot, Impact::Reboot, "change"),
+            (_, None) => (ApplyMode::NoReboot, Impact::Live, "change"),
         };
+        let live = impact == Impact::Live;
         let mut sketch = Sketch::new(
             format!("reconfig/{}", node.name),
             Stage::Config.path(&cluster.folder),
-            format!("change the configuration of {}", node.name),
+            format!("{verb} the configuration of {}", node.name),
         )
         .impact(impact)
         .after([format!("vm/{}/change", node.name)])
@@ -115,6 +123,12 @@ impl<'a> Draft<'a> {
         }
         for change in &running.changes {
             sketch = sketch.because(change.to_string());
+        }
+        if mode == ApplyMode::Staged {
+            sketch =
+                sketch.because("talos_apply_mode is staged: it takes effect at the next reboot");
+        } else if mode == ApplyMode::Reboot && late.is_none() {
+            sketch = sketch.because("talos_apply_mode is reboot");
         }
         let (cluster, node) = (cluster.folder.clone(), node.name.clone());
         self.step(sketch, Action::Reconfigure { cluster, node, mode });

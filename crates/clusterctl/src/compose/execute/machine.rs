@@ -286,12 +286,11 @@ impl Hands {
         Ok(())
     }
 
-    /// Whether a node runs from its disk: its machine runs and has no installation medium any more.
+    /// Whether a node was installed: its machine has no installation medium any more.
     pub(super) async fn is_installed(&self, node: &Node) -> Result<bool, StepError> {
         let Ok(vmid) = VmId::try_from(node.vmid) else { return Ok(false) };
         let found = self.find(vmid, &node.proxmox_node).await?;
-        Ok(found
-            .is_some_and(|(_, machine)| machine.running && machine.medium(MEDIUM_KEY).is_none()))
+        Ok(found.is_some_and(|(_, machine)| machine.medium(MEDIUM_KEY).is_none()))
     }
 
     /// A machine that is to be destroyed, proven by its UUID.

@@ -14,7 +14,7 @@ mod verdict;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::action::Action;
+use super::action::{Action, ApplyMode};
 use super::crew::Crew;
 use super::machine::Storages;
 use crate::engine::{Check, Executor, Step, StepContext, StepError, StepId};
@@ -129,6 +129,8 @@ impl Executor<Action> for Hands {
             Action::CreateMachine { cluster, node } => self.verify_machine(cluster, node).await,
             Action::StartMachine { cluster, node } => self.verify_running(cluster, node).await,
             Action::Configure { cluster, node } => self.verify_configured(cluster, node).await,
+            // What runs stays as it is until the node reboots.
+            Action::Reconfigure { mode: ApplyMode::Staged, .. } => Ok(()),
             Action::Reconfigure { cluster, node, .. } => {
                 self.verify_configured(cluster, node).await?;
                 self.verify_in_service(step, cluster, node).await

@@ -137,7 +137,8 @@ impl Hands {
 
     /// A node whose change may have restarted it is back before the next one of its cluster has its
     /// turn: it runs, and a control plane whose cluster has etcd is a part of it again. A node that
-    /// was never installed, or whose machine is off, has nothing to come back to.
+    /// was never installed has nothing to come back to. A machine that does not run is waited for:
+    /// Proxmox calls a restart done once it has shut it down.
     pub(super) async fn verify_in_service(
         &self,
         step: &Step<Action>,
@@ -151,8 +152,7 @@ impl Hands {
         if self.crew.secrets(cluster).map_err(own)?.is_none() {
             return Ok(());
         }
-        let pin = self.crew.lock_file().clusters.get(&cluster.name).cloned();
-        if pin.is_none() || !self.is_installed(node).await? {
+        if !self.is_installed(node).await? {
             return Ok(());
         }
         match self.seen(cluster, node).await? {
@@ -164,7 +164,8 @@ impl Hands {
             NodeSeen::Configured(running) => {
                 Err(StepError::Later(format!("it is {}", running.stage)))
             }
-            NodeSeen::Off | NodeSeen::Maintenance => Ok(()),
+            NodeSeen::Maintenance => Ok(()),
+            NodeSeen::Off => Err(StepError::Later("its machine does not run".to_owned())),
             NodeSeen::Unknown(why) => Err(StepError::Later(format!("it is not back yet: {why}"))),
         }
     }
@@ -212,11 +213,12 @@ impl Hands {
             .map_err(StepError::failed)?;
         let selector = crate::compose::observe::selector_of(&current, node);
         let config = self.crew.machine_config(cluster, node, &opened, &selector).map_err(own)?;
-        let mode = match (cluster.apply_mode.as_str(), mode) {
-            ("reboot", _) => Mode::Reboot,
-            ("staged", _) => Mode::Staged,
-            ("no-reboot", _) | (_, ApplyMode::NoReboot) => Mode::NoReboot,
-            (_, ApplyMode::Reboot) => Mode::Auto,
+        // The plan has chosen; a reboot that the tree asks for happens whatever changes.
+        let mode = match mode {
+            ApplyMode::Staged => Mode::Staged,
+            ApplyMode::NoReboot => Mode::NoReboot,
+            ApplyMode::Reboot if cluster.apply_mode == "reboot" => Mode::Reboot,
+            ApplyMode::Reboot => Mode::Auto,
         };
         context.waiting("the configuration is sent");
         let bytes = config.to_yaml();

@@ -65,6 +65,20 @@ fn a_change_made_outside_is_told_and_mended() {
     site.run(&["-y", "apply", "terra"]).expect(0);
     site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
 
+    // How it takes effect is the tree's to say, and the plan tells what that costs.
+    let file = "clusters/cluster-103/cluster.hcl";
+    site.edit(file, "  workers", "  talos_apply_mode = \"reboot\"\n  workers");
+    site.edit(file, "262144", "262145");
+    let said = site.run(&["plan", "terra"]).expect(0);
+    said.says("change the configuration of terracp01  [reboot]");
+    said.says("talos_apply_mode is reboot").says("worst impact reboot");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+    site.edit(file, "\"reboot\"", "\"staged\"");
+    site.edit(file, "262145", "262146");
+    let said = site.run(&["-y", "apply", "terra"]).expect(0);
+    said.says("stage the configuration of terracp01  [live]").says("at the next reboot");
+
     // Fewer nodes in the tree remove none by themselves.
     site.edit("clusters/cluster-103/cluster.hcl", "workers       = 1", "workers       = 0");
     site.run(&["plan", "terra"]).expect(6).says("the tree has no terrawk01").says("--allow-remove");
