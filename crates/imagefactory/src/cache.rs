@@ -83,6 +83,61 @@ impl Cache {
         Ok(digest)
     }
 
+    /// Stores content, computed while it is written; `wanted` is what it must be.
+    ///
+    /// # Errors
+    /// It cannot be read or written, or is not what it must be.
+    #[cfg(feature = "build")]
+    pub(crate) fn store(
+        &self,
+        content: &crate::build::format::Content,
+        wanted: Option<&Digest>,
+    ) -> Result<(Digest, PathBuf)> {
+        let mut writer = self.writer()?;
+        content.write_to(&mut writer)?;
+        writer.keep(wanted)
+    }
+
+    /// What was noted under a name; a name is made of letters, digits, `-`, `_` and `.`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    #[cfg(feature = "build")]
+    pub(crate) fn note(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.dir.join("notes").join(name);
+        match fs_err::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io(format!("read {}", path.display()))(error)),
+        }
+    }
+
+    /// Notes something under a name, whole or not at all.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    #[cfg(feature = "build")]
+    pub(crate) fn write_note(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let dir = self.dir.join("notes");
+        let what = || format!("write to the cache {}", dir.display());
+        std::fs::create_dir_all(&dir).map_err(io(what()))?;
+        let mut file = tempfile::NamedTempFile::new_in(&dir).map_err(io(what()))?;
+        file.write_all(bytes).map_err(io(what()))?;
+        file.as_file().sync_all().map_err(io(what()))?;
+        file.persist(dir.join(name)).map_err(|error| io(what())(error.error))?;
+        Ok(())
+    }
+
+    /// A folder for work, gone when it is dropped.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    #[cfg(feature = "build")]
+    pub(crate) fn scratch(&self) -> Result<tempfile::TempDir> {
+        let what = format!("write to the cache {}", self.dir.display());
+        tempfile::Builder::new().prefix(".work-").tempdir_in(&self.dir).map_err(io(what))
+    }
+
     /// Holds the cache alone until the guard is dropped; waits for others.
     ///
     /// # Errors
@@ -150,8 +205,13 @@ impl CacheWriter {
 
     /// Gives the content its name, if it is what it should be.
     pub(crate) fn finish(self, wanted: &Digest) -> Result<PathBuf> {
+        self.keep(Some(wanted)).map(|(_, path)| path)
+    }
+
+    /// Gives the content its name; `wanted` is what it must be, where that is known.
+    pub(crate) fn keep(self, wanted: Option<&Digest>) -> Result<(Digest, PathBuf)> {
         let digest = Digest::from_bytes(self.hash.finalize().into());
-        if digest != *wanted {
+        if let Some(wanted) = wanted.filter(|wanted| **wanted != digest) {
             let text = format!("{digest} came where {wanted} was expected");
             return Err(Error::new(ErrorKind::Mismatch, text));
         }
@@ -160,7 +220,20 @@ impl CacheWriter {
         self.file
             .persist(&path)
             .map_err(|error| io(format!("rename to {}", shown(&path)))(error.error))?;
-        Ok(path)
+        Ok((digest, path))
+    }
+}
+
+impl std::io::Write for CacheWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write_all(bytes)?;
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -288,6 +288,42 @@ impl RegistryClient {
         Ok(Resolved { digest, size, media_type: MANIFEST.to_owned() })
     }
 
+    /// Whether the registry lets us push, by beginning an upload and ending it.
+    ///
+    /// # Errors
+    /// It does not, with its reason, or cannot be reached.
+    pub async fn check_push(&self, to: &ImageReference) -> Result<()> {
+        let start = self.at(to, "blobs/uploads/")?;
+        let request =
+            Request::new(Method::POST, start.clone()).header(header::CONTENT_LENGTH, "0")?;
+        let answer = self.successful(to, Access::Push, request).await?;
+        // An upload that is not ended expires: that it cannot be ended is no reason to fail.
+        if let Ok(url) = crate::redirect::target(&start, &answer)
+            && url.origin() == start.origin()
+        {
+            let request = Request::new(Method::DELETE, url);
+            if let Err(error) = self.authorised(to, Access::Push, request).await {
+                tracing::debug!(%error, "the upload that was begun as a check is not ended");
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes a file of the cache, unless it is there.
+    #[cfg(feature = "build")]
+    pub(crate) async fn push_cached(
+        &self,
+        to: &ImageReference,
+        blob: &Descriptor,
+        cache: &Cache,
+    ) -> Result<()> {
+        if self.has_blob(to, &blob.digest).await? {
+            return Ok(());
+        }
+        let path = cache.path_of(&blob.digest);
+        self.push_blob(to, &blob.digest, Body::File(path, blob.size)).await
+    }
+
     async fn has_blob(&self, image: &ImageReference, digest: &Digest) -> Result<bool> {
         let url = self.at(image, &format!("blobs/{digest}"))?;
         let answer =
@@ -325,7 +361,7 @@ impl RegistryClient {
         }
     }
 
-    async fn push_manifest(
+    pub(crate) async fn push_manifest(
         &self,
         image: &ImageReference,
         media_type: &str,

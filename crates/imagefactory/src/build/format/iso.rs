@@ -13,8 +13,15 @@ use crate::error::Result;
 pub enum IsoEntry {
     /// A file with content of its own.
     File(Content),
-    /// A file of the EFI partition: the same bytes, named once more.
-    InEsp,
+    /// A part of a file of the EFI partition: the same bytes, named once more.
+    InEsp {
+        /// Path of the file in the partition.
+        file: String,
+        /// Where the part begins in it, in bytes; a multiple of 2048.
+        offset: u64,
+        /// Its length in bytes.
+        len: u64,
+    },
 }
 
 /// What BIOS starts from.
@@ -127,11 +134,15 @@ pub fn iso(mut image: IsoImage) -> Result<Content> {
     let esp_len = image.esp.as_ref().map(|esp| esp.content.len()).unwrap_or_default();
     let total = esp_sector + esp_len.div_ceil(SECTOR) + TAIL;
     for (path, entry) in &image.files {
-        let (IsoEntry::InEsp, Some(content)) = (entry, &image.esp) else { continue };
-        let len = content.len_of(path)?;
-        let offset = content.offsets.get(path).copied().unwrap_or_default();
-        let at = fit(esp_sector + offset / SECTOR, "the ISO")?;
-        extents.insert(path.clone(), Extent { sector: at, len });
+        let IsoEntry::InEsp { file, offset, len } = entry else { continue };
+        let outside = || broken("the ISO", &format!("{path} is not in the EFI partition"));
+        let esp = image.esp.as_ref().ok_or_else(outside)?;
+        if offset + len > u64::from(esp.len_of(file)?) || !offset.is_multiple_of(SECTOR) {
+            return Err(outside());
+        }
+        let start = esp.offsets.get(file).copied().unwrap_or_default() + offset;
+        let at = fit(esp_sector + start / SECTOR, "the ISO")?;
+        extents.insert(path.clone(), Extent { sector: at, len: fit(*len, path)? });
     }
     let known = |body: &Body| match body {
         Body::Folder(number) => places.get(*number).copied(),
@@ -571,7 +582,10 @@ mod tests {
             volume: "TALOS_V1_12_11".into(),
             volume_set: "Talos-v1.12.11".into(),
             files: BTreeMap::from([
-                (file.path.clone(), IsoEntry::InEsp),
+                (
+                    file.path.clone(),
+                    IsoEntry::InEsp { file: file.path.clone(), offset: 0, len: 12 },
+                ),
                 ("boot/vmlinuz".into(), IsoEntry::File(Content::bytes(b"kernel".as_slice()))),
             ]),
             esp: Some(esp(&[file], 0).unwrap()),
@@ -583,7 +597,8 @@ mod tests {
         assert_eq!(count, 1);
         assert_eq!(bytes.len() % 2048, 0);
         let mut wrong = image.clone();
-        wrong.files.insert("EFI/none".into(), IsoEntry::InEsp);
+        let none = IsoEntry::InEsp { file: "EFI/none".into(), offset: 0, len: 1 };
+        wrong.files.insert("EFI/none".into(), none);
         assert!(iso(wrong).is_err());
         let mut wrong = image.clone();
         wrong.files.insert("boot/vmlinuz/x".into(), IsoEntry::File(Content::default()));

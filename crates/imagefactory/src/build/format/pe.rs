@@ -27,6 +27,9 @@ pub struct Found {
 const HEADERS_AT: usize = 0x80;
 const COFF_LEN: usize = 20;
 const SECTION_LEN: usize = 40;
+/// Where appended content begins in the file: at whole sectors of a CD, so that an ISO image can
+/// name the kernel inside of the image.
+const UNIT: u64 = 2048;
 /// Initialised data, readable.
 const DATA: u32 = 0x4000_0040;
 const MOST_STUB: u64 = 16 << 20;
@@ -164,10 +167,16 @@ pub fn uki(stub: &[u8], added: &[Section], timestamp: u32) -> Result<Content> {
     put(&mut out, optional + 56, &fit(image, "the image")?.to_le_bytes())?;
     put(&mut out, optional + 60, &fit(headers_len as u64, "the headers")?.to_le_bytes())?;
     put(&mut out, optional + 64, &[0; 4])?;
+    let own = usize::from(head.sections);
     let mut offset = headers_len as u64;
+    let mut offsets = Vec::new();
     for (number, section) in placed.iter().enumerate() {
         let at = table + SECTION_LEN * number;
         put(&mut out, at, &section.name)?;
+        if number >= own {
+            offset = offset.next_multiple_of(UNIT.max(u64::from(file_unit)));
+        }
+        offsets.push(offset);
         let pointer = if section.raw_size == 0 { 0 } else { fit(offset, "the image")? };
         let fields = [section.virtual_size, section.address, section.raw_size, pointer];
         for (field, value) in fields.iter().enumerate() {
@@ -177,10 +186,10 @@ pub fn uki(stub: &[u8], added: &[Section], timestamp: u32) -> Result<Content> {
         offset += u64::from(section.raw_size);
     }
     let mut file = Content::bytes(out);
-    for section in placed {
-        let end = file.len() + u64::from(section.raw_size);
+    for (section, offset) in placed.into_iter().zip(offsets) {
+        file.extend_to(offset);
         file.push(section.content);
-        file.extend_to(end);
+        file.extend_to(offset + u64::from(section.raw_size));
     }
     Ok(file)
 }

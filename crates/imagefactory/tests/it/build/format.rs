@@ -77,7 +77,9 @@ fn an_iso_is_read_by_xorriso_with_both_names_of_a_shared_file() -> Outcome {
     let mut tree: BTreeMap<String, IsoEntry> = many.collect();
     tree.insert("boot/vmlinuz".into(), IsoEntry::File(Content::bytes(vec![3; 5000])));
     for file in &files {
-        tree.insert(file.path.clone(), IsoEntry::InEsp);
+        let len = file.content.len();
+        let entry = IsoEntry::InEsp { file: file.path.clone(), offset: 0, len };
+        tree.insert(file.path.clone(), entry);
     }
     let content = iso(IsoImage {
         volume: "TALOS_V1_12_11".into(),
