@@ -8,6 +8,9 @@ use sha2::Digest as _;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result, io};
 
+/// After this time without a write, what is half-written was left behind.
+const ABANDONED: std::time::Duration = std::time::Duration::from_hours(24);
+
 /// A folder of content, each file named by its SHA-256.
 ///
 /// Several processes may share one: content appears whole or not at all.
@@ -156,6 +159,22 @@ impl Cache {
         Ok(CacheGuard { _file: file })
     }
 
+    /// Bytes of all content.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn size(&self) -> Result<u64> {
+        let dir = self.dir.join("sha256");
+        let what = || format!("read {}", dir.display());
+        let mut size = 0;
+        for entry in std::fs::read_dir(&dir).map_err(io(what()))? {
+            // What is gone meanwhile has no size.
+            let data = entry.map_err(io(what()))?.metadata();
+            size += data.map(|data| data.len()).unwrap_or_default();
+        }
+        Ok(size)
+    }
+
     /// Removes content that `keep` does not name; returns how many files that were.
     ///
     /// # Errors
@@ -170,6 +189,23 @@ impl Cache {
             if !keep(&entry.file_name().to_string_lossy()) {
                 std::fs::remove_file(entry.path()).map_err(io(what()))?;
                 removed += 1;
+            }
+        }
+        // What an ended program left half-written, too.
+        for entry in std::fs::read_dir(&self.dir).map_err(io(what()))? {
+            let entry = entry.map_err(io(what()))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let path = entry.path();
+            // Younger ones may belong to somebody at work.
+            let age = entry.metadata().ok().and_then(|data| data.modified().ok()?.elapsed().ok());
+            if age.is_none_or(|age| age < ABANDONED) {
+                continue;
+            }
+            if name.starts_with(".tmp") {
+                std::fs::remove_file(path).map_err(io(what()))?;
+            } else if name.starts_with(".work-") {
+                std::fs::remove_dir_all(path).map_err(io(what()))?;
             }
         }
         Ok(removed)

@@ -42,6 +42,7 @@ pub use name::{
 };
 pub use oci::{
     Credential, Descriptor, ImageReference, Layer, RegistryClient, RegistryOptions, Resolved,
+    credentials,
 };
 pub use pin::{Pin, PinState, Pins};
 pub use schematic::{Schematic, SchematicError, SchematicId};

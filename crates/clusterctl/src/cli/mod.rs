@@ -6,6 +6,7 @@ mod dispatch;
 pub mod env;
 pub mod exit;
 mod form;
+mod image;
 mod lab;
 pub mod render;
 mod site;

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod eval;
 pub mod graph;
 pub mod health;
+pub mod image;
 pub mod init;
 pub mod inventory;
 pub mod lab;

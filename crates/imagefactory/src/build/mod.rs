@@ -28,6 +28,7 @@ mod builder;
 mod cmdline;
 mod extension;
 pub mod format;
+mod identity;
 mod image;
 mod initramfs;
 mod limits;
@@ -43,6 +44,7 @@ use std::str::FromStr;
 
 pub use builder::{BuildRequest, Builder, Built, BuiltFile, Progress};
 pub use extension::Extension;
+pub use identity::IsoIdentity;
 pub use image::{ImageSource, OciImage};
 pub use manifest::{Compatibility, Constraint, Manifest, Metadata};
 pub use tree::{Node, Tree};

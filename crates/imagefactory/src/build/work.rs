@@ -12,6 +12,7 @@ use super::extension::Hashed;
 use super::format::{
     Bios, Content, EspFile, IsoEntry, IsoImage, Section, eltorito_image, esp, iso, sections, uki,
 };
+use super::identity::IsoIdentity;
 use super::image::{LAYER_GZIP, OciImage};
 use super::initramfs::{self, Prepared};
 use super::{limits, record};
@@ -75,6 +76,17 @@ impl Work {
             remarks,
             unchanged: false,
         })
+    }
+
+    fn identity(&self) -> IsoIdentity {
+        let request = &self.request;
+        IsoIdentity {
+            talos: format!("v{}", request.version),
+            platform: request.platform.name().to_owned(),
+            architecture: request.architecture,
+            schematic: request.schematic.as_ref().map(|one| one.id().to_string()),
+            address: self.address,
+        }
     }
 
     fn command_line(&self, iso: bool) -> String {
@@ -170,6 +182,7 @@ impl Work {
             files: tree,
             esp: Some(esp(&files, least)?),
             bios,
+            identity: self.identity().text(),
             time: 0,
         };
         let stored = Stored::put(&iso(image)?, &self.cache)?;

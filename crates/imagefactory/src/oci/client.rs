@@ -34,8 +34,19 @@ pub struct RegistryOptions {
     pub transport: TransportOptions,
     /// Registries (`HOST[:PORT]`) that speak plain HTTP; no other is ever spoken to without TLS.
     pub plain_http: BTreeSet<String>,
+    /// Whether `localhost` and `127.0.0.1`, with any port, speak plain HTTP.
+    pub plain_loopback: bool,
     /// Credentials by registry (`HOST[:PORT]`).
     pub credentials: BTreeMap<String, Credential>,
+}
+
+impl RegistryOptions {
+    /// Registries on this machine, by these names, may speak plain HTTP.
+    #[must_use]
+    pub fn loopback_plain(mut self) -> Self {
+        self.plain_loopback = true;
+        self
+    }
 }
 
 /// A client of OCI registries.
@@ -43,6 +54,7 @@ pub struct RegistryOptions {
 pub struct RegistryClient {
     transport: Transport,
     plain_http: Arc<BTreeSet<String>>,
+    plain_loopback: bool,
     credentials: Arc<BTreeMap<String, Credential>>,
     tokens: Arc<Mutex<BTreeMap<String, SecretString>>>,
 }
@@ -107,6 +119,7 @@ impl RegistryClient {
         Ok(Self {
             transport: Transport::new(options.transport)?,
             plain_http: Arc::new(options.plain_http),
+            plain_loopback: options.plain_loopback,
             credentials: Arc::new(options.credentials),
             tokens: Arc::default(),
         })
@@ -377,7 +390,9 @@ impl RegistryClient {
     fn at(&self, image: &ImageReference, path: &str) -> Result<Url> {
         let registry = image.registry();
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
-        let scheme = if self.plain_http.contains(registry) { "http" } else { "https" };
+        let name = registry.rsplit_once(':').map_or(registry, |(name, _)| name);
+        let loopback = self.plain_loopback && matches!(name, "localhost" | "127.0.0.1");
+        let scheme = if loopback || self.plain_http.contains(registry) { "http" } else { "https" };
         let text = format!("{scheme}://{host}/v2/{}/{path}", image.repository());
         text.parse().map_err(|source: url::ParseError| {
             Error::new(ErrorKind::InvalidArgument, format!("{image}: the registry is no host"))

@@ -5,8 +5,10 @@
 
 mod auth;
 mod client;
+mod environment;
 mod reference;
 
 pub use auth::Credential;
 pub use client::{Descriptor, Layer, RegistryClient, RegistryOptions, Resolved};
+pub use environment::credentials;
 pub use reference::ImageReference;

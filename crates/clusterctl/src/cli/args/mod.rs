@@ -1,9 +1,11 @@
 //! The command line: one clap type a verb; the doc comments are the help.
 
+mod image;
 mod site;
 
 use std::path::PathBuf;
 
+pub use image::{Image, ImageBuild, ImageExtension, ImageInspect, ImageMirror, ImageSchematic};
 pub use site::{Access, Destroy, Doctor, Health, Output, Status, Unlock};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -143,6 +145,9 @@ pub enum Verb {
     /// Start, end or show the lab: a simulated site for this tree
     #[command(subcommand)]
     Lab(Lab),
+    /// Build, look at and copy Talos images and system extensions
+    #[command(subcommand)]
+    Image(Image),
     /// List the versions that the tree asks for, cluster by cluster
     Versions,
     /// Draw what depends on what

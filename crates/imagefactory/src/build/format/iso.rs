@@ -46,6 +46,9 @@ pub struct IsoImage {
     pub esp: Option<Esp>,
     /// The BIOS side.
     pub bios: Option<Bios>,
+    /// What the image tells of itself, at most 512 bytes; goes where the standard leaves room for
+    /// applications.
+    pub identity: Vec<u8>,
     /// All times, in seconds since 1970.
     pub time: u64,
 }
@@ -440,6 +443,10 @@ fn volume(
         out.push(0);
     }
     out.extend([1, 0]);
+    if image.identity.len() > 512 {
+        return Err(broken("the ISO", "what it tells of itself is too long"));
+    }
+    out.extend(&image.identity);
     out.resize(index(SECTOR)?, 0);
     Ok(out)
 }
@@ -590,6 +597,7 @@ mod tests {
             ]),
             esp: Some(esp(&[file], 0).unwrap()),
             bios: None,
+            identity: Vec::new(),
             time: 0,
         };
         let bytes = iso(image.clone()).unwrap().read_all(64 << 20).unwrap();

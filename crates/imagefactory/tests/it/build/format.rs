@@ -87,6 +87,7 @@ fn an_iso_is_read_by_xorriso_with_both_names_of_a_shared_file() -> Outcome {
         files: tree,
         esp: Some(esp(&files, 0)?),
         bios: None,
+        identity: Vec::new(),
         time: 1_700_000_000,
     })?;
     write(&content, &image)?;

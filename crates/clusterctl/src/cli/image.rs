@@ -1,0 +1,79 @@
+//! `image` on the command line.
+
+use super::args::{Image, OutputForm};
+use super::exit::Exit;
+use super::form::structured;
+use super::{data, say};
+use crate::ops::{self, Context, Error};
+
+pub(super) fn image(context: &Context, verb: Image, form: OutputForm) -> Result<Exit, Error> {
+    match verb {
+        Image::Schematic(options) => {
+            let (id, text) = ops::image::schematic(
+                context,
+                options.file.as_deref(),
+                &options.extensions,
+                &options.kernel_args,
+            )?;
+            let value = serde_json::json!({"id": id, "schematic": text});
+            match structured(&value, form)? {
+                Some(text) => data(&text),
+                None => {
+                    data(&text);
+                    say(&format!("id {id}"));
+                }
+            }
+        }
+        Image::Build(options) => {
+            let options = ops::image::Build {
+                talos: options.talos,
+                architecture: options.arch,
+                platform: options.platform,
+                imager: options.imager,
+                installer_base: options.installer_base,
+                extensions: options.extensions,
+                kernel_args: options.kernel_args,
+                iso: options.iso,
+                push: options.push,
+                layout: options.layout,
+            };
+            let report = ops::image::build(context, &options, &|step| say(step))?;
+            report.remarks.iter().for_each(|text| say(&format!("note: {text}")));
+            shown(&report, form)?;
+        }
+        Image::Inspect(options) => shown(&ops::image::inspect(context, &options.what)?, form)?,
+        Image::Extension(options) => {
+            let options = ops::image::MakeExtension {
+                dir: options.dir,
+                architectures: options.arch,
+                relaxed: options.relaxed,
+                push: options.push,
+                layout: options.layout,
+            };
+            let report = ops::image::extension(context, &options)?;
+            report.remarks.iter().for_each(|text| say(&format!("note: {text}")));
+            shown(&report, form)?;
+        }
+        Image::Mirror(options) => {
+            let tell = |text: &str| say(text);
+            for (_, to) in ops::image::mirror(context, &options.images, &options.to, &tell)? {
+                data(&format!("{to}\n"));
+            }
+        }
+        Image::Gc => {
+            let (files, bytes) = ops::image::gc(context)?;
+            say(&format!("{files} file(s) removed, {} MiB", bytes >> 20));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// A report: YAML is what people read too.
+fn shown<T: serde::Serialize>(report: &T, form: OutputForm) -> Result<(), Error> {
+    let form = match form {
+        OutputForm::Json => OutputForm::Json,
+        _ => OutputForm::Yaml,
+    };
+    data(&structured(report, form)?.unwrap_or_default());
+    Ok(())
+}

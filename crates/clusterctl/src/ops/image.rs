@@ -1,0 +1,393 @@
+//! `image`: images and extensions made, looked at and copied by hand; no tree is needed.
+
+use std::path::{Path, PathBuf};
+
+use imagefactory::build::{
+    BuildRequest, Builder, Built, Extension, ImageSource, IsoIdentity, OciImage, Platform,
+};
+use imagefactory::{
+    Architecture, Cache, ImageReference, RegistryClient, RegistryOptions, Schematic,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Context, Error};
+use crate::state::Layout;
+
+/// What to build.
+#[derive(Debug)]
+pub struct Build {
+    /// The version of Talos.
+    pub talos: String,
+    /// `amd64` or `arm64`.
+    pub architecture: String,
+    /// `metal` or `nocloud`.
+    pub platform: String,
+    /// The imager image, if it is not Talos' own.
+    pub imager: Option<String>,
+    /// The installer base, if it is not Talos' own.
+    pub installer_base: Option<String>,
+    /// Extensions as image references.
+    pub extensions: Vec<String>,
+    /// Kernel arguments.
+    pub kernel_args: Vec<String>,
+    /// Where the ISO goes.
+    pub iso: Option<PathBuf>,
+    /// Where the installer is pushed to.
+    pub push: Option<String>,
+    /// Folder that the installer is written to, in the OCI image layout.
+    pub layout: Option<PathBuf>,
+}
+
+/// What was built.
+#[derive(Debug, Serialize)]
+pub struct BuildReport {
+    /// The content address of all inputs.
+    pub address: String,
+    /// Whether it had been built before.
+    pub unchanged: bool,
+    /// The ISO with its SHA-256 and size in bytes.
+    pub iso: Option<Value>,
+    /// Reference and digest of the installer.
+    pub installer: Option<Value>,
+    /// The kernel command line.
+    pub command_line: String,
+    /// What whoever uses it should know.
+    pub remarks: Vec<String>,
+}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(imagefactory::Error) -> Error {
+    let what = what.into();
+    move |error| {
+        let hint = error.help().map(str::to_owned);
+        let outer = Error::failed(what).because(error);
+        match hint {
+            Some(hint) => outer.hint(hint),
+            None => outer,
+        }
+    }
+}
+
+/// The cache of a tree, or outside of one that of the user.
+fn cache(context: &Context) -> Result<Cache, Error> {
+    let dir = match context.root() {
+        Ok(root) => Layout::new(&root.live, false).cache().join("oci"),
+        Err(_) => {
+            let variable =
+                |name: &str| context.variables.get(name).filter(|value| !value.is_empty());
+            let base = variable("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| variable("HOME").map(|home| Path::new(home).join(".cache")));
+            let base = base.ok_or_else(|| {
+                Error::usage("there is no place for a cache").hint("set XDG_CACHE_HOME or HOME")
+            })?;
+            base.join("clusterctl/oci")
+        }
+    };
+    Cache::open(dir).map_err(failed("open the cache"))
+}
+
+fn client(context: &Context) -> Result<RegistryClient, Error> {
+    let credentials = imagefactory::credentials(&context.variables)
+        .map_err(failed("read the credentials of registries"))?;
+    let options = RegistryOptions { credentials, ..RegistryOptions::default() }.loopback_plain();
+    RegistryClient::new(options).map_err(failed("prepare the registries' client"))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("start the runtime").because(error))
+}
+
+fn reference(text: &str) -> Result<ImageReference, Error> {
+    text.parse().map_err(failed(format!("read the reference {text}")))
+}
+
+/// Builds an ISO and an installer.
+///
+/// # Errors
+/// An input cannot be used, the registry would not take the installer, or something cannot be
+/// written.
+pub fn build(
+    context: &Context,
+    options: &Build,
+    tell: &(dyn Fn(&str) + Send + Sync),
+) -> Result<BuildReport, Error> {
+    let version =
+        imagefactory::talos_version(&options.talos).map_err(failed("read the version of Talos"))?;
+    let architecture: Architecture =
+        options.architecture.parse().map_err(failed("read the architecture"))?;
+    let platform: Platform = options.platform.parse().map_err(failed("read the platform"))?;
+    let source = |text: &str| -> Result<ImageSource, Error> {
+        text.parse().map_err(failed(format!("read the image {text}")))
+    };
+    let own = |name: &str| format!("ghcr.io/siderolabs/{name}:v{version}");
+    let installer = options.push.is_some() || options.layout.is_some();
+    if options.iso.is_none() && !installer {
+        return Err(Error::usage("nothing is to be built")
+            .hint("name the ISO with --iso FILE, or the installer with --push or --layout"));
+    }
+    let base = options.installer_base.clone().unwrap_or_else(|| own("installer-base"));
+    let extensions = options.extensions.iter().map(|text| source(text));
+    let request = BuildRequest {
+        imager: source(options.imager.as_deref().unwrap_or(&own("imager")))?,
+        installer_base: if installer { Some(source(&base)?) } else { None },
+        iso: options.iso.is_some(),
+        extensions: extensions.collect::<Result<_, _>>()?,
+        kernel_args: options.kernel_args.clone(),
+        schematic: Some(Schematic {
+            extra_kernel_args: options.kernel_args.clone(),
+            ..Schematic::default()
+        }),
+        version,
+        architecture,
+        platform,
+    };
+    let push = options.push.as_deref().map(reference).transpose()?;
+    let (cache, client) = (cache(context)?, client(context)?);
+    runtime()?.block_on(async {
+        if let Some(to) = &push {
+            // A long build whose end cannot be stored is no use.
+            client.check_push(to).await.map_err(failed(format!("push to {to}")))?;
+        }
+        let builder = Builder::new(cache.clone(), client.clone());
+        let built = builder.build(&request, tell).await.map_err(failed("build the images"))?;
+        let mut installer = None;
+        if let Some(image) = &built.installer {
+            let images = std::slice::from_ref(image);
+            let mut told = json!({"digest": image.manifest.digest});
+            if let Some(to) = &push {
+                let digest = OciImage::push(images, to, &client, &cache)
+                    .await
+                    .map_err(failed(format!("push to {to}")))?;
+                told = json!({"digest": digest, "reference": to.to_string()});
+            }
+            if let Some(dir) = &options.layout {
+                let dir = context.cwd.join(dir);
+                OciImage::write_layout(images, &format!("v{}", request.version), &dir, &cache)
+                    .map_err(failed(format!("write {}", dir.display())))?;
+            }
+            installer = Some(told);
+        }
+        let iso = match (&built.iso, &options.iso) {
+            (Some(_), Some(path)) => Some(write_iso(&built, &context.cwd.join(path))?),
+            _ => None,
+        };
+        Ok(BuildReport {
+            address: built.address.to_string(),
+            unchanged: built.unchanged,
+            iso,
+            installer,
+            command_line: built.command_line.clone(),
+            remarks: built.remarks,
+        })
+    })
+}
+
+/// Puts the ISO where it is wanted, with its bill of materials and provenance beside it.
+fn write_iso(built: &Built, path: &Path) -> Result<Value, Error> {
+    let Some(iso) = &built.iso else { return Ok(Value::Null) };
+    let named = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let files = [
+        (&iso.path, path.to_path_buf()),
+        (&built.sbom.path, named(".spdx.json")),
+        (&built.provenance.path, named(".provenance.json")),
+    ];
+    for (from, to) in files {
+        copy(from, &to)
+            .map_err(|error| Error::failed(format!("write {}", to.display())).because(error))?;
+    }
+    Ok(json!({"path": path.display().to_string(), "digest": iso.digest, "size": iso.size}))
+}
+
+/// Copies a file; it appears whole or not at all.
+pub(crate) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs_err::create_dir_all(dir)?;
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(dir)?;
+    std::io::copy(&mut fs_err::File::open(from)?, file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist(to)?;
+    Ok(())
+}
+
+/// A folder that becomes an extension.
+#[derive(Debug)]
+pub struct MakeExtension {
+    /// The folder, with `manifest.yaml` and `rootfs`.
+    pub dir: PathBuf,
+    /// Architectures.
+    pub architectures: Vec<String>,
+    /// Whether the rules of Talos are only remarked on.
+    pub relaxed: bool,
+    /// Where it is pushed to.
+    pub push: Option<String>,
+    /// Folder that it is written to, in the OCI image layout.
+    pub layout: Option<PathBuf>,
+}
+
+/// An extension that was made.
+#[derive(Debug, Serialize)]
+pub struct ExtensionReport {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Digest of the index.
+    pub digest: String,
+    /// The reference by digest, if it was pushed.
+    pub reference: Option<String>,
+    /// What whoever uses it should know.
+    pub remarks: Vec<String>,
+}
+
+/// Makes an extension of a folder.
+///
+/// # Errors
+/// It breaks rules of Talos, or cannot be pushed or written.
+pub fn extension(context: &Context, options: &MakeExtension) -> Result<ExtensionReport, Error> {
+    let dir = context.cwd.join(&options.dir);
+    let what = format!("make an extension of {}", dir.display());
+    let mut extension = Extension::from_folder(&dir).map_err(failed(&what))?;
+    extension.check(options.relaxed).map_err(failed(&what))?;
+    let cache = cache(context)?;
+    let images = options
+        .architectures
+        .iter()
+        .map(|text| {
+            let architecture = text.parse().map_err(failed("read the architecture"))?;
+            extension.pack(architecture, &cache).map_err(failed(&what))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let mut digest = imagefactory::Digest::of(&OciImage::index(&images));
+    let mut pushed = None;
+    if let Some(to) = &options.push {
+        let (to, client) = (reference(to)?, client(context)?);
+        digest = runtime()?
+            .block_on(OciImage::push(&images, &to, &client, &cache))
+            .map_err(failed(format!("push to {to}")))?;
+        pushed = Some(to.with_digest(digest).to_string());
+    }
+    let metadata = &extension.manifest.metadata;
+    if let Some(layout) = &options.layout {
+        let dir = context.cwd.join(layout);
+        OciImage::write_layout(&images, &metadata.version, &dir, &cache)
+            .map_err(failed(format!("write {}", dir.display())))?;
+    }
+    Ok(ExtensionReport {
+        name: metadata.name.clone(),
+        version: metadata.version.clone(),
+        digest: digest.to_string(),
+        reference: pushed,
+        remarks: extension.remarks,
+    })
+}
+
+/// What an ISO file or an image is.
+///
+/// # Errors
+/// It is not there, or is no image.
+pub fn inspect(context: &Context, what: &str) -> Result<Value, Error> {
+    let path = context.cwd.join(what);
+    if path.is_file() {
+        let identity = IsoIdentity::read(&path).map_err(failed(format!("look at {what}")))?;
+        let identity = identity.ok_or_else(|| {
+            Error::failed(format!("{what} was not built by clusterctl: it tells nothing of itself"))
+        })?;
+        return Ok(json!({"kind": "iso", "identity": identity}));
+    }
+    let image = reference(what)?;
+    let client = client(context)?;
+    let (resolved, bytes) =
+        runtime()?.block_on(client.manifest(&image)).map_err(failed(format!("look at {image}")))?;
+    let document: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::failed(format!("look at {image}")).because(error))?;
+    Ok(json!({
+        "kind": "image",
+        "digest": resolved.digest,
+        "mediaType": resolved.media_type,
+        "manifest": document,
+    }))
+}
+
+/// The canonical text of a schematic and its id.
+///
+/// # Errors
+/// The file cannot be read, or is no schematic.
+pub fn schematic(
+    context: &Context,
+    file: Option<&Path>,
+    extensions: &[String],
+    kernel_args: &[String],
+) -> Result<(String, String), Error> {
+    let mut schematic = match file {
+        None => Schematic::default(),
+        Some(file) => {
+            let path = context.cwd.join(file);
+            let bytes = fs_err::read(&path)
+                .map_err(|error| Error::failed("read the schematic").because(error))?;
+            Schematic::parse(&bytes)
+                .map_err(|error| Error::failed(format!("read {}", path.display())).because(error))?
+        }
+    };
+    schematic.official_extensions.extend(extensions.iter().cloned());
+    schematic.extra_kernel_args.extend(kernel_args.iter().cloned());
+    Ok((schematic.id().to_string(), schematic.canonical()))
+}
+
+/// Copies images to another registry, each under its own repository; returns pairs of what was
+/// copied and its reference by digest.
+///
+/// # Errors
+/// A registry refuses or cannot be reached; what was copied before stays.
+pub fn mirror(
+    context: &Context,
+    images: &[String],
+    to: &str,
+    tell: &dyn Fn(&str),
+) -> Result<Vec<(String, String)>, Error> {
+    let (cache, client, runtime) = (cache(context)?, client(context)?, runtime()?);
+    let pairs = images
+        .iter()
+        .map(|text| {
+            let from = reference(text)?;
+            let tag = from.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+            let target =
+                reference(&format!("{}/{}{tag}", to.trim_end_matches('/'), from.repository()))?;
+            Ok((from, target))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    let mut done = Vec::new();
+    for (from, target) in pairs {
+        tell(&format!("copy {from} to {target}"));
+        // Without a tag the copy is named by digest alone.
+        let target = match (target.tag(), from.digest()) {
+            (None, Some(digest)) => target.with_digest(digest),
+            _ => target,
+        };
+        let copied = runtime
+            .block_on(client.copy(&from, &target, &cache))
+            .map_err(failed(format!("copy {from} to {target}")))?;
+        done.push((from.to_string(), target.with_digest(copied.digest).to_string()));
+    }
+    Ok(done)
+}
+
+/// Empties the cache; returns how many files were removed and how many bytes they had.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn gc(context: &Context) -> Result<(usize, u64), Error> {
+    let cache = cache(context)?;
+    let size = cache.size().map_err(failed("look at the cache"))?;
+    let removed = cache.prune(&|_| false).map_err(failed("empty the cache"))?;
+    Ok((removed, size))
+}
