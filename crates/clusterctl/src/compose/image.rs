@@ -159,6 +159,23 @@ fn official(text: &str) -> Option<PinnedExtension> {
     Some(PinnedExtension { text: text.to_owned(), name, tag, digest })
 }
 
+/// A file of others that stands where one of ours should: what is the matter, and what to do.
+pub(super) fn foreign_file(file: &str, node: &str, storage: &str) -> (String, String) {
+    (
+        format!(
+            "{file} is on {storage} of {node} already: it was not put there from here, and is another file"
+        ),
+        "rename or remove it there, or give ours another name: iso_name in artifacts/images, \
+         file_name_prefix in artifacts/registry"
+            .to_owned(),
+    )
+}
+
+/// How the ledger calls a file.
+pub(super) fn ledger_id(node: &str, storage: &str, file: &str) -> String {
+    format!("{node}/{storage}:iso/{file}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::official;

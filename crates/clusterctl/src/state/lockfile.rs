@@ -77,9 +77,23 @@ pub struct LockFile {
     /// Clusters by name.
     #[serde(default)]
     pub clusters: BTreeMap<String, ClusterPin>,
+    /// SHA-256 of the files that we put into storages, in hex, by the id that the ledger has.
+    #[serde(default)]
+    pub uploads: BTreeMap<String, String>,
     /// Things that we created.
     #[serde(default)]
     pub ledger: BTreeSet<LedgerEntry>,
+}
+
+/// What a file in a storage is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredFile {
+    /// The wanted one, as far as can be told.
+    Wanted,
+    /// One of ours with other content, or with content that nothing tells.
+    Ours,
+    /// Somebody else's, and another one: it is never written over.
+    Foreign,
 }
 
 impl Default for LockFile {
@@ -88,6 +102,7 @@ impl Default for LockFile {
             format: LOCK_FORMAT,
             images: BTreeMap::new(),
             references: BTreeMap::new(),
+            uploads: BTreeMap::new(),
             clusters: BTreeMap::new(),
             ledger: BTreeSet::new(),
         }
@@ -163,6 +178,25 @@ impl LockFile {
         serde_json::from_value(value).map_err(bad)
     }
 
+    /// What a file in a storage is to us, where `id` is the ledger's and `size` what Proxmox tells:
+    /// it gives no hash. A file of others that has the wanted length is taken for the wanted one.
+    pub fn stored(&self, id: &str, size: Option<u64>, wanted: &ImagePin) -> StoredFile {
+        let entry = LedgerEntry { kind: ThingKind::StorageFile, id: id.to_owned() };
+        let has_length = size == Some(wanted.size);
+        match (self.ledger.contains(&entry), self.uploads.get(id)) {
+            (true, Some(sha256)) if *sha256 == wanted.sha256 && has_length => StoredFile::Wanted,
+            (true, _) => StoredFile::Ours,
+            (false, _) if has_length => StoredFile::Wanted,
+            (false, _) => StoredFile::Foreign,
+        }
+    }
+
+    /// Whether the copy of an image that is under `copy` is that of `source`.
+    pub fn is_copied(&self, source: &str, copy: &str) -> bool {
+        let digest = |reference: &str| self.references.get(reference);
+        digest(copy).is_some() && digest(copy) == digest(source)
+    }
+
     /// Writes the lock file, if it differs from what is there.
     ///
     /// # Errors
@@ -197,5 +231,38 @@ mod tests {
         assert!(matches!(LockFile::read(&path), Err(LockFileError::Newer { format: 2, .. })));
         fs_err::write(&path, r#"{"format": 1, "imagse": {}}"#).unwrap();
         assert!(matches!(LockFile::read(&path), Err(LockFileError::Text { .. })));
+    }
+    #[test]
+    fn a_file_of_others_is_not_taken_for_ours() {
+        let pin = |sha256: &str| ImagePin {
+            schematic: "s".into(),
+            talos_version: "v1.11.5".into(),
+            sha256: sha256.into(),
+            size: 9,
+        };
+        let id = "pve01/local:iso/talos.iso";
+        let mut lock = LockFile::default();
+        assert_eq!(lock.stored(id, Some(9), &pin("a")), StoredFile::Wanted);
+        assert_eq!(lock.stored(id, Some(8), &pin("a")), StoredFile::Foreign);
+        assert_eq!(lock.stored(id, None, &pin("a")), StoredFile::Foreign);
+        // One that we began to put there and did not finish.
+        lock.ledger.insert(LedgerEntry { kind: ThingKind::StorageFile, id: id.into() });
+        assert_eq!(lock.stored(id, Some(9), &pin("a")), StoredFile::Ours);
+        lock.uploads.insert(id.into(), "a".into());
+        assert_eq!(lock.stored(id, Some(9), &pin("a")), StoredFile::Wanted);
+        assert_eq!(lock.stored(id, Some(8), &pin("a")), StoredFile::Ours);
+        // Another schematic may give an image of the same length.
+        assert_eq!(lock.stored(id, Some(9), &pin("b")), StoredFile::Ours);
+    }
+
+    #[test]
+    fn a_copy_is_one_of_a_certain_image() {
+        let mut lock = LockFile::default();
+        assert!(!lock.is_copied("factory/one:v1", "site:v1"));
+        lock.references.insert("site:v1".into(), "sha256:1".into());
+        assert!(!lock.is_copied("factory/one:v1", "site:v1"));
+        lock.references.insert("factory/one:v1".into(), "sha256:1".into());
+        assert!(lock.is_copied("factory/one:v1", "site:v1"));
+        assert!(!lock.is_copied("factory/two:v1", "site:v1"));
     }
 }

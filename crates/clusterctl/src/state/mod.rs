@@ -9,5 +9,5 @@ pub use file::{
 };
 pub use layout::Layout;
 pub use lockfile::{
-    ClusterPin, ImagePin, LOCK_FORMAT, LedgerEntry, LockFile, LockFileError, ThingKind,
+    ClusterPin, ImagePin, LOCK_FORMAT, LedgerEntry, LockFile, LockFileError, StoredFile, ThingKind,
 };

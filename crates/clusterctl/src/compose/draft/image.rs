@@ -6,7 +6,10 @@ use semver::Version;
 
 use super::{Draft, Sketch};
 use crate::compose::action::Action;
+use crate::compose::image::{foreign_file, ledger_id};
 use crate::compose::target::{Extent, IMAGES, REGISTRY};
+use crate::engine::Impact;
+use crate::state::StoredFile;
 
 impl Draft<'_> {
     /// Versions whose images are needed, with the Proxmox nodes that need their ISO.
@@ -47,40 +50,48 @@ impl Draft<'_> {
                 pin.schematic == self.crew.images.schematic_id.as_str()
                     && pin.talos_version == format!("v{version}")
             });
-            let size = pin.map(|pin| pin.size);
+            let pin = pin.cloned();
             let volid = format!("{storage}:iso/{file}");
-            let mut uploads: Vec<(String, String)> = Vec::new();
+            let mut uploads: Vec<(String, &str, Impact)> = Vec::new();
             for node in places {
                 let files = self.world.files.get(&node);
                 let there = files.and_then(|files| files.iter().find(|one| one.volid == volid));
-                let reason = match (there, size) {
-                    (None, _) => "it is not there".to_owned(),
-                    (Some(_), None) => "nothing tells what is in the file that is there".to_owned(),
-                    (Some(there), Some(size)) if there.size != Some(size) => {
-                        "the file that is there has another size".to_owned()
-                    }
-                    _ => continue,
+                let id = ledger_id(&node, &storage, &file);
+                let impact = if there.is_some() { Impact::Live } else { Impact::None };
+                let reason = match (there, &pin) {
+                    (None, _) => "it is not there",
+                    // Once it is fetched its length tells; a file of others is not written over.
+                    (Some(_), None) => "nothing tells what is in the file that is there",
+                    (Some(there), Some(pin)) => match self.lock_file.stored(&id, there.size, pin) {
+                        StoredFile::Wanted => continue,
+                        StoredFile::Ours => "the file that is there is another one of ours",
+                        StoredFile::Foreign => {
+                            let (text, help) = foreign_file(&file, &node, &storage);
+                            self.problem(text, help);
+                            continue;
+                        }
+                    },
                 };
                 if self.world.iso_is_shared && !uploads.is_empty() {
                     continue;
                 }
-                uploads.push((node, reason));
+                uploads.push((node, reason, impact));
             }
-            let pinned = size.is_some();
+            let pinned = pin.is_some();
             if !pinned || !uploads.is_empty() {
                 self.fetch(&version, &file, pinned);
             }
             if self.wish.target.registry > Extent::None {
-                for (node, reason) in uploads {
-                    self.upload(&version, &file, node, reason);
+                for (node, reason, impact) in uploads {
+                    self.upload(&version, &file, node, (reason, impact));
                 }
             }
             if let Some(copy) = &images.installer_copy
-                && !self.lock_file.references.contains_key(copy)
+                && !self.lock_file.is_copied(&images.factory.installer, copy)
             {
                 let title = format!("copy {} to {copy}", images.factory.installer);
                 let sketch = Sketch::new(format!("image/v{version}/installer"), IMAGES, title)
-                    .because("the lock file has no digest of it")
+                    .because("the lock file does not tell that it was copied")
                     .after(["image/schematic".to_owned()])
                     .seconds(30, 3600);
                 self.step(sketch, Action::CopyInstaller { version: version.to_string() });
@@ -110,12 +121,19 @@ impl Draft<'_> {
         self.step(sketch, Action::FetchIso { version: version.to_string() });
     }
 
-    fn upload(&mut self, version: &Version, file: &str, node: String, reason: String) {
+    fn upload(
+        &mut self,
+        version: &Version,
+        file: &str,
+        node: String,
+        (reason, impact): (&str, Impact),
+    ) {
         let storage = self.world.storages.iso.clone();
         let place = if self.world.iso_is_shared { "the shared storage" } else { &node };
         let title = format!("put {file} on {storage} of {place}");
         let sketch = Sketch::new(format!("upload/{node}/{file}"), REGISTRY, title)
             .because(reason)
+            .impact(impact)
             .after([format!("image/v{version}/iso")])
             .token("upload", node.clone())
             .seconds(20, 3600);

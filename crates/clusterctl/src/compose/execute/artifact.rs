@@ -6,10 +6,10 @@ use semver::Version;
 
 use super::Hands;
 use super::verdict::{images, own, proxmox};
-use crate::compose::image::VersionImages;
+use crate::compose::image::{VersionImages, foreign_file, ledger_id};
 use crate::compose::observe::node_name;
 use crate::engine::{Check, StepContext, StepError};
-use crate::state::{ImagePin, LedgerEntry, ThingKind};
+use crate::state::{ImagePin, LedgerEntry, StoredFile, ThingKind};
 
 /// How much of a file is hashed at once, in bytes.
 const PIECE: usize = 1 << 20;
@@ -113,10 +113,11 @@ impl Hands {
 
     pub(super) fn check_installer(&self, version: &str) -> Result<Check, StepError> {
         let (_, wanted) = self.images_of(version)?;
-        let pinned = wanted
+        let source = &wanted.factory.installer;
+        let copied = wanted
             .installer_copy
-            .is_some_and(|copy| self.crew.lock_file().references.contains_key(&copy));
-        Ok(if pinned { Check::Done("it was copied".to_owned()) } else { Check::Ready })
+            .is_some_and(|copy| self.crew.lock_file().is_copied(source, &copy));
+        Ok(if copied { Check::Done("it was copied".to_owned()) } else { Check::Ready })
     }
 
     pub(super) async fn copy_installer(&self, version: &str) -> Result<(), StepError> {
@@ -131,7 +132,13 @@ impl Hands {
         let what = format!("copy {} to {copy}", wanted.factory.installer);
         let done = self.crew.registry.copy(&from, &to, &cache).await.map_err(images(&what))?;
         let digest = done.digest.to_string();
-        self.crew.update_lock_file(|lock| drop(lock.references.insert(copy, digest))).map_err(own)
+        self.crew
+            .update_lock_file(|lock| {
+                // The same tag holds another image when the extensions change.
+                lock.references.insert(wanted.factory.installer, digest.clone());
+                lock.references.insert(copy, digest);
+            })
+            .map_err(own)
     }
 
     pub(super) async fn check_upload(
@@ -153,15 +160,14 @@ impl Hands {
             .find(storage, "iso", file)
             .await
             .map_err(proxmox(&format!("look for {file} on {node}")))?;
-        let id = ledger_id(node, storage, file);
-        let entry = LedgerEntry { kind: ThingKind::StorageFile, id };
-        let is_ours = self.crew.lock_file().ledger.contains(&entry);
-        match there {
-            // Proxmox tells no hash: a file counts as ours once we have put it there.
-            Some(there) if there.size == Some(pin.size) && is_ours => {
-                Ok(Check::Done("it is there".to_owned()))
+        let Some(there) = there else { return Ok(Check::Ready) };
+        match self.crew.lock_file().stored(&ledger_id(node, storage, file), there.size, &pin) {
+            StoredFile::Wanted => Ok(Check::Done("it is there".to_owned())),
+            StoredFile::Ours => Ok(Check::Ready),
+            StoredFile::Foreign => {
+                let (text, help) = foreign_file(file, node, storage);
+                Err(StepError::failed_with_help(text, help))
             }
-            _ => Ok(Check::Ready),
         }
     }
 
@@ -179,21 +185,36 @@ impl Hands {
             .ok_or_else(|| StepError::Later(format!("{file} was not fetched yet")))?;
         let path = self.crew.iso_path(&file);
         let name = node_name(node).map_err(own)?;
+        let id = ledger_id(node, storage, &file);
+        let entry = LedgerEntry { kind: ThingKind::StorageFile, id: id.clone() };
+        // Written down first: whatever is cut from here on, the file is known as ours, and that
+        // nothing tells what is in it.
+        let mut is_new = false;
+        self.crew
+            .update_lock_file(|lock| {
+                is_new = lock.ledger.insert(entry.clone());
+                lock.uploads.remove(&id);
+            })
+            .map_err(own)?;
         let upload =
             Upload { content: "iso", filename: &file, path: &path, sha256: Some(&pin.sha256) };
-        self.crew
+        let sent = self
+            .crew
             .proxmox
             .storage(&name)
             .upload(storage, upload, &mut |sent, all| context.progress(sent, Some(all)))
-            .await
-            .map_err(proxmox(&format!("upload {file} to {node}")))?;
-        let id = ledger_id(node, storage, &file);
-        let entry = LedgerEntry { kind: ThingKind::StorageFile, id };
-        self.crew
-            .update_lock_file(|lock| {
-                lock.ledger.insert(entry);
-            })
-            .map_err(own)
+            .await;
+        if let Err(error) = sent {
+            if is_new && !error.may_have_been_applied() {
+                self.crew
+                    .update_lock_file(|lock| {
+                        lock.ledger.remove(&entry);
+                    })
+                    .map_err(own)?;
+            }
+            return Err(proxmox(&format!("upload {file} to {node}"))(error));
+        }
+        self.crew.update_lock_file(|lock| drop(lock.uploads.insert(id, pin.sha256))).map_err(own)
     }
 
     pub(super) async fn check_remove_iso(
@@ -235,14 +256,10 @@ impl Hands {
         self.crew
             .update_lock_file(|lock| {
                 lock.ledger.remove(&entry);
+                lock.uploads.remove(&entry.id);
             })
             .map_err(own)
     }
-}
-
-/// How the ledger calls a file.
-fn ledger_id(node: &str, storage: &str, file: &str) -> String {
-    format!("{node}/{storage}:iso/{file}")
 }
 
 fn hash_file(path: &std::path::Path) -> std::io::Result<String> {

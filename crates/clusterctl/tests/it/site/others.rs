@@ -223,3 +223,42 @@ fn no_control_plane_is_disturbed_while_etcd_needs_it_and_no_ring_before_its_turn
     site.run(&["-y", "apply", "luna"]).expect(0).says("done     change lunacp01");
     site.run(&["plan", "--detailed-exitcode", "luna"]).expect(0);
 }
+
+#[test]
+fn an_image_of_others_is_never_written_over_and_another_schematic_is_another_image() {
+    let site = Site::new();
+    site.run(&["lab", "up"]).expect(0);
+    let name = "talos-v1.11.5-nocloud-amd64.iso";
+    let path = site.dir.path().join(name);
+    fs_err::write(&path, "not ours").unwrap();
+    let proxmox = site.proxmox();
+    let node = "pve01".parse().unwrap();
+    let upload =
+        proxmox_client::Upload { content: "iso", filename: name, path: &path, sha256: None };
+    wait(async {
+        proxmox.storage(&node).upload("resources", upload, &mut |_, _| {}).await.unwrap();
+    });
+    let there = || {
+        wait(async { proxmox.storage(&node).find("resources", "iso", name).await.unwrap() })
+            .and_then(|file| file.size)
+    };
+    site.run(&["-y", "apply", "artifacts"]).expect(3).says("and is another file");
+    site.run(&["plan", "artifacts"]).expect(6).says("rename or remove it there");
+    assert_eq!(there(), Some(8));
+    wait(async {
+        let volid = format!("resources:iso/{name}");
+        proxmox.storage(&node).delete("resources", &volid).await.unwrap();
+    });
+    site.run(&["-y", "apply", "artifacts"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "artifacts"]).expect(0);
+    let lock = || fs_err::read_to_string(site.lab().tree_dir().join("clusterctl.lock")).unwrap();
+    let before = lock();
+    site.edit(
+        "common/install-schematic.hcl",
+        "install_kernel_args = [",
+        "install_kernel_args = [\"quiet\", ",
+    );
+    site.run(&["-y", "apply", "artifacts"]).expect(0).says("3 changed, 0 unchanged");
+    site.run(&["plan", "--detailed-exitcode", "artifacts"]).expect(0);
+    assert_ne!(lock(), before);
+}
