@@ -26,6 +26,7 @@ mod drive;
 mod event;
 mod fail;
 mod fault;
+mod firewall;
 mod guest;
 mod handle;
 mod http;

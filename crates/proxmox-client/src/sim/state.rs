@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::firewall::Firewall;
 use super::handle::PciDevice;
 
 /// A node.
@@ -44,7 +45,6 @@ pub(crate) struct Vm {
     pub(crate) created_ms: u64,
     /// Keys of the cloud-init drive when it was last written.
     pub(crate) cloud_init: BTreeMap<String, String>,
-    pub(crate) firewall: BTreeMap<String, String>,
     pub(crate) snapshots: BTreeMap<String, BTreeMap<String, String>>,
 }
 
@@ -161,6 +161,8 @@ pub(crate) struct State {
     pub(crate) roles: BTreeMap<String, BTreeSet<String>>,
     pub(crate) acl: Vec<AclRow>,
     pub(crate) datacenter: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) firewall: Firewall,
     /// Tasks in the order of their start.
     pub(crate) tasks: BTreeMap<u64, Task>,
     pub(crate) serial: u64,

@@ -296,6 +296,7 @@ fn build(
 /// Forgets a machine and where it is mentioned.
 fn remove(state: &mut State, vmid: u32) {
     state.vms.remove(&vmid);
+    state.firewall.vms.remove(&vmid);
     for pool in state.pools.values_mut() {
         pool.vms.remove(&vmid);
     }

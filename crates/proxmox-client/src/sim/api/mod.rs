@@ -7,6 +7,7 @@ mod config;
 pub(crate) mod content;
 mod create;
 mod disk;
+mod firewall;
 mod indexes;
 mod mapping;
 mod node;
@@ -57,6 +58,7 @@ pub(crate) fn routes() -> Routes {
     tables
         .into_iter()
         .flatten()
+        .chain(firewall::routes())
         .map(|(method, path, handler)| ((*method, *path), *handler))
         .collect()
 }

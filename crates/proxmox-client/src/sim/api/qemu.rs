@@ -1,11 +1,10 @@
-//! Machines: lists, status, cloud-init, the guest agent, firewall options.
+//! Machines: lists, status, cloud-init, the guest agent.
 
 use serde_json::{Map, Value, json};
 
 use super::Row;
 use crate::sim::builder::Dialect;
 use crate::sim::cloudinit;
-use crate::sim::digest;
 use crate::sim::drive;
 use crate::sim::fail::Fail;
 use crate::sim::reply::Call;
@@ -18,8 +17,6 @@ pub(super) const ROUTES: &[Row] = &[
     ("GET", "/nodes/{node}/qemu/{vmid}/cloudinit", cloud_init),
     ("PUT", "/nodes/{node}/qemu/{vmid}/cloudinit", regenerate),
     ("GET", "/nodes/{node}/qemu/{vmid}/cloudinit/dump", dump),
-    ("GET", "/nodes/{node}/qemu/{vmid}/firewall/options", firewall),
-    ("PUT", "/nodes/{node}/qemu/{vmid}/firewall/options", set_firewall),
     ("GET", "/nodes/{node}/qemu/{vmid}/snapshot", snapshots),
     ("POST", "/nodes/{node}/qemu/{vmid}/agent/ping", ping),
     ("POST", "/nodes/{node}/qemu/{vmid}/agent", agent_generic),
@@ -217,35 +214,6 @@ fn dump(call: &mut Call<'_>) -> Result<Value, Fail> {
         _ => cloudinit::meta(conf, vmid),
     };
     Ok(json!(text))
-}
-
-fn firewall(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let vmid = call.vmid();
-    let options = call.state.vms.get(&vmid).map(|vm| vm.firewall.clone()).unwrap_or_default();
-    let text = serde_json::to_string(&options).unwrap_or_default();
-    let number =
-        |value: &String| value.parse::<i64>().map_or_else(|_| json!(value), |value| json!(value));
-    let mut map: Map<String, Value> =
-        options.iter().map(|(key, value)| (key.clone(), number(value))).collect();
-    map.insert("digest".to_owned(), json!(digest::sha1(text.as_bytes())));
-    Ok(Value::Object(map))
-}
-
-fn set_firewall(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let (vmid, removed) = (call.vmid(), call.list("delete"));
-    let texts: Vec<(String, String)> = call
-        .params
-        .iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "node" | "vmid" | "digest" | "delete"))
-        .filter_map(|(key, value)| Some((key.clone(), value.as_text()?.to_owned())))
-        .collect();
-    if let Some(vm) = call.state.vms.get_mut(&vmid) {
-        vm.firewall.extend(texts);
-        for key in removed {
-            vm.firewall.remove(&key);
-        }
-    }
-    Ok(Value::Null)
 }
 
 fn snapshots(call: &mut Call<'_>) -> Result<Value, Fail> {

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::sim::firewall::{address, names, port};
+
 /// Splits a list text at the separators of the API.
 pub(crate) fn split_list(text: &str) -> Vec<&str> {
     text.split([',', ';', ' ', '\0', '\n', '\t']).filter(|part| !part.is_empty()).collect()
@@ -132,14 +134,9 @@ fn check_net(name: &str, value: &str) -> Result<(), String> {
             cidr_v4(value, 0) || cidr_v6(value, 0),
             "value does not look like a valid CIDR network",
         ),
-        "IPorCIDR" => must(
-            is_ip(value) || is_cidr(value),
-            "value does not look like a valid IP address or CIDR network",
-        ),
-        "IPorCIDRorAlias" => must(
-            is_ip(value) || is_cidr(value) || full(r"(?:dc/|guest/)?[A-Za-z][A-Za-z0-9_-]+", value),
-            "value does not look like a valid IP address or CIDR network",
-        ),
+        "IPorCIDR" => address::block(value),
+        "IPorCIDRorAlias" if address::alias(value).is_some() => Ok(()),
+        "IPorCIDRorAlias" => address::block(value),
         "address" => must(
             is_ip(value) || full(DNS, value),
             &format!("value does not look like a valid address: {value}"),
@@ -171,8 +168,18 @@ fn check_net(name: &str, value: &str) -> Result<(), String> {
         "pve-sdn-bgp-rt" => {
             must(full(r"\d+:\d+", value), "value does not look like a valid bgp route-target")
         }
-        "pve-fw-addr-spec" => addresses(value),
-        "pve-fw-dport-spec" | "pve-fw-sport-spec" => ports(value),
+        "pve-fw-addr-spec" => address::list(value).map(drop),
+        "pve-fw-dport-spec" => port::check(value, true),
+        "pve-fw-sport-spec" => port::check(value, false),
+        "pve-fw-protocol-spec" => must(
+            matches!(value, "" | "0") || names::is_protocol(value),
+            &format!("unknown protocol '{value}'"),
+        ),
+        "pve-fw-icmp-type-spec" => must(
+            value.is_empty() || names::is_icmp_type(value) || names::is_icmp_v6_type(value),
+            &format!("invalid icmp-type value '{value}'"),
+        ),
+        "pve-fw-conntrack-helper" => names::check_helpers(value),
         _ => check_access(name, value),
     }
 }
@@ -278,30 +285,4 @@ fn user(value: &str) -> Result<(), String> {
         return Err(format!("user name '{value}' is too long ({length} > 64)"));
     }
     must(full(USER, value), &format!("value '{value}' does not look like a valid user name"))
-}
-
-fn addresses(value: &str) -> Result<(), String> {
-    if value.starts_with('+') || full(r"(?:dc/|guest/)?[A-Za-z][A-Za-z0-9_-]+", value) {
-        return Ok(());
-    }
-    let (mut four, mut six) = (false, false);
-    for part in value.split(',').flat_map(|part| part.split('-')) {
-        let bare = part.split('/').next().unwrap_or_default();
-        if !is_ip(bare) {
-            return Err(format!("invalid IP address: {part}"));
-        }
-        if bare.contains(':') { six = true } else { four = true }
-    }
-    must(!(four && six), &format!("detected mixed ipv4/ipv6 addresses in address list '{value}'"))
-}
-
-fn ports(value: &str) -> Result<(), String> {
-    for part in value.split(',').flat_map(|part| part.split(':')) {
-        let good = match part.parse::<u64>() {
-            Ok(port) => port < 65_536,
-            Err(_) => full(r"[a-zA-Z][a-zA-Z0-9-]*", part),
-        };
-        must(good, &format!("invalid port '{part}'"))?;
-    }
-    Ok(())
 }

@@ -302,6 +302,20 @@ impl Schema {
         method: &str,
         path: &[String],
     ) -> Option<(&Endpoint, Vec<(String, String)>)> {
+        self.find_exact(method, path).or_else(|| {
+            // the network of a set may stand in the path with a bare slash
+            let (last, rest) = path.split_last()?;
+            let (addr, before) = rest.split_last()?;
+            let joined = [before, &[format!("{addr}/{last}")]].concat();
+            self.find_exact(method, &joined).filter(|(one, _)| one.path.ends_with("/{cidr}"))
+        })
+    }
+
+    fn find_exact(
+        &self,
+        method: &str,
+        path: &[String],
+    ) -> Option<(&Endpoint, Vec<(String, String)>)> {
         let candidates = self.exact.get(&format!("{method} {}", path.len()))?;
         let mut best: Option<(&Endpoint, Vec<(String, String)>)> = None;
         for one in candidates.iter().filter_map(|index| self.endpoints.get(*index)) {
