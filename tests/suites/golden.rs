@@ -100,3 +100,20 @@ fn machine_configurations_are_judged_as_talos_does() -> anyhow::Result<()> {
     ];
     agrees_but("talos/talos-validate.json", &[], 460, &known)
 }
+
+#[test]
+fn patches_are_merged_as_talos_does() -> anyhow::Result<()> {
+    // Deleting a document that is not there leaves the configuration as it is, as 1.14 does it:
+    // 1.11 to 1.13 crash, or write one that does not load.
+    let known = [
+        "delete-doc-wrong-name@1.11",
+        "delete-doc-name-on-unnamed@1.11",
+        "delete-doc-absent-kind@1.11",
+        "delete-doc-unknown-kind@1.11",
+        "delete-doc-other-version@1.11",
+        "delete-legacy-by-kind@1.11",
+        "delete-doc-twice@1.11",
+        "delete-doc-field-absent-doc@1.11",
+    ];
+    agrees_but("talos/talos-patch.json", &[], 380, &known)
+}

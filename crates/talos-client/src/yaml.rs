@@ -39,8 +39,20 @@ fn fail<T>(line: usize, message: &'static str) -> Result<T> {
     Err(YamlError { line, message })
 }
 
+/// How keys are taken: as they are written and once each, or otherwise.
+pub(crate) type KeyRule = fn(text: String, plain: bool) -> Option<String>;
+
 /// Reads all documents.
 pub(crate) fn documents(text: &str) -> Result<Vec<Node>> {
+    read(text, None)
+}
+
+/// Reads all documents; keys are what a rule makes of them, of two equal ones the last counts.
+pub(crate) fn lax_documents(text: &str, rule: KeyRule) -> Result<Vec<Node>> {
+    read(text, Some(rule))
+}
+
+fn read(text: &str, rule: Option<KeyRule>) -> Result<Vec<Node>> {
     let mut parser = Parser::new_from_str(text);
     let mut documents = Vec::new();
     let mut nodes = 0;
@@ -48,7 +60,7 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Node>> {
         if matches!(event, Event::DocumentStart(..)) {
             let Some((event, line)) = next(&mut parser)? else { break };
             // Anchors hold for one document, the bound on the size for all.
-            let mut reader = Reader { anchors: BTreeMap::new(), nodes };
+            let mut reader = Reader { anchors: BTreeMap::new(), nodes, rule };
             documents.push(reader.node(&mut parser, event, line, 0)?);
             nodes = reader.nodes;
         }
@@ -59,7 +71,7 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Node>> {
 /// Reads the first document; none when there is none.
 pub(crate) fn first_document(text: &str) -> Result<Option<Node>> {
     let mut parser = Parser::new_from_str(text);
-    let mut reader = Reader { anchors: BTreeMap::new(), nodes: 0 };
+    let mut reader = Reader { anchors: BTreeMap::new(), nodes: 0, rule: None };
     while let Some((event, _)) = next(&mut parser)? {
         if matches!(event, Event::DocumentStart(..)) {
             let Some((event, line)) = next(&mut parser)? else { return Ok(None) };
@@ -99,6 +111,8 @@ fn next<'a>(parser: &mut YamlParser<'a>) -> Result<Option<(Event<'a>, usize)>> {
 struct Reader {
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
+    /// What keys are; none: as they are written, and once each.
+    rule: Option<KeyRule>,
 }
 
 impl Reader {
@@ -115,12 +129,13 @@ impl Reader {
         }
         let (anchor, node) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let text_tag = tag
-                    .as_deref()
-                    .and_then(|tag| Tag::suffix_in_namespace(tag, NAMESPACE))
-                    .is_some();
-                let plain = style == ScalarStyle::Plain && !text_tag;
-                (anchor, Node::Scalar { text: text.into_owned(), plain })
+                let tag = tag.as_deref().and_then(|tag| Tag::suffix_in_namespace(tag, NAMESPACE));
+                let plain = style == ScalarStyle::Plain && tag.is_none();
+                let text = match tag.as_deref() {
+                    Some("binary") => binary(line, &text)?,
+                    _ => text.into_owned(),
+                };
+                (anchor, Node::Scalar { text, plain })
             }
             Event::SequenceStart(_, anchor, _) => {
                 let mut items = Vec::new();
@@ -154,21 +169,68 @@ impl Reader {
 
     fn map(&mut self, parser: &mut YamlParser<'_>, depth: usize) -> Result<Node> {
         let mut entries: Vec<(String, Node)> = Vec::new();
+        let mut merged: Vec<(String, Node)> = Vec::new();
         let mut seen = BTreeSet::new();
         while let Some((event, line)) = next(parser)? {
             if event == Event::MappingEnd {
                 break;
             }
-            let Node::Scalar { text: key, .. } = self.node(parser, event, line, depth + 1)? else {
+            let Node::Scalar { text: key, plain } = self.node(parser, event, line, depth + 1)?
+            else {
                 return fail(line, "a key is a list or a map");
             };
-            if !seen.insert(key.clone()) {
+            if plain && key == "<<" {
+                let Some((event, line)) = next(parser)? else { break };
+                match self.node(parser, event, line, depth + 1)? {
+                    Node::Map(more) => merged.extend(more),
+                    Node::List(maps) => {
+                        for map in maps {
+                            let Node::Map(more) = map else {
+                                return fail(line, "a merge key needs maps");
+                            };
+                            merged.extend(more);
+                        }
+                    }
+                    Node::Scalar { .. } => return fail(line, "a merge key needs a map"),
+                }
+                continue;
+            }
+            let key = match self.rule {
+                None => key,
+                Some(rule) => match rule(key, plain) {
+                    Some(key) => key,
+                    None => return fail(line, NO_KEY),
+                },
+            };
+            let is_new = seen.insert(key.clone());
+            if !is_new && self.rule.is_none() {
                 return fail(line, "a key stands twice in one map");
             }
             let Some((event, line)) = next(parser)? else { break };
-            entries.push((key, self.node(parser, event, line, depth + 1)?));
+            let value = self.node(parser, event, line, depth + 1)?;
+            entries.retain(|(other, _)| is_new || *other != key);
+            entries.push((key, value));
+        }
+        // What a map says itself wins over what it merges in, and of that the first.
+        for (key, value) in merged {
+            if seen.insert(key.clone()) {
+                entries.push((key, value));
+            }
         }
         Ok(Node::Map(entries))
+    }
+}
+
+/// What a key that is nothing is told by.
+pub(crate) const NO_KEY: &str = "a key is nothing";
+
+fn binary(line: usize, text: &str) -> Result<String> {
+    use base64::Engine as _;
+    let packed: String = text.split_whitespace().collect();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(packed).ok();
+    match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        Some(text) => Ok(text),
+        None => fail(line, "what is marked as binary is no base64 of a text"),
     }
 }
 

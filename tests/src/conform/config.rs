@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use talos_client::config::{
     Cni, ConfigError, Finding, GenerateInput, LinkSelector, LinkSetting, MachineConfig,
-    MachineType, Mode, NetworkOption, Patch, UserDisk, kubernetes_fits,
+    MachineType, Mode, NetworkOption, Patch, UserDisk, kubernetes_fits, patch_text,
 };
 use talos_client::secrets::Bundle;
 
@@ -138,14 +138,25 @@ pub(super) fn patch(case: &Value) -> anyhow::Result<Value> {
         Ok(patches) => patches,
         Err(error) => return Ok(refused("patch", &error)),
     };
-    let config = match MachineConfig::load(text) {
-        Ok(config) => config,
-        Err(error) => return Ok(refused("config", &error)),
+    let patched = match patch_text(text, &patches) {
+        Ok(patched) => patched,
+        Err(error) => {
+            let reads = MachineConfig::load(text);
+            let is_config = reads.is_err_and(|read| read.class() == error.class());
+            return Ok(refused(if is_config { "config" } else { "apply" }, &error));
+        }
     };
-    Ok(match config.patched(&patches) {
-        Ok(config) => json!({ "documents": config.documents() }),
-        Err(error) => refused("apply", &error),
-    })
+    // With operations alone, or none, the text need not be a configuration.
+    let documents = match MachineConfig::parse(&patched) {
+        Ok(config) => config.documents().to_vec(),
+        Err(_) => Vec::new(),
+    };
+    let mut answer = json!({ "documents": documents });
+    if let Err(error) = MachineConfig::load(&patched) {
+        let text = error.to_string();
+        answer["reload"] = json!({ "step": "reload", "class": error.class(), "text": text });
+    }
+    Ok(answer)
 }
 
 fn input(case: &Value) -> Result<GenerateInput, Value> {

@@ -24,6 +24,13 @@ const EXCLUDING: [&[&str]; 3] = [
     &["UserVolumeConfig", "ExistingVolumeConfig"],
 ];
 
+/// Whether a document says nothing but its name: a patch leaves such a one out.
+pub(super) fn is_bare(node: &Node) -> bool {
+    let is_name = |key: &str| matches!(key, "version" | "kind" | "name");
+    let Node::Map(entries) = node else { return false };
+    entries.iter().all(|(key, node)| is_name(key) && matches!(node, Node::Scalar { .. }))
+}
+
 /// The kind of a document.
 pub(super) fn kind_of(node: &Node) -> Result<String, ConfigError> {
     let Node::Map(entries) = node else {
@@ -31,11 +38,15 @@ pub(super) fn kind_of(node: &Node) -> Result<String, ConfigError> {
     };
     let text = |name: &str| node.get(name).and_then(Node::text).filter(|text| !text.is_empty());
     let (kind, version) = (text("kind"), text("apiVersion"));
+    let is_main = || entries.iter().any(|(key, _)| MAIN.contains(&key.as_str()));
     match (kind, version) {
-        (None, None) if !entries.iter().any(|(key, _)| MAIN.contains(&key.as_str())) => {
-            Err(ConfigError::classed("missing-kind", "a document has no kind"))
-        }
-        (None, _) => Ok("v1alpha1".to_owned()),
+        (None, Some("v1alpha1")) => Ok("v1alpha1".to_owned()),
+        (None, None) if is_main() => Ok("v1alpha1".to_owned()),
+        (None, _) => Err(ConfigError::classed("missing-kind", "a document has no kind")),
+        (Some(kind), None) if is_main() => Err(ConfigError::classed(
+            "unknown-keys",
+            format!("a document of kind {kind} has fields of the main document"),
+        )),
         (Some(kind), None) => Err(ConfigError::classed(
             "missing-api-version",
             format!("a document of kind {kind} has no apiVersion"),
@@ -45,6 +56,34 @@ pub(super) fn kind_of(node: &Node) -> Result<String, ConfigError> {
             "unknown-document",
             format!("there is no document kind {kind:?} of version {version:?}"),
         )),
+    }
+}
+
+/// Documents that stand together must not be doubled or exclude one another.
+pub(super) fn add(
+    seen: &mut BTreeSet<(String, String)>,
+    kind: &str,
+    name: &str,
+) -> Result<(), ConfigError> {
+    if !seen.insert((kind.to_owned(), name.to_owned())) {
+        let text = format!("there are two documents {kind} {name}");
+        return Err(ConfigError::classed("duplicate-document", text.trim_end()));
+    }
+    let others = EXCLUDING.iter().filter(|kinds| kinds.contains(&kind));
+    for other in others.flat_map(|kinds| kinds.iter()).filter(|other| **other != kind) {
+        if seen.contains(&((*other).to_owned(), name.to_owned())) {
+            let text = format!("{other} and {kind} have the name {name:?}");
+            return Err(ConfigError::classed("conflicting-documents", text));
+        }
+    }
+    Ok(())
+}
+
+/// The name of a document of a kind; the main one has none.
+pub(super) fn name_of(kind: &str, node: &Node) -> String {
+    match kind {
+        "v1alpha1" => String::new(),
+        _ => node.get("name").and_then(Node::text).unwrap_or_default().to_owned(),
     }
 }
 
@@ -64,21 +103,7 @@ impl MachineConfig {
             }
             let kind = kind_of(&node)?;
             documents.push(typed::document(&kind, &node)?);
-            let name = match kind.as_str() {
-                "v1alpha1" => String::new(),
-                _ => node.get("name").and_then(Node::text).unwrap_or_default().to_owned(),
-            };
-            if !seen.insert((kind.clone(), name.clone())) {
-                let text = format!("there are two documents {kind} {name}");
-                return Err(ConfigError::classed("duplicate-document", text.trim_end()));
-            }
-            let others = EXCLUDING.iter().filter(|kinds| kinds.contains(&kind.as_str()));
-            for other in others.flat_map(|kinds| kinds.iter()).filter(|other| **other != kind) {
-                if seen.contains(&((*other).to_owned(), name.clone())) {
-                    let text = format!("{other} and {kind} have the name {name:?}");
-                    return Err(ConfigError::classed("conflicting-documents", text));
-                }
-            }
+            add(&mut seen, &kind, &name_of(&kind, &node))?;
         }
         if documents.is_empty() {
             return Err(ConfigError::classed("empty-config", "there is no document"));

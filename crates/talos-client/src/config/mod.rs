@@ -1,10 +1,13 @@
 //! Machine configurations: generated, patched, read and written.
 
 mod diff;
+mod erase;
 mod generate;
+mod json;
 mod kubernetes;
 mod load;
 mod machine;
+mod merge;
 mod operation;
 mod patch;
 mod schema;
@@ -19,7 +22,7 @@ pub use generate::{
 };
 pub use kubernetes::kubernetes_fits;
 pub use machine::{ConfigError, DocumentId, MachineConfig};
-pub use patch::Patch;
+pub use patch::{Patch, patch_text};
 pub use validate::{Finding, Mode, Validation};
 
 use crate::yaml::{self, Node};

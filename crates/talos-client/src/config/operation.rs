@@ -25,6 +25,9 @@ pub(super) fn parse(list: &Value) -> Result<Vec<Operation>, ConfigError> {
     items
         .iter()
         .map(|item| {
+            if !item.is_object() {
+                return Err(refused("json-bad-patch", "an operation is no map"));
+            }
             let text = |name: &str| item.get(name).and_then(Value::as_str).map(str::to_owned);
             let bad =
                 |what: &str| refused("json-bad-operation", format!("an operation has no {what}"));
@@ -156,7 +159,10 @@ fn replace(root: &mut Value, path: &str, value: Value) -> Result<(), ConfigError
         // One that is not there is added.
         Value::Object(map) => put(map, last, value),
         Value::Array(items) => {
-            let at = position(last, items.len(), path)?;
+            // One behind the end is missing; what is no number is no position.
+            let is_number = last.parse::<i64>().is_ok();
+            let at = position(last, items.len(), path)
+                .map_err(|error| if is_number { missing(path) } else { error })?;
             if let Some(place) = items.get_mut(at) {
                 *place = value;
             }

@@ -1,14 +1,15 @@
 //! Patches: partial documents that are merged into a configuration.
 
-use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::erase::{self, is_directive};
 use super::machine::{ConfigError, MachineConfig, id_of};
 use super::operation::{self, Operation};
-use super::{text, typed};
+use super::{json, load, merge, text, typed};
 use crate::yaml;
-
-/// The directive that removes what it stands in.
-const DIRECTIVE: &str = "$patch";
 
 /// A patch: partial documents that are merged (strategic merge), or a list of operations
 /// (RFC 6902) for a configuration of one document.
@@ -31,46 +32,17 @@ impl std::fmt::Debug for Patch {
 }
 
 impl Patch {
-    /// Reads a patch; `origin` stands before its errors.
+    /// Reads a patch; `origin` stands before its errors. A text that the reader of `talosctl`
+    /// takes for the name of a file is refused: what is in the file is the patch.
+    ///
+    /// As that reader does it: partial documents first, then a list of operations as JSON, then
+    /// one as YAML, of which a text without anything is an empty one.
     ///
     /// # Errors
     /// The text is no YAML, or it has an unknown kind, field or operation.
     pub fn parse(origin: &str, source: &str) -> Result<Self, ConfigError> {
-        if source.is_empty() {
-            let error = ConfigError::classed("patch-file-missing", "the patch is empty");
-            return Err(error.at(origin));
-        }
-        let nodes = yaml::documents(source).map_err(|error| ConfigError::from(error).at(origin))?;
-        let mut documents = Vec::new();
-        for node in nodes {
-            if node.is_null() {
-                continue;
-            }
-            if let yaml::Node::List(_) = node {
-                let operations =
-                    operation::parse(&text::value(node)).map_err(|error| error.at(origin))?;
-                return Ok(Self {
-                    origin: origin.to_owned(),
-                    change: Change::Operations(operations),
-                });
-            }
-            let Value::Object(map) = text::value(node.clone()) else {
-                let text = "it is neither a partial document nor a list of operations";
-                return Err(ConfigError::classed("not-a-mapping", text).at(origin));
-            };
-            let id = id_of(&Value::Object(map.clone()));
-            if map.contains_key("kind") && is_deleted(&map) && !map.contains_key("apiVersion") {
-                let text =
-                    "a document is deleted by its apiVersion and kind: apiVersion is missing";
-                return Err(ConfigError::classed("delete-missing-identity", text).at(origin));
-            }
-            let plain = without_directives(node.clone());
-            let typed = typed::document(&id.kind, &plain)
-                .map_err(|error| ConfigError::from(error).at(origin))?;
-            // Directives stay where they stand; everything else has its type.
-            documents.push(with_directives(typed, Value::Object(map)));
-        }
-        Ok(Self { origin: origin.to_owned(), change: Change::Documents(documents) })
+        let change = change_of(source).map_err(|error| error.at(origin))?;
+        Ok(Self { origin: origin.to_owned(), change })
     }
 
     /// A patch out of documents that are data already.
@@ -82,67 +54,153 @@ impl Patch {
     }
 }
 
-/// A typed patch with the directives of the one as it was written.
-fn with_directives(typed: Value, written: Value) -> Value {
-    match (typed, written) {
-        (Value::Object(mut typed), Value::Object(written)) => {
-            let mut out = Map::new();
-            for (key, value) in written {
-                match typed.shift_remove(&key) {
-                    _ if key == DIRECTIVE || is_directive(&value) => drop(out.insert(key, value)),
-                    Some(inner) => drop(out.insert(key, with_directives(inner, value))),
-                    None => {}
+fn change_of(source: &str) -> Result<Change, ConfigError> {
+    let is_one_word = !source.starts_with(['[', '{']) && !source.contains([' ', '\n']);
+    if source.starts_with('@') || is_one_word {
+        let text = "it is the name of a file, not a patch";
+        return Err(ConfigError::classed("patch-file-missing", text));
+    }
+    let refused = match documents(source) {
+        Ok(documents) => return Ok(Change::Documents(documents)),
+        Err(refused) => refused,
+    };
+    if let Ok(list) = serde_json::from_str::<Value>(source) {
+        return match operation::parse(&list) {
+            Ok(operations) => Ok(Change::Operations(operations)),
+            Err(error) if source.trim_start().starts_with('[') => Err(error),
+            Err(_) => Err(refused),
+        };
+    }
+    match json::operations(source).and_then(|list| operation::parse(&list)) {
+        Ok(operations) => Ok(Change::Operations(operations)),
+        Err(_) if source.starts_with('[') => {
+            Err(ConfigError::classed("json-bad-patch", "it is no JSON"))
+        }
+        Err(error) if error.class() == "json-bad-operation" => Err(error),
+        Err(error) if matches!(yaml::first_document(source), Ok(Some(yaml::Node::List(_)))) => {
+            Err(error)
+        }
+        Err(_) => Err(refused),
+    }
+}
+
+/// The partial documents of a patch, each value of its type; directives stay where they stand.
+fn documents(source: &str) -> Result<Vec<Value>, ConfigError> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for node in yaml::documents(source)? {
+        if node.is_null() {
+            continue;
+        }
+        erase::check(&node, false)?;
+        let has_version = node.get("apiVersion").is_some();
+        let is_root = node.get(erase::DIRECTIVE).and_then(yaml::Node::text) == Some("delete");
+        if is_root && (!has_version || node.get("kind").is_none()) {
+            let text = "a document is deleted by its apiVersion and kind: one of them is missing";
+            return Err(ConfigError::classed("delete-missing-identity", text));
+        }
+        if erase::is_below(&node) && has_version != node.get("kind").is_some() {
+            let text = "a field is deleted from a document by its apiVersion and kind: one of them is missing";
+            return Err(ConfigError::classed("delete-half-identity", text));
+        }
+        if is_root {
+            // What else it says does not matter; a document that is not known is not there.
+            let keys = ["apiVersion", "kind", "name", erase::DIRECTIVE];
+            let named =
+                keys.iter().filter_map(|key| Some(((*key).to_owned(), node.get(key)?.clone())));
+            found.push(text::value(yaml::Node::Map(named.collect())));
+            continue;
+        }
+        let plain = erase::without(node.clone());
+        let is_erasing = erase::is_below(&node);
+        if load::is_bare(&plain) && !is_erasing {
+            continue;
+        }
+        let kind = match load::kind_of(&plain) {
+            // Whatever it had was taken away.
+            Err(_) if is_erasing && node.get("kind").is_none() => "v1alpha1".to_owned(),
+            kind => kind?,
+        };
+        let typed = typed::document(&kind, &plain)?;
+        load::add(&mut seen, &kind, &load::name_of(&kind, &node))?;
+        found.push(erase::with(typed, text::value(node)));
+    }
+    if found.is_empty() {
+        return Err(ConfigError::classed("empty-config", "there is no document"));
+    }
+    Ok(found)
+}
+
+/// A configuration on its way from patch to patch.
+enum State {
+    Text(Zeroizing<String>),
+    Documents(Vec<Value>),
+}
+
+impl State {
+    fn documents(self) -> Result<Vec<Value>, ConfigError> {
+        match self {
+            Self::Text(text) => Ok(MachineConfig::load(&text)?.into_documents()),
+            Self::Documents(documents) => Ok(documents),
+        }
+    }
+
+    fn text(self) -> Zeroizing<String> {
+        match self {
+            Self::Text(text) => text,
+            Self::Documents(documents) => Zeroizing::new(text::write(&documents)),
+        }
+    }
+
+    fn patched(self, change: &Change) -> Result<Self, ConfigError> {
+        match change {
+            Change::Documents(changes) => {
+                let mut documents = self.documents()?;
+                // The main document is changed before the others.
+                let (main, others): (Vec<&Value>, Vec<&Value>) =
+                    changes.iter().partition(|document| document.get("kind").is_none());
+                for document in main.into_iter().chain(others) {
+                    merge_document(&mut documents, document)?;
                 }
+                let shaped = documents.into_iter().map(|document| {
+                    let kind = id_of(&document).kind;
+                    typed::shape(&kind, document)
+                });
+                Ok(Self::Documents(shaped.collect()))
             }
-            // Parts that reading adds, such as the key of a certificate.
-            out.extend(typed);
-            Value::Object(out)
-        }
-        (Value::Array(typed), Value::Array(written)) => {
-            let count = written.iter().filter(|item| !is_directive(item)).count();
-            if typed.len() != count {
-                return Value::Array(typed);
+            Change::Operations(operations) => {
+                let document = json::read(&self.text())?;
+                let changed = json::sorted(operation::apply(&document, operations)?);
+                Ok(Self::Text(Zeroizing::new(text::write(std::slice::from_ref(&changed)))))
             }
-            let mut typed = typed.into_iter();
-            let items = written.into_iter().filter_map(|item| match is_directive(&item) {
-                true => Some(item),
-                false => typed.next().map(|typed| with_directives(typed, item)),
-            });
-            Value::Array(items.collect())
         }
-        (typed, _) => typed,
     }
 }
 
-/// Something that a patch takes away. Any other word is an ordinary field.
-fn is_directive(value: &Value) -> bool {
-    value.as_object().is_some_and(is_deleted)
-}
-
-fn is_deleted(map: &Map<String, Value>) -> bool {
-    map.get(DIRECTIVE).and_then(Value::as_str) == Some("delete")
-}
-
-/// A document as its kind must have it: what it takes away has no type, such as a number that is
-/// named only to be removed.
-fn without_directives(node: yaml::Node) -> yaml::Node {
-    use yaml::Node;
-    let deletes = |node: &Node| node.get(DIRECTIVE).and_then(Node::text) == Some("delete");
-    match node {
-        Node::Map(entries) => {
-            let is_root =
-                entries.iter().any(|(key, node)| key == DIRECTIVE && node.text() == Some("delete"));
-            let kept = entries
-                .into_iter()
-                .filter(|(key, node)| !(deletes(node) || is_root && key == DIRECTIVE));
-            Node::Map(kept.map(|(key, node)| (key, without_directives(node))).collect())
+/// Neighbouring lists of operations are one.
+fn joined(patches: &[Patch]) -> Vec<Patch> {
+    let mut all: Vec<Patch> = Vec::new();
+    for patch in patches {
+        match (all.last_mut().map(|last| &mut last.change), &patch.change) {
+            (Some(Change::Operations(list)), Change::Operations(more)) => list.extend(more.clone()),
+            _ => all.push(patch.clone()),
         }
-        Node::List(items) => {
-            let kept = items.into_iter().filter(|item| !deletes(item));
-            Node::List(kept.map(without_directives).collect())
-        }
-        scalar @ Node::Scalar { .. } => scalar,
     }
+    all
+}
+
+/// A configuration's text with patches applied in their order, as `talosctl machineconfig patch`
+/// does it: without any the text stays as it is; operations (RFC 6902) work on the text, so that
+/// what is not known passes; partial documents need a configuration that loads, and write it anew.
+///
+/// # Errors
+/// The configuration cannot be read, a directive or path names nothing, or types do not fit.
+pub fn patch_text(config: &str, patches: &[Patch]) -> Result<Zeroizing<String>, ConfigError> {
+    let mut state = State::Text(Zeroizing::new(config.to_owned()));
+    for patch in joined(patches) {
+        state = state.patched(&patch.change).map_err(|error| error.at(&patch.origin))?;
+    }
+    Ok(state.text())
 }
 
 impl MachineConfig {
@@ -156,31 +214,13 @@ impl MachineConfig {
     /// # Errors
     /// A directive names something that is not there, or types do not fit.
     pub fn patched(&self, patches: &[Patch]) -> Result<Self, ConfigError> {
-        let mut documents = self.clone().into_documents();
-        for patch in patches {
-            match &patch.change {
-                Change::Documents(changes) => {
-                    for document in changes {
-                        merge_document(&mut documents, document)
-                            .map_err(|error| error.at(&patch.origin))?;
-                    }
-                }
-                Change::Operations(operations) => {
-                    let [document] = documents.as_mut_slice() else {
-                        let text = "a list of operations (RFC 6902) cannot patch a configuration of several documents: write a partial document";
-                        let error = ConfigError::classed("multi-document-json6902", text);
-                        return Err(error.at(&patch.origin));
-                    };
-                    *document = operation::apply(document, operations)
-                        .map_err(|error| error.at(&patch.origin))?;
-                    // Whatever came of it must be a configuration.
-                    let text = text::write(std::slice::from_ref(document));
-                    documents = Self::load(&text)
-                        .map_err(|error| error.at(&patch.origin))?
-                        .into_documents();
-                }
-            }
+        let mut state = State::Documents(self.clone().into_documents());
+        for patch in joined(patches) {
+            state = state.patched(&patch.change).map_err(|error| error.at(&patch.origin))?;
         }
+        // Whatever came of it must be a configuration.
+        let origin = patches.last().map_or("the patch", |patch| &patch.origin);
+        let documents = state.documents().map_err(|error| error.at(origin))?;
         let shaped = documents.into_iter().map(|document| {
             let kind = id_of(&document).kind;
             typed::shape(&kind, document)
@@ -191,203 +231,32 @@ impl MachineConfig {
 
 fn merge_document(documents: &mut Vec<Value>, patch: &Value) -> Result<(), ConfigError> {
     let id = id_of(patch);
-    let position = documents.iter().position(|document| id_of(document) == id);
+    let version = |value: &Value| value.get("apiVersion").cloned();
+    let position = documents
+        .iter()
+        .position(|document| id_of(document) == id && version(document) == version(patch));
     if is_directive(patch) {
-        match position {
-            _ if id.kind == "v1alpha1" => {
-                let text = "the main document cannot be deleted: a document is deleted by its apiVersion and kind";
-                return Err(ConfigError::classed("delete-missing-identity", text));
-            }
-            Some(position) => drop(documents.remove(position)),
-            None => {}
+        if let Some(position) = position {
+            documents.remove(position);
         }
         return Ok(());
     }
     let mut patch = patch.clone();
     let Some(target) = position.and_then(|position| documents.get_mut(position)) else {
-        if id.kind == "v1alpha1" {
-            return Err(ConfigError::new("the configuration has no main document"));
+        // Nothing is there to be taken away.
+        erase::forget(&mut patch);
+        let mut seen = BTreeSet::new();
+        for id in documents.iter().map(id_of).chain([id.clone()]) {
+            load::add(&mut seen, &id.kind, &id.name)?;
         }
-        documents.push(patch);
+        match id.kind.as_str() {
+            "v1alpha1" => documents.insert(0, patch),
+            _ => documents.push(patch),
+        }
         return Ok(());
     };
-    delete(target, &mut patch, &id.to_string())?;
-    merge(target, patch, &mut Vec::new(), &id.kind)
-}
-
-/// A directive that finds nothing.
-fn absent_at(path: &str) -> ConfigError {
-    ConfigError::classed("delete-lookup-failed", format!("{path}: there is nothing to delete"))
-}
-
-/// Carries out the directives of a patch and takes them out of it.
-fn delete(target: &mut Value, patch: &mut Value, path: &str) -> Result<(), ConfigError> {
-    let Value::Object(entries) = patch else { return Ok(()) };
-    let mut done: Vec<String> = Vec::new();
-    for (key, value) in entries.iter_mut() {
-        let place = format!("{path}.{key}");
-        let absent = || absent_at(&place);
-        match value {
-            directive if is_directive(directive) => {
-                let Value::Object(current) = target else { return Err(absent()) };
-                current.shift_remove(key).ok_or_else(absent)?;
-                done.push(key.clone());
-            }
-            Value::Object(_) => {
-                let mut nothing = Value::Null;
-                let inner = target.get_mut(key.as_str()).unwrap_or(&mut nothing);
-                delete(inner, value, &place)?;
-            }
-            Value::Array(items) => {
-                let current = target.get_mut(key.as_str()).and_then(Value::as_array_mut);
-                delete_items(current, items, &place)?;
-                if items.is_empty() {
-                    done.push(key.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-    for key in done {
-        entries.shift_remove(&key);
-    }
-    Ok(())
-}
-
-fn delete_items(
-    current: Option<&mut Vec<Value>>,
-    items: &mut Vec<Value>,
-    path: &str,
-) -> Result<(), ConfigError> {
-    if !items.iter().any(is_directive) {
-        return Ok(());
-    }
-    let absent = || absent_at(path);
-    let current = current.ok_or_else(absent)?;
-    for item in items.iter().filter(|item| is_directive(item)) {
-        let selector = item
-            .as_object()
-            .and_then(|map| map.iter().find(|(key, _)| *key != DIRECTIVE))
-            .ok_or_else(|| {
-                let text = format!("{path}: a directive needs a selector");
-                ConfigError::classed("delete-list-selector", text)
-            })?;
-        let position = current
-            .iter()
-            .position(|one| one.get(selector.0.as_str()) == Some(selector.1))
-            .ok_or_else(absent)?;
-        current.remove(position);
-    }
-    items.retain(|item| !is_directive(item));
-    Ok(())
-}
-
-/// Lists that a patch replaces as a whole.
-fn is_replaced(kind: &str, path: &[String]) -> bool {
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    matches!(
-        (kind, path.as_slice()),
-        (
-            "v1alpha1",
-            ["cluster", "network", "podSubnets" | "serviceSubnets"]
-                | ["cluster", "apiServer", "auditPolicy"],
-        ) | ("NetworkRuleConfig", ["ingress"] | ["portSelector", "ports"])
-    )
-}
-
-/// The field by which items of a list are matched.
-fn item_key(kind: &str, path: &[String]) -> Option<&'static [&'static str]> {
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    match (kind, path.as_slice()) {
-        ("v1alpha1", ["machine", "network", "interfaces"]) => {
-            Some(&["interface", "deviceSelector"])
-        }
-        ("v1alpha1", ["machine", "network", "interfaces", "vlans"]) => Some(&["vlanId"]),
-        ("v1alpha1", ["cluster", "apiServer", "admissionControl"]) => Some(&["name"]),
-        ("ExtensionServiceConfig", ["configFiles"]) => Some(&["mountPath"]),
-        _ => None,
-    }
-}
-
-fn merge(
-    target: &mut Value,
-    patch: Value,
-    path: &mut Vec<String>,
-    kind: &str,
-) -> Result<(), ConfigError> {
-    if is_replaced(kind, path) && !patch.is_null() {
-        *target = patch;
-        return Ok(());
-    }
-    let is_set = !target.is_null();
-    match (&mut *target, patch) {
-        (_, Value::Null) => Ok(()),
-        (Value::Object(current), Value::Object(entries)) => merge_map(current, entries, path, kind),
-        (Value::Array(current), Value::Array(items)) => merge_list(current, items, path, kind),
-        // An empty text and zero cannot be told from what is not there.
-        (_, Value::String(text)) if text.is_empty() && is_set => Ok(()),
-        (_, Value::Number(number)) if number.as_f64() == Some(0.0) && is_set => Ok(()),
-        (Value::Object(_) | Value::Array(_), _) => {
-            Err(ConfigError::new(format!("{}: the types do not fit", path.join("."))))
-        }
-        (_, other) => {
-            *target = other;
-            Ok(())
-        }
-    }
-}
-
-fn merge_map(
-    current: &mut Map<String, Value>,
-    entries: Map<String, Value>,
-    path: &mut Vec<String>,
-    kind: &str,
-) -> Result<(), ConfigError> {
-    // A certificate without its key clears the key.
-    let is_pair = entries.contains_key("crt") && current.contains_key("crt");
-    let has_key = entries.get("key").and_then(Value::as_str).is_some_and(|key| !key.is_empty());
-    if is_pair && !has_key && current.contains_key("key") {
-        current.insert("key".to_owned(), Value::String(String::new()));
-    }
-    for (key, value) in entries {
-        match current.get_mut(&key) {
-            Some(inner) => {
-                path.push(key);
-                merge(inner, value, path, kind)?;
-                path.pop();
-            }
-            None if value.is_null() => {}
-            None => {
-                current.insert(key, value);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn merge_list(
-    current: &mut Vec<Value>,
-    items: Vec<Value>,
-    path: &mut Vec<String>,
-    kind: &str,
-) -> Result<(), ConfigError> {
-    let Some(keys) = item_key(kind, path) else {
-        current.extend(items);
-        return Ok(());
-    };
-    for item in items {
-        let key = keys.iter().find(|key| item.get(**key).is_some_and(|value| !value.is_null()));
-        let found = key.and_then(|key| {
-            current
-                .iter_mut()
-                .find(|one| one.get(*key).is_some() && one.get(*key) == item.get(*key))
-        });
-        match found {
-            Some(one) => merge(one, item, path, kind)?,
-            None => current.push(item),
-        }
-    }
-    Ok(())
+    erase::carry_out(target, &mut patch, &id.to_string())?;
+    merge::document(&id.kind, target, patch)
 }
 
 #[cfg(test)]

@@ -37,6 +37,29 @@ pub(super) fn value(node: Node) -> Value {
     }
 }
 
+/// A node without a type as data: days are points in time.
+pub(super) fn free(node: Node) -> Value {
+    match node {
+        Node::List(items) => Value::Array(items.into_iter().map(free).collect()),
+        Node::Map(entries) => {
+            Value::Object(entries.into_iter().map(|(key, node)| (key, free(node))).collect())
+        }
+        Node::Scalar { text, plain: true } if is_day(&text) => {
+            Value::String(format!("{text}T00:00:00Z"))
+        }
+        scalar @ Node::Scalar { .. } => value(scalar),
+    }
+}
+
+fn is_day(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let digits = |part: &str, count: usize| {
+        part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    matches!(parts.as_slice(), [year, month, day]
+        if digits(year, 4) && digits(month, 2) && digits(day, 2))
+}
+
 fn number(text: &str) -> Option<Number> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {

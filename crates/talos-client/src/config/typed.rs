@@ -24,6 +24,37 @@ fn refused(class: &'static str, message: impl Into<String>) -> Refused {
     Refused { class, message: message.into() }
 }
 
+/// Numbers and words that are held optionally: `0` and the first word are values. Truth values
+/// say so in their type. Checked against the library's types of 1.13.
+const OPTIONAL: [(&str, &[&str]); 8] = [
+    ("network.EthernetRingsConfig", &[]),
+    ("network.EthernetChannelsConfig", &[]),
+    ("network.VLANConfigV1Alpha1", &["vlanMode"]),
+    ("network.KubeSpanConfigV1Alpha1", &["mtu"]),
+    ("network.HostnameConfigV1Alpha1", &["auto"]),
+    ("network.AddressConfig", &["routePriority"]),
+    ("block.ZswapConfigV1Alpha1", &["maxPoolPercent"]),
+    ("v1alpha1.NetworkKubeSpan", &["mtu"]),
+];
+
+/// Whether a field of a type is there or not, whatever its value.
+pub(super) fn is_optional_value(owner: &str, field: &str, kind: &str) -> bool {
+    if kind.contains("|null") {
+        return true;
+    }
+    let is_number = |kind: &str| kind.starts_with("uint") || kind == "int";
+    let is_single = is_number(bare(kind)) || bare(kind).starts_with("nethelpers.");
+    match owner {
+        "network.BondConfigV1Alpha1" => is_single && !matches!(field, "hardwareAddr" | "mtu"),
+        "network.DHCPv4ConfigV1Alpha1" | "network.DHCPv6ConfigV1Alpha1" => {
+            field == "clientIdentifier"
+        }
+        _ => OPTIONAL.iter().any(|(name, fields)| {
+            *name == owner && is_single && (fields.is_empty() || fields.contains(&field))
+        }),
+    }
+}
+
 /// Structures that are held by value: where they are missing they are written all the same.
 const HELD: [&str; 4] = [
     "v1alpha1.DiscoveryRegistriesConfig",
@@ -80,7 +111,7 @@ fn typed(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, 
         let mut out = Map::new();
         for (key, node) in entries {
             let value = match inner {
-                "any" => text::value(node.clone()),
+                "any" => text::free(node.clone()),
                 inner => typed(schema, inner, node, &format!("{path}.{key}"))?,
             };
             out.insert(key.clone(), value);
@@ -107,14 +138,16 @@ fn typed(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, 
     scalar(schema, kind, node, path)
 }
 
-fn bare(kind: &str) -> &str {
+/// A type without its marks of being optional.
+pub(super) fn bare(kind: &str) -> &str {
     let kind = kind.strip_suffix('?').unwrap_or(kind);
     kind.strip_suffix("|null").unwrap_or(kind)
 }
 
 fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, Refused> {
     match kind {
-        "any" | "block.EncryptionKeyNodeID" | "v1alpha1.EncryptionKeyNodeID" => {
+        "any" => return Ok(text::free(node.clone())),
+        "block.EncryptionKeyNodeID" | "v1alpha1.EncryptionKeyNodeID" => {
             return Ok(text::value(node.clone()));
         }
         "x509.PEMEncodedCertificateAndKey" => return pair(node, path, &["crt", "key"]),
@@ -128,6 +161,9 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
             if let Node::List(items) = node {
                 let texts = items.iter().filter_map(Node::text).collect::<Vec<_>>();
                 return Ok(json!(texts));
+            }
+            if let Node::Map(_) = node {
+                return bad(path, "text or list of texts");
             }
         }
         _ => {}
@@ -157,7 +193,7 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
         let table = table.and_then(|text| text.parse::<u32>().ok());
         return match () {
             // Those with a name are not taken by their number.
-            () if table.is_some_and(|table| !(253..=255).contains(&table)) => Ok(json!(table)),
+            () if table.is_some_and(|table| !(253..=255).contains(&table)) => Ok(json!(text)),
             () if words.iter().any(|word| word == text) => Ok(json!(text)),
             () => bad(path, "word that it takes"),
         };
@@ -210,6 +246,12 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
             None if is_size(text, false) => Ok(json!(text)),
             None => bad(path, "size"),
         },
+        "v1alpha1.InstallDiskSizeMatcher" => {
+            let operators = [">=", "<=", "==", ">", "<"];
+            let rest = operators.iter().find_map(|operator| text.strip_prefix(operator));
+            let size = rest.unwrap_or(text).trim();
+            if is_size(size, false) { Ok(json!(text)) } else { bad(path, "comparison of a size") }
+        }
         "block.ByteSize" if !is_size(text, false) => bad(path, "size"),
         "block.Size" if !is_size(text, true) => bad(path, "size or percentage"),
         "network.PortRange" => match number() {
@@ -293,14 +335,15 @@ fn shaped(schema: &Schema, kind: &str, value: Value) -> Value {
             else {
                 return Value::Object(map);
             };
-            let mut out = Map::new();
+            let (owner, mut out) = (kind, Map::new());
             for (name, kind) in fields {
                 let kind = kind.as_str().unwrap_or("any");
                 let is_optional = kind.ends_with('?');
                 match map.shift_remove(name).filter(|value| !value.is_null()) {
                     Some(value) => {
                         let value = shaped(schema, kind, value);
-                        if !(is_optional && is_empty(kind, &value)) {
+                        let is_kept = is_optional_value(owner, name, kind);
+                        if is_kept || !(is_optional && is_empty(kind, &value)) {
                             out.insert(name.clone(), value);
                         }
                     }
@@ -311,6 +354,8 @@ fn shaped(schema: &Schema, kind: &str, value: Value) -> Value {
             out.extend(map);
             Value::Object(out)
         }
+        Value::String(text) if kind == "v1alpha1.ArgValue" && text.is_empty() => Value::Null,
+        Value::Null if kind == "string" => json!(""),
         other => other,
     }
 }
@@ -335,7 +380,7 @@ fn zero(schema: &Schema, kind: &str) -> Value {
         return Value::Null;
     }
     match kind {
-        "string" => json!(""),
+        "string" | "meta.URL" => json!(""),
         "int" | "uint" | "uint64" | "uint32" | "uint16" | "uint8" => json!(0),
         "bool" => json!(false),
         "duration" => json!("0s"),

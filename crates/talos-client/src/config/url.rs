@@ -145,6 +145,25 @@ impl GoUrl {
         Ok(())
     }
 
+    /// Another URL over this one, part by part: what the other does not have is kept. None when
+    /// both name a user.
+    pub(crate) fn overlaid(self, over: Self) -> Option<Self> {
+        if self.user.is_some() && over.user.is_some() {
+            return None;
+        }
+        let text = |one: String, other: String| if other.is_empty() { one } else { other };
+        Some(Self {
+            scheme: text(self.scheme, over.scheme),
+            opaque: text(self.opaque, over.opaque),
+            user: over.user.or(self.user),
+            host: text(self.host, over.host),
+            omit_host: over.omit_host || self.omit_host,
+            path: text(self.path, over.path),
+            query: over.query.filter(|query| !query.is_empty()).or(self.query),
+            fragment: over.fragment.filter(|text| !text.is_empty()).or(self.fragment),
+        })
+    }
+
     /// The scheme, in lower case; empty when there is none.
     pub(crate) fn scheme(&self) -> &str {
         &self.scheme
