@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 
 use super::wire::{Answer, Request, Wire, escape, form};
 
-async fn call(sim: &SimHandle, method: &str, path: &str, pairs: &[(&str, &str)]) -> Answer {
+pub(super) async fn call(
+    sim: &SimHandle,
+    method: &str,
+    path: &str,
+    pairs: &[(&str, &str)],
+) -> Answer {
     let pairs: Vec<(String, String)> =
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let mut headers = vec![("Authorization".to_owned(), format!("PVEAPIToken={}", sim.token()))];
