@@ -4,6 +4,7 @@
 mod bad_trees;
 #[cfg(feature = "lab")]
 mod lab;
+mod reference;
 mod secrets;
 #[cfg(feature = "lab")]
 mod site;
