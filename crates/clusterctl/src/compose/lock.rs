@@ -15,6 +15,10 @@ use crate::error::{Error, ErrorKind as Kind};
 /// How long a lock is good for without a renewal, in seconds.
 const LIFETIME: i64 = 600;
 
+/// How long another take-over on this host is waited for, and how often it is looked at.
+const TAKE_OVER: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_millis(20);
+
 /// How often it is renewed.
 const RENEWAL: Duration = Duration::from_mins(5);
 
@@ -279,7 +283,7 @@ async fn take_over(
         other => return Err(held(other.as_ref())),
     };
     // Two of this host may find the same run gone: one after the other looks again and writes.
-    let _alone = alone_on_host(pool)?;
+    let _alone = alone_on_host(client, pool).await?;
     let again = read(client, pool).await?;
     if again.as_ref() != Some(gone) {
         return Err(held(again.as_ref()));
@@ -288,23 +292,41 @@ async fn take_over(
     written.map_err(failed("take over the lock of a run that is gone"))
 }
 
-/// Keeps other processes of this host away from a lock's take-over; ends with the process.
+/// Keeps other processes of this host away from a lock's take-over, waiting for the one that is at
+/// it: that takes a few calls. Ends with the process.
 #[cfg(target_os = "linux")]
-fn alone_on_host(pool: &str) -> Result<std::os::unix::net::UnixListener, Error> {
+async fn alone_on_host(
+    client: &Client,
+    pool: &str,
+) -> Result<std::os::unix::net::UnixListener, Error> {
+    use sha2::Digest as _;
+    use std::io::ErrorKind::AddrInUse;
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixListener};
-    let taken = SocketAddr::from_abstract_name(pool.as_bytes())
-        .and_then(|address| UnixListener::bind_addr(&address));
-    taken.map_err(|error| {
-        Error::new(Kind::Locked, "another run of this host takes over the lock of the site")
-            .because(error)
-            .hint("wait for it")
-    })
+    // Sites of one name at different endpoints have nothing to do with each other. A name of this
+    // kind is at most 107 bytes long.
+    let name = sha2::Sha256::digest(format!("clusterctl/{}/{pool}", client.base_url()));
+    let end = tokio::time::Instant::now() + TAKE_OVER;
+    loop {
+        let taken = SocketAddr::from_abstract_name(name)
+            .and_then(|address| UnixListener::bind_addr(&address));
+        match taken {
+            Ok(taken) => return Ok(taken),
+            Err(error) if error.kind() == AddrInUse && tokio::time::Instant::now() < end => {
+                tokio::time::sleep(LOOK).await;
+            }
+            Err(error) => {
+                let what = "another run of this host takes over the lock of the site";
+                return Err(Error::new(Kind::Locked, what).because(error).hint("wait for it"));
+            }
+        }
+    }
 }
 
 /// Without process starts to compare, nothing is ever taken over here.
 #[cfg(not(target_os = "linux"))]
-fn alone_on_host(_pool: &str) -> Result<(), Error> {
+#[expect(clippy::unused_async, reason = "as on Linux")]
+async fn alone_on_host(_client: &Client, _pool: &str) -> Result<(), Error> {
     Ok(())
 }
 
