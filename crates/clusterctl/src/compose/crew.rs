@@ -104,9 +104,11 @@ impl Crew {
         }
         let factory = FactoryClient::new(images.factory.clone(), transport.clone())
             .map_err(|error| failed("the image factory's client").because(error))?;
-        let registry =
-            RegistryClient::new(RegistryOptions { transport, ..RegistryOptions::default() })
-                .map_err(|error| failed("the registries' client").because(error))?;
+        let credentials = imagefactory::credentials(variables)
+            .map_err(|error| failed("the credentials of registries").because(error))?;
+        let options = RegistryOptions { transport, credentials, ..RegistryOptions::default() };
+        let registry = RegistryClient::new(options)
+            .map_err(|error| failed("the registries' client").because(error))?;
         let proxmox =
             Proxmox::new(proxmox).map_err(|error| failed("the Proxmox client").because(error))?;
         let mut bundles = BundleStore::new(layout.clone(), variables.clone());
@@ -219,7 +221,7 @@ impl Crew {
 
     /// Where the ISO of a version is kept.
     pub fn iso_path(&self, file: &str) -> PathBuf {
-        self.layout.cache().join(self.images.schematic_id.as_str()).join(file)
+        self.layout.cache().join(&self.images.identity).join(file)
     }
 
     /// The address at which a node is dialled.

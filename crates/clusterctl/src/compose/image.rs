@@ -7,7 +7,7 @@ use semver::Version;
 use url::Url;
 
 use crate::error::Error;
-use crate::spec::site::{Cluster, Site};
+use crate::spec::site::{Cluster, ImageSource, Site};
 
 /// Everything about the images of a site, known before anything exists.
 #[derive(Debug, Clone)]
@@ -18,6 +18,11 @@ pub struct Images {
     pub schematic: Schematic,
     /// Its id, which names every image.
     pub schematic_id: SchematicId,
+    /// What the images are told by in the lock file and the cache: the schematic's id, or one over
+    /// everything that they are built from.
+    pub identity: String,
+    /// What they are built from; `None` when the factory makes them.
+    pub build: Option<Recipe>,
     /// Extensions that were given with a tag or digest: what the factory's list must say.
     pub pinned: Vec<PinnedExtension>,
     /// The images of each Talos version that a cluster runs.
@@ -33,6 +38,17 @@ pub struct VersionImages {
     pub installer: String,
     /// Where the installer is copied to, when the site has a registry of its own.
     pub installer_copy: Option<String>,
+}
+
+/// What images are built from, beside the version of Talos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// Extensions as image references, or as names of the official list, in the order of layers.
+    pub extensions: Vec<String>,
+    /// Repository of the base of images.
+    pub imager: String,
+    /// Repository of the base of installers.
+    pub installer_base: String,
 }
 
 /// An official extension as the tree names it.
@@ -63,11 +79,11 @@ pub fn desired(site: &Site) -> Result<Images, Error> {
     // The order counts: it is part of the schematic's id.
     let mut names: Vec<String> = Vec::new();
     let mut pinned = Vec::new();
+    let build = (site.images.source == ImageSource::Build).then(|| recipe(site));
     for text in &source.system_extensions {
         let extension = official(text).ok_or_else(|| {
-            Error::refused(format!("{text} is no official extension")).hint(
-                "the factory knows siderolabs/NAME only; others need the coming image builder",
-            )
+            Error::refused(format!("{text} is no official extension"))
+                .hint("the factory knows siderolabs/NAME only; name others in custom_extensions")
         })?;
         if !names.contains(&extension.name) {
             names.push(extension.name.clone());
@@ -85,6 +101,18 @@ pub fn desired(site: &Site) -> Result<Images, Error> {
         ..Schematic::default()
     };
     let schematic_id = schematic.id();
+    let identity = match &build {
+        None => schematic_id.to_string(),
+        Some(recipe) => {
+            let text = serde_json::json!({
+                "schematic": schematic.canonical(),
+                "extensions": recipe.extensions,
+                "imager": recipe.imager,
+                "installer": recipe.installer_base,
+            });
+            format!("build-{}", imagefactory::Digest::of(text.to_string().as_bytes()).hex())
+        }
+    };
     let architecture: Architecture = site
         .versions
         .architecture
@@ -121,7 +149,25 @@ pub fn desired(site: &Site) -> Result<Images, Error> {
             VersionImages { factory: images, installer, installer_copy: copy },
         );
     }
-    Ok(Images { factory, schematic, schematic_id, pinned, versions })
+    Ok(Images { factory, schematic, schematic_id, identity, build, pinned, versions })
+}
+
+/// What a site's images are built from.
+fn recipe(site: &Site) -> Recipe {
+    let source = &site.schematic;
+    let own = |name: &str| format!("ghcr.io/siderolabs/{name}");
+    let mut extensions: Vec<String> = Vec::new();
+    let lists = [&source.system_extensions, &source.factory_extensions, &source.custom_extensions];
+    for text in lists.into_iter().flatten() {
+        if !extensions.contains(text) {
+            extensions.push(text.clone());
+        }
+    }
+    Recipe {
+        extensions,
+        imager: site.images.imager.clone().unwrap_or_else(|| own("imager")),
+        installer_base: site.images.installer_base.clone().unwrap_or_else(|| own("installer-base")),
+    }
 }
 
 impl Images {

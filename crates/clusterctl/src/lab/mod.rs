@@ -30,4 +30,4 @@ pub use paths::Paths;
 pub use protocol::{GuestStatus, LabStatus, Pieces};
 #[cfg(feature = "lab")]
 pub use serve::{ServeOptions, serve};
-pub use world::{Device, Mapping, Segment, Storage, StorageKind, World};
+pub use world::{BuildPart, Device, Mapping, Segment, Storage, StorageKind, World};

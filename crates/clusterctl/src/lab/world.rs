@@ -99,6 +99,20 @@ pub struct World {
     pub registries: BTreeSet<(String, u16)>,
     /// Images that the tree names and somebody else made.
     pub images: BTreeSet<String>,
+    /// Images that are built from: synthetic ones stand for them.
+    pub build_parts: BTreeMap<String, BuildPart>,
+}
+
+/// What an image is in a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildPart {
+    /// Kernel and boot loader.
+    Imager,
+    /// What an installer is made from.
+    InstallerBase,
+    /// A system extension.
+    Extension,
 }
 
 impl World {
@@ -191,6 +205,25 @@ impl World {
             site.clusters.iter().filter_map(|c| c.artifact_overrides.installer_image.as_ref());
         for text in ours {
             self.add_registry(text);
+        }
+        if let Ok(images) = crate::compose::image::desired(site)
+            && let Some(recipe) = &images.build
+        {
+            for version in images.versions.keys() {
+                for (repository, kind) in [
+                    (&recipe.imager, BuildPart::Imager),
+                    (&recipe.installer_base, BuildPart::InstallerBase),
+                ] {
+                    let name = format!("{repository}:v{version}");
+                    self.add_registry(&name);
+                    self.build_parts.insert(name, kind);
+                }
+            }
+            for text in &recipe.extensions {
+                let name = crate::compose::execute::lab_name(text);
+                self.add_registry(&name);
+                self.build_parts.insert(name, BuildPart::Extension);
+            }
         }
         // A cluster with Cilium and no installer named takes the one of this build.
         let own = site.clusters.iter().any(|cluster| {
@@ -319,6 +352,7 @@ impl World {
         self.segments.sort();
         self.addresses.extend(newer.addresses);
         self.factories.extend(newer.factories);
+        self.build_parts.extend(newer.build_parts);
         self.registries.extend(newer.registries);
         self.registries.retain(|entry| !self.factories.contains(entry));
         self.images.extend(newer.images);

@@ -127,6 +127,10 @@ pub struct Images {
     pub installer_registry: Option<String>,
     /// The ISO's file name as the user gave it, or its prefix.
     pub iso_name: Option<String>,
+    /// `imager`: repository of the base of built images.
+    pub imager: Option<String>,
+    /// `installer_base`: repository of the base of built installers.
+    pub installer_base: Option<String>,
 }
 
 /// The stage `artifacts/registry`: the ISO on every node.

@@ -25,6 +25,7 @@
 
 mod base;
 mod builder;
+mod catalog;
 mod cmdline;
 mod extension;
 pub mod format;
@@ -43,6 +44,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use builder::{BuildRequest, Builder, Built, BuiltFile, Progress};
+pub use catalog::{Catalog, CatalogExtension};
 pub use extension::Extension;
 pub use identity::IsoIdentity;
 pub use image::{ImageSource, OciImage};

@@ -68,6 +68,13 @@ fn descriptor(media_type: &str, content: &Bytes) -> serde_json::Value {
 
 /// A tar archive of one file, with every field fixed.
 fn tar(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut archive = tar_entry(name, content);
+    archive.resize(archive.len() + 1024, 0);
+    archive
+}
+
+/// One file of a tar archive; names have at most 100 bytes.
+pub(super) fn tar_entry(name: &str, content: &[u8]) -> Vec<u8> {
     let mut header = vec![0_u8; 512];
     let mut put = |at: usize, bytes: &[u8]| {
         if let Some(field) = header.get_mut(at..at + bytes.len()) {
@@ -88,6 +95,6 @@ fn tar(name: &str, content: &[u8]) -> Vec<u8> {
         field.copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
     }
     header.extend_from_slice(content);
-    header.resize(header.len().next_multiple_of(512) + 1024, 0);
+    header.resize(header.len().next_multiple_of(512), 0);
     header
 }

@@ -49,9 +49,33 @@ pub struct LabMark {
 pub fn read_mark(bytes: &[u8]) -> Option<LabMark> {
     let from = usize::try_from(MARK_OFFSET).ok()?;
     let sector = bytes.get(from..)?;
+    if sector.starts_with(b"\x01CD001") {
+        return read_built(sector);
+    }
     let rest = sector.strip_prefix(MARK)?;
     let line = rest.split(|byte| *byte == b'\n').next()?;
     serde_json::from_slice(line.get(..line.len().min(2048))?).ok()
+}
+
+/// What an ISO that was built tells of itself in the room that its volume descriptor leaves for
+/// applications (ECMA-119 8.4.32): nothing of it is started in a lab.
+fn read_built(sector: &[u8]) -> Option<LabMark> {
+    #[derive(Deserialize)]
+    struct Identity {
+        talos: String,
+        schematic: Option<String>,
+        platform: String,
+        architecture: String,
+    }
+    let room = sector.get(883..1395)?;
+    let text = room.split(|byte| *byte == 0).next()?;
+    let found: Identity = serde_json::from_slice(text).ok()?;
+    Some(LabMark {
+        talos: found.talos,
+        schematic: found.schematic.unwrap_or_default(),
+        platform: found.platform,
+        architecture: found.architecture,
+    })
 }
 
 /// Reads the mark of an ISO on disk.

@@ -47,7 +47,7 @@ impl Draft<'_> {
             let Some(images) = self.crew.images.versions.get(&version).cloned() else { continue };
             let file = images.factory.iso_name.clone();
             let pin = self.lock_file.images.get(&file).filter(|pin| {
-                pin.schematic == self.crew.images.schematic_id.as_str()
+                pin.schematic == self.crew.images.identity
                     && pin.talos_version == format!("v{version}")
             });
             let pin = pin.cloned();
@@ -86,7 +86,9 @@ impl Draft<'_> {
                     self.upload(&version, &file, node, (reason, impact));
                 }
             }
-            if let Some(copy) = &images.installer_copy
+            if self.crew.images.build.is_some() {
+                self.build_installer(&version, images.installer_copy.as_deref());
+            } else if let Some(copy) = &images.installer_copy
                 && !self.lock_file.is_copied(&images.factory.installer, copy)
             {
                 let title = format!("copy {} to {copy}", images.factory.installer);
@@ -99,7 +101,41 @@ impl Draft<'_> {
         }
     }
 
+    fn build_installer(&mut self, version: &Version, copy: Option<&str>) {
+        let Some(copy) = copy else { return };
+        let pin = self.lock_file.images.get(copy);
+        if pin.is_some_and(|pin| pin.schematic == self.crew.images.identity) {
+            return;
+        }
+        let reason = match pin {
+            None => "the lock file has no digest of it",
+            Some(_) => "its extensions, kernel arguments or base have changed",
+        };
+        let id = format!("image/v{version}/installer");
+        let sketch = Sketch::new(id, IMAGES, format!("build {copy} and push it"))
+            .because(reason)
+            .after([format!("image/v{version}/iso")])
+            .token("build", "images".to_owned())
+            .seconds(60, 3600);
+        self.step(sketch, Action::CopyInstaller { version: version.to_string() });
+    }
+
     fn fetch(&mut self, version: &Version, file: &str, pinned: bool) {
+        if self.crew.images.build.is_some() {
+            let count = self.crew.images.build.as_ref().map_or(0, |build| build.extensions.len());
+            let reason = if pinned {
+                "it is put on a node that lacks it; its digest is in the lock file".to_owned()
+            } else {
+                format!("nothing was built yet of these {count} extension(s) and arguments")
+            };
+            let id = format!("image/v{version}/iso");
+            let sketch = Sketch::new(id, IMAGES, format!("build {file}"))
+                .because(reason)
+                .token("build", "images".to_owned())
+                .seconds(60, 3600);
+            self.step(sketch, Action::FetchIso { version: version.to_string() });
+            return;
+        }
         if !self.has("image/schematic") {
             let id = self.crew.images.schematic_id.as_str();
             let short: String = id.chars().take(12).collect();

@@ -26,8 +26,7 @@ impl Hands {
     /// What the lock file knows of the ISO of a version.
     fn pin(&self, version: &Version, file: &str) -> Option<ImagePin> {
         self.crew.lock_file().images.get(file).cloned().filter(|pin| {
-            pin.schematic == self.crew.images.schematic_id.as_str()
-                && pin.talos_version == format!("v{version}")
+            pin.schematic == self.crew.images.identity && pin.talos_version == format!("v{version}")
         })
     }
 
@@ -75,6 +74,9 @@ impl Hands {
         context: &StepContext,
     ) -> Result<(), StepError> {
         let (version, wanted) = self.images_of(version)?;
+        if self.crew.images.build.is_some() {
+            return self.build_iso(&version, &wanted, context).await;
+        }
         let file = wanted.factory.iso_name.clone();
         let path = self.crew.iso_path(&file);
         if let Some(folder) = path.parent() {
@@ -103,7 +105,7 @@ impl Hands {
             .map_err(images(&format!("fetch {file}")))?;
         let sha256 = done.digest.to_string().trim_start_matches("sha256:").to_owned();
         let pin = ImagePin {
-            schematic: self.crew.images.schematic_id.as_str().to_owned(),
+            schematic: self.crew.images.identity.clone(),
             talos_version: format!("v{version}"),
             sha256,
             size: done.size,
@@ -112,7 +114,12 @@ impl Hands {
     }
 
     pub(super) fn check_installer(&self, version: &str) -> Result<Check, StepError> {
-        let (_, wanted) = self.images_of(version)?;
+        let (version, wanted) = self.images_of(version)?;
+        if self.crew.images.build.is_some() {
+            let built =
+                wanted.installer_copy.is_some_and(|copy| self.pin(&version, &copy).is_some());
+            return Ok(if built { Check::Done("it was built".to_owned()) } else { Check::Ready });
+        }
         let source = &wanted.factory.installer;
         let copied = wanted
             .installer_copy
@@ -120,9 +127,16 @@ impl Hands {
         Ok(if copied { Check::Done("it was copied".to_owned()) } else { Check::Ready })
     }
 
-    pub(super) async fn copy_installer(&self, version: &str) -> Result<(), StepError> {
-        let (_, wanted) = self.images_of(version)?;
-        let Some(copy) = wanted.installer_copy else { return Ok(()) };
+    pub(super) async fn copy_installer(
+        &self,
+        version: &str,
+        context: &StepContext,
+    ) -> Result<(), StepError> {
+        let (version, wanted) = self.images_of(version)?;
+        let Some(copy) = wanted.installer_copy.clone() else { return Ok(()) };
+        if self.crew.images.build.is_some() {
+            return self.build_installer(&version, &copy, context).await;
+        }
         let parse = |text: &str| {
             text.parse::<ImageReference>().map_err(images(&format!("read the reference {text}")))
         };

@@ -4,6 +4,10 @@
 //! the effect of doing it once.
 
 mod artifact;
+mod build;
+
+pub(crate) use build::lab_name;
+
 mod cluster;
 mod machine;
 mod network;
@@ -93,7 +97,7 @@ impl Executor<Action> for Hands {
             Action::Networks { plan } => self.change_networks(&step.id, plan, context).await,
             Action::Schematic => self.create_schematic().await,
             Action::FetchIso { version } => self.fetch_iso(version, context).await,
-            Action::CopyInstaller { version } => self.copy_installer(version).await,
+            Action::CopyInstaller { version } => self.copy_installer(version, context).await,
             Action::Upload { version, node, storage } => {
                 self.upload(version, node, storage, context).await
             }

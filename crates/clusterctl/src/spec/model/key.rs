@@ -281,6 +281,8 @@ keys! {
         "source" Text Acted "factory without custom extensions, else build" "Who makes the images.";
         "factory_url" Text Acted "https://factory.talos.dev" "Address of the factory.";
         "installer_registry" Text Acted "" "Repository that the installer is copied to.";
+        "imager" Text Acted "ghcr.io/siderolabs/imager" "Repository of the image that images are built from; its tag is the version.";
+        "installer_base" Text Acted "ghcr.io/siderolabs/installer-base" "Repository of the image that installers are built from; its tag is the version.";
         "iso_name" Text Acted "talos-<version>-<platform>-<architecture>.iso" "Name of the ISO, or its front.";
         "official_extensions" Texts Acted "" "Instead of `install_system_extensions`.";
         "custom_extensions" Texts Acted "" "Instead of `install_custom_extensions`.";

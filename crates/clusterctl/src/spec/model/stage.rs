@@ -1,7 +1,6 @@
 //! The stages `artifacts/images` and `artifacts/registry`.
 
 use super::common::Context;
-use super::diagnostic::{Diagnostic, Level};
 use super::key::Section;
 use super::tree::Gathered;
 use crate::spec::site::{ImageSource, Images, Proxmox, Registry, SchematicSource};
@@ -35,11 +34,6 @@ pub(super) fn images(
                 "`installer_registry` is not set, and a built installer needs one".to_owned();
             gathered.error("tree-0023", message, place.as_ref());
         }
-        let message = "images with custom extensions need the builder, which is not there yet";
-        let diagnostic = Diagnostic::new(Level::Error, "tree-0002", message)
-            .help("set `source = \"factory\"` and use official extensions")
-            .at(place.as_ref(), &gathered.sources());
-        gathered.unsupported.push(diagnostic);
     }
     Images {
         source,
@@ -48,6 +42,8 @@ pub(super) fn images(
             .unwrap_or_else(|| "https://factory.talos.dev".to_owned()),
         installer_registry,
         iso_name: file.text(&["iso_name"]),
+        imager: file.text(&["imager"]),
+        installer_base: file.text(&["installer_base"]),
     }
 }
 
