@@ -175,6 +175,7 @@ pub struct SimBuilder {
     pub(crate) lock_timeout: Duration,
     pub(crate) auth_delay: Duration,
     pub(crate) stats_lag: Duration,
+    pub(crate) ha_lag: Duration,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) listen: SocketAddr,
     pub(crate) acpi: AcpiReaction,
@@ -207,6 +208,7 @@ impl Default for SimBuilder {
             lock_timeout: Duration::from_secs(10),
             auth_delay: Duration::ZERO,
             stats_lag: Duration::from_secs(2),
+            ha_lag: Duration::from_secs(2),
             state_dir: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             acpi: AcpiReaction::PowerOff(Duration::from_millis(200)),
@@ -319,6 +321,14 @@ impl SimBuilder {
     #[must_use]
     pub fn stats_lag(mut self, time: Duration) -> Self {
         self.stats_lag = time;
+        self
+    }
+
+    /// How long the manager of high availability takes to see a change; the real value is up to
+    /// 10 s. A node that is lost is fenced after six times of it.
+    #[must_use]
+    pub fn ha_lag(mut self, time: Duration) -> Self {
+        self.ha_lag = time;
         self
     }
 

@@ -28,6 +28,7 @@ mod fail;
 mod fault;
 mod firewall;
 mod guest;
+mod ha;
 mod handle;
 mod http;
 mod multipart;

@@ -127,10 +127,12 @@ pub(crate) async fn start(config: SimBuilder) -> Result<SimHandle, SimError> {
     });
     inner.set_latency(latency);
     inner.save_soon();
+    let manager = tokio::spawn(super::ha::manage(Arc::clone(&inner)));
     let saver = tokio::spawn(save_loop(Arc::clone(&inner), base, stopped.clone()));
     let accepting = Arc::clone(&inner);
     let task = tokio::spawn(async move {
         accept(accepting, listener, acceptor, stopped).await;
+        manager.abort();
         drop(saver.await);
     });
     let fingerprint = inner.fingerprint.clone();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::firewall::Firewall;
+use super::ha::Ha;
 use super::handle::PciDevice;
 
 /// A node.
@@ -156,6 +157,8 @@ pub(crate) struct State {
     pub(crate) pools: BTreeMap<String, Pool>,
     pub(crate) sdn: Sdn,
     pub(crate) mappings: BTreeMap<String, Mapping>,
+    #[serde(default)]
+    pub(crate) ha: Ha,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) groups: BTreeMap<String, Option<String>>,
     pub(crate) roles: BTreeMap<String, BTreeSet<String>>,

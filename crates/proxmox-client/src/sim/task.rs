@@ -27,6 +27,8 @@ pub(crate) struct Job {
     pub(crate) kind: String,
     /// The machine whose lock the task holds.
     pub(crate) lock: Option<u32>,
+    /// The machine that the task makes, which is gone when it fails.
+    pub(crate) makes: Option<u32>,
     pub(crate) work: Work,
 }
 
@@ -131,7 +133,7 @@ impl Call<'_> {
     ) -> serde_json::Value {
         let (now, node) = (self.now(), self.node.clone());
         let (number, upid) = self.state.task_new(&node, kind, id, self.user, now);
-        self.jobs.push(Job { number, kind: kind.to_owned(), lock, work });
+        self.jobs.push(Job { number, kind: kind.to_owned(), lock, makes: None, work });
         serde_json::Value::String(upid)
     }
 }
@@ -174,12 +176,20 @@ pub(crate) async fn run(inner: Arc<Inner>, mut job: Job, fault: Option<FaultActi
     }
 }
 
-/// A failed creation leaves no machine behind.
+/// A failed creation leaves no machine behind, and a failed task no lock of its own.
 fn undo(inner: &Inner, job: &Job) {
-    if job.kind == "qmcreate"
-        && let Some(vmid) = job.lock
+    let mut state = inner.lock();
+    let made = if job.kind == "qmcreate" { job.lock } else { job.makes };
+    if let Some(vmid) = made {
+        state.vms.remove(&vmid);
+        for pool in state.pools.values_mut() {
+            pool.vms.remove(&vmid);
+        }
+    }
+    if job.kind == "qmigrate"
+        && let Some(vm) = job.lock.and_then(|vmid| state.vms.get_mut(&vmid))
     {
-        inner.lock().vms.remove(&vmid);
+        vm.conf.remove("lock");
     }
 }
 

@@ -18,29 +18,7 @@ pub(super) const ROUTES: &[Row] = &[
     ("GET", "/cluster/log", log),
     ("GET", "/cluster/config/nodes", members),
     ("GET", "/cluster/config/join", join),
-    ("GET", "/cluster/ha/resources", empty),
-    ("GET", "/cluster/ha/rules", empty),
-    ("GET", "/cluster/ha/groups", ha_groups),
-    ("GET", "/cluster/ha/status/current", ha_status),
 ];
-
-fn empty(_: &mut Call<'_>) -> Result<Value, Fail> {
-    Ok(json!([]))
-}
-
-fn ha_groups(call: &mut Call<'_>) -> Result<Value, Fail> {
-    if call.inner.config.dialect == Dialect::V8_4 {
-        return Ok(json!([]));
-    }
-    Err(Fail::die("cannot index groups: ha groups have been migrated to rules"))
-}
-
-fn ha_status(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let quorum = if call.state.quorum { "OK" } else { "No quorum on node!" };
-    Ok(
-        json!([{"id": "quorum", "type": "quorum", "node": call.node, "status": quorum, "quorate": u8::from(call.state.quorum)}]),
-    )
-}
 
 fn status(call: &mut Call<'_>) -> Result<Value, Fail> {
     let mut rows = Vec::new();

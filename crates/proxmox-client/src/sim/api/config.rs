@@ -25,7 +25,7 @@ pub(super) const ROUTES: &[Row] = &[
 ];
 
 /// A value with the type that the schema declares.
-fn typed(inner: &Inner, key: &str, text: &str) -> Value {
+pub(super) fn typed(inner: &Inner, key: &str, text: &str) -> Value {
     if key == "cipassword" {
         return json!("**********");
     }
@@ -40,7 +40,17 @@ fn typed(inner: &Inner, key: &str, text: &str) -> Value {
 fn read(call: &mut Call<'_>) -> Result<Value, Fail> {
     let vm = machine(call)?;
     if call.get("snapshot").is_some() {
-        return Err(Fail::die(format!("snapshot '{}' does not exist", call.text("snapshot"))));
+        let name = call.text("snapshot");
+        if call.flag("current") {
+            let text = "cannot use 'snapshot' parameter with 'current'";
+            return Err(Fail::param("snapshot", text));
+        }
+        let Some(conf) = vm.snapshots.get(&name) else {
+            return Err(Fail::die(format!("snapshot '{name}' does not exist")));
+        };
+        let mut map = super::snapshot::section(call, conf);
+        map.insert("digest".to_owned(), json!(vm.digest()));
+        return Ok(Value::Object(map));
     }
     let mut map = Map::new();
     let current = call.flag("current");

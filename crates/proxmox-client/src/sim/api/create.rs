@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Row;
 use super::content;
 use super::disk::{self, Maker};
+use super::ha;
 use super::qemu::{absent, existing, free_of_lock};
 use crate::sim::auth::percent_encoding_lite::decode;
 use crate::sim::drive;
@@ -304,6 +305,17 @@ fn remove(state: &mut State, vmid: u32) {
     state.acl.retain(|row| row.path != path);
 }
 
+/// A disk of a template that linked clones stand on.
+fn base_in_use(state: &State, vm: &Vm) -> Option<String> {
+    let disks = vm.conf.iter().filter(|(key, _)| drive::is_drive(key));
+    disks.map(|(_, text)| drive::file_of(text)).find_map(|volid| {
+        let (storage, name) = volid.split_once(':')?;
+        let below = format!("{name}/");
+        let rows = state.volumes.get(&state.place(storage, &vm.node))?;
+        rows.keys().any(|other| other.starts_with(&below)).then(|| volid.to_owned())
+    })
+}
+
 fn destroy(call: &mut Call<'_>) -> Result<Value, Fail> {
     let vmid = existing(call)?;
     let node = call.node.clone();
@@ -315,6 +327,13 @@ fn destroy(call: &mut Call<'_>) -> Result<Value, Fail> {
             return Err(Fail::die(format!("VM {vmid} is running - destroy failed")));
         }
     }
+    let sid = format!("vm:{vmid}");
+    let purge = call.flag("purge");
+    if call.state.ha.resources.contains_key(&sid) && !purge {
+        return Err(Fail::die(format!(
+            "unable to remove VM {vmid} - used in HA resources and purge parameter not set."
+        )));
+    }
     let sweep = call.flag("destroy-unreferenced-disks");
     Ok(call.start(
         "qmdestroy",
@@ -325,6 +344,12 @@ fn destroy(call: &mut Call<'_>) -> Result<Value, Fail> {
             free_of_lock(&vm)?;
             if vm.running.is_some() {
                 return Err(format!("VM {vmid} is running - destroy failed"));
+            }
+            if let Some(base) = base_in_use(state, &vm) {
+                return Err(format!("base volume '{base}' is still in use by linked cloned"));
+            }
+            if purge {
+                ha::purge(state, &sid);
             }
             for (key, text) in vm.conf.iter().chain(&vm.pending) {
                 let owned = drive::is_drive(key) || key.starts_with("unused");

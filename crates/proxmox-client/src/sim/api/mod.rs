@@ -5,9 +5,11 @@ mod access;
 mod cluster;
 mod config;
 pub(crate) mod content;
+mod copy;
 mod create;
 mod disk;
 mod firewall;
+mod ha;
 mod indexes;
 mod mapping;
 mod node;
@@ -17,6 +19,7 @@ mod qemu;
 mod sdn;
 mod sdnrules;
 mod sdnview;
+mod snapshot;
 mod storage;
 mod tasks;
 
@@ -38,13 +41,15 @@ pub(crate) type Row = (&'static str, &'static str, Handler);
 
 /// All handlers.
 pub(crate) fn routes() -> Routes {
-    let tables: [&[Row]; 15] = [
+    let tables: [&[Row]; 18] = [
         access::ROUTES,
         cluster::ROUTES,
         config::ROUTES,
         content::ROUTES,
+        copy::ROUTES,
         create::ROUTES,
         disk::ROUTES,
+        ha::ROUTES,
         indexes::ROUTES,
         mapping::ROUTES,
         node::ROUTES,
@@ -52,6 +57,7 @@ pub(crate) fn routes() -> Routes {
         power::ROUTES,
         qemu::ROUTES,
         sdn::ROUTES,
+        snapshot::ROUTES,
         storage::ROUTES,
         tasks::ROUTES,
     ];

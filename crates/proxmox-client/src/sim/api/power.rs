@@ -41,8 +41,22 @@ fn skips(call: &Call<'_>) -> Result<bool, Fail> {
     Err(Fail::param("skiplock", "Only root may use this option."))
 }
 
+/// A managed machine is only asked for a state: the task ends before anything happens.
+fn by_manager(call: &mut Call<'_>, kind: &str, wanted: &'static str) -> Option<Value> {
+    let vmid = call.vmid();
+    call.state.ha.managed(vmid)?;
+    let work = once(move |state, inner, _| {
+        state.ha.request(vmid, wanted, inner.clock.now_ms());
+        Ok(())
+    });
+    Some(call.start(kind, &vmid.to_string(), None, work))
+}
+
 fn start(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (vmid, node, skip) = (call.vmid(), call.node.clone(), skips(call)?);
+    if let Some(upid) = by_manager(call, "hastart", "started") {
+        return Ok(upid);
+    }
     let lock = call.state.vms.contains_key(&vmid).then_some(vmid);
     Ok(call.start(
         "qmstart",
@@ -71,6 +85,9 @@ fn stop(call: &mut Call<'_>) -> Result<Value, Fail> {
         for number in numbers {
             call.state.task_end(number, "received interrupt", now);
         }
+    }
+    if let Some(upid) = by_manager(call, "hastop", "stopped") {
+        return Ok(upid);
     }
     let lock = call.state.vms.contains_key(&vmid).then_some(vmid);
     Ok(call.start(
@@ -133,6 +150,9 @@ fn limit(call: &Call<'_>) -> Duration {
 fn shutdown(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (vmid, node) = (call.vmid(), call.node.clone());
     let lock = call.state.vms.contains_key(&vmid).then_some(vmid);
+    if let Some(upid) = by_manager(call, "hastop", "stopped") {
+        return Ok(upid);
+    }
     let work = powerdown(vmid, node, limit(call), call.flag("forceStop"), false);
     Ok(call.start("qmshutdown", &vmid.to_string(), lock, work))
 }

@@ -17,7 +17,8 @@ pub(super) const ROUTES: &[Row] = &[
     ("GET", "/nodes/{node}/qemu/{vmid}/cloudinit", cloud_init),
     ("PUT", "/nodes/{node}/qemu/{vmid}/cloudinit", regenerate),
     ("GET", "/nodes/{node}/qemu/{vmid}/cloudinit/dump", dump),
-    ("GET", "/nodes/{node}/qemu/{vmid}/snapshot", snapshots),
+    ("POST", "/nodes/{node}/qemu/{vmid}/monitor", monitor),
+    ("PUT", "/nodes/{node}/qemu/{vmid}/sendkey", send_key),
     ("POST", "/nodes/{node}/qemu/{vmid}/agent/ping", ping),
     ("POST", "/nodes/{node}/qemu/{vmid}/agent", agent_generic),
     ("GET", "/nodes/{node}/qemu/{vmid}/agent/network-get-interfaces", interfaces),
@@ -137,7 +138,14 @@ fn current(call: &mut Call<'_>) -> Result<Value, Fail> {
         (None, _) => "stopped",
     };
     map.insert("qmpstatus".to_owned(), json!(status));
-    map.insert("ha".to_owned(), json!({"managed": 0}));
+    let ha = match call.state.ha.managed(vmid) {
+        Some(found) => {
+            let seen = found.service.as_ref().map_or("queued", |service| service.state.as_str());
+            json!({"managed": 1, "state": seen})
+        }
+        None => json!({"managed": 0}),
+    };
+    map.insert("ha".to_owned(), ha);
     map.insert("clipboard".to_owned(), Value::Null);
     if agent_enabled(vm) {
         map.insert("agent".to_owned(), json!(1));
@@ -216,12 +224,20 @@ fn dump(call: &mut Call<'_>) -> Result<Value, Fail> {
     Ok(json!(text))
 }
 
-fn snapshots(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let vm = machine(call)?;
-    let running = u8::from(vm.running.is_some());
-    Ok(
-        json!([{"name": "current", "description": "You are here!", "digest": vm.digest(), "running": running}]),
-    )
+fn monitor(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let vmid = existing(call)?;
+    if machine(call)?.running.is_none() {
+        return Ok(json!(format!("ERROR: VM {vmid} not running\n")));
+    }
+    Ok(json!(""))
+}
+
+fn send_key(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let vmid = existing(call)?;
+    if machine(call)?.running.is_none() {
+        return Err(Fail::die(format!("VM {vmid} not running")));
+    }
+    Ok(Value::Null)
 }
 
 fn agent(call: &Call<'_>) -> Result<Value, Fail> {

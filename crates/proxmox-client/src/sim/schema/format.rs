@@ -230,10 +230,10 @@ fn check_access(name: &str, value: &str) -> Result<(), String> {
             &format!("invalid status '{value}'"),
         ),
         "pve-ha-resource-id" => {
-            must(full(r"[a-z]+:\S+", value), &format!("invalid HA resource ID '{value}'"))
+            must(full(r"[a-z]+:\S+", value), "value does not look like a valid ha resource id")
         }
         "pve-ha-resource-or-vm-id" => {
-            must(full(r"[a-z]+:\S+|\d+", value), &format!("invalid HA resource ID '{value}'"))
+            must(full(r"[a-z]+:\S+|\d+", value), "value does not look like a valid ha resource id")
         }
         "pve-ha-node" => must(
             full(&format!("{NODE}(?::\\d+)?"), value),

@@ -212,7 +212,7 @@ async fn a_file_is_uploaded_once_whatever_goes_wrong() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("t.iso");
     fs_err::write(&path, vec![7; 300_000]).expect("a file");
-    all_faults(Dialect::V9_2, 80, |sim, client, name| one_file(sim, client, name, &path)).await;
+    all_faults(Dialect::V9_2, 60, |sim, client, name| one_file(sim, client, name, &path)).await;
 }
 
 async fn carried_out(client: &Client, plan: &SdnPlan, name: &str) {

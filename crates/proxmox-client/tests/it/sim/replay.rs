@@ -390,6 +390,6 @@ async fn recordings_of_a_real_server_replay_without_a_difference() {
         failures.extend(failed);
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(paths.len() >= 29 && steps >= 700, "{} recordings, {steps} steps", paths.len());
+    assert!(paths.len() >= 38 && steps >= 950, "{} recordings, {steps} steps", paths.len());
     sim.shutdown().await;
 }

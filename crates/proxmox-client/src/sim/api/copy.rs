@@ -1,0 +1,626 @@
+//! Machines and disks that move or are copied: clone, template, move of disks, migration.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Row;
+use super::create::canonical;
+use super::disk::{self, keep_unused};
+use super::qemu::{existing, free_of_lock, machine};
+use super::{config, content, ha};
+use crate::sim::drive;
+use crate::sim::fail::Fail;
+use crate::sim::reply::Call;
+use crate::sim::server::Inner;
+use crate::sim::state::{State, Vm, Volume};
+use crate::sim::task::once;
+
+pub(super) const ROUTES: &[Row] = &[
+    ("POST", "/nodes/{node}/qemu/{vmid}/clone", clone),
+    ("POST", "/nodes/{node}/qemu/{vmid}/template", template),
+    ("POST", "/nodes/{node}/qemu/{vmid}/move_disk", move_disk),
+    ("GET", "/nodes/{node}/qemu/{vmid}/migrate", preconditions),
+    ("POST", "/nodes/{node}/qemu/{vmid}/migrate", migrate),
+];
+
+/// Disks with volumes: no optical drives.
+fn disks(vm: &Vm) -> Vec<(String, String)> {
+    let all = vm.conf.iter().filter(|(key, text)| {
+        drive::is_drive(key) && !drive::is_cdrom(text) && drive::file_of(text).contains(':')
+    });
+    all.map(|(key, text)| (key.clone(), drive::file_of(text).to_owned())).collect()
+}
+
+fn split(volid: &str) -> (&str, &str) {
+    volid.split_once(':').unwrap_or((volid, ""))
+}
+
+/// A drive string with another volume.
+fn with_volume(text: &str, volid: &str) -> String {
+    match text.split_once(',') {
+        Some((_, options)) => format!("{volid},{options}"),
+        None => volid.to_owned(),
+    }
+}
+
+/// The next free name of a disk on a storage; a linked clone stands below its base.
+fn free_name(
+    state: &State,
+    (storage, node): (&str, &str),
+    vmid: u32,
+    format: &str,
+    base: Option<&str>,
+) -> String {
+    let files = state.is_file_storage(storage);
+    let rows = state.volumes.get(&state.place(storage, node));
+    for number in 0_u32.. {
+        let stem = format!("vm-{vmid}-disk-{number}");
+        let start = format!("{stem}.");
+        let taken = rows.into_iter().flatten().any(|(name, _)| {
+            let last = name.rsplit('/').next().unwrap_or_default();
+            last == stem || last.starts_with(&start)
+        });
+        if !taken {
+            let name = if files { format!("{vmid}/{stem}.{format}") } else { stem };
+            return base.map_or_else(|| name.clone(), |base| format!("{base}/{name}"));
+        }
+    }
+    String::new()
+}
+
+fn is_template(vm: &Vm) -> bool {
+    vm.conf.get("template").is_some_and(|flag| flag == "1")
+}
+
+/// Whether a storage can make a linked clone of a volume.
+fn clonable(state: &State, volid: &str, node: &str) -> bool {
+    let (storage, name) = split(volid);
+    let base = name.rsplit('/').next().unwrap_or_default().starts_with("base-");
+    let format = state.volume(volid, node).map(|volume| volume.format.as_str());
+    base && (!state.is_file_storage(storage) || format == Some("qcow2"))
+}
+
+/// What a clone was asked for.
+struct Wish {
+    source: u32,
+    newid: u32,
+    node: String,
+    target: String,
+    full: bool,
+    storage: Option<String>,
+    format: Option<String>,
+    name: Option<String>,
+    description: Option<String>,
+    conf: BTreeMap<String, String>,
+}
+
+fn clone(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let vmid = existing(call)?;
+    let newid = call.number("newid").and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
+    let target = call.get("target").unwrap_or(&call.node).to_owned();
+    if !call.state.nodes.contains_key(&target) {
+        return Err(Fail::die(format!("no such cluster node '{target}'")));
+    }
+    let pool = call.get("pool").map(str::to_owned);
+    if let Some(pool) = pool.as_ref().filter(|pool| !call.state.pools.contains_key(*pool)) {
+        return Err(Fail::denied(&format!("pool '{pool}' does not exist")));
+    }
+    let storage = call.get("storage").map(str::to_owned);
+    if let Some(storage) = &storage {
+        content::usable(call.state, storage, &target)?;
+        call.require(&format!("/storage/{storage}"), "Datastore.AllocateSpace")?;
+    }
+    let vm = machine(call)?.clone();
+    free_of_lock(&vm).map_err(Fail::die)?;
+    let conf = match call.get("snapname") {
+        None => vm.conf.clone(),
+        Some(name) => match vm.snapshots.get(name) {
+            Some(conf) => conf.clone(),
+            None => return Err(Fail::die(format!("snapshot '{name}' does not exist"))),
+        },
+    };
+    let full = call.get("full").map_or_else(|| !is_template(&vm), |flag| flag == "1");
+    if !full {
+        for key in ["storage", "format"] {
+            if call.get(key).is_some() {
+                let text = format!("parameter '{key}' not allowed for linked clones");
+                return Err(Fail::die(text));
+            }
+        }
+    }
+    if call.state.vms.contains_key(&newid) {
+        return Err(Fail::die(format!("unable to create VM {newid}: config file already exists")));
+    }
+    for (key, volid) in disks(&vm) {
+        let (store, _) = split(&volid);
+        if target != call.node && !call.state.is_shared(store) {
+            return Err(Fail::die(format!(
+                "can't clone VM to node '{target}' (VM uses local storage)"
+            )));
+        }
+        if !full && !clonable(call.state, &volid, &call.node) {
+            let text = format!("Linked clone feature is not supported for '{volid}' ({key})");
+            return Err(Fail::die(text));
+        }
+    }
+    let lock = BTreeMap::from([("lock".to_owned(), "clone".to_owned())]);
+    let created_ms = call.inner.clock.now_ms();
+    let node = target.clone();
+    call.state.vms.insert(newid, Vm { node, conf: lock, created_ms, ..Vm::default() });
+    if let Some(pool) = pool.and_then(|pool| call.state.pools.get_mut(&pool)) {
+        pool.vms.insert(newid);
+    }
+    let wish = Wish {
+        source: vmid,
+        newid,
+        node: call.node.clone(),
+        target,
+        full,
+        storage,
+        format: call.get("format").map(str::to_owned),
+        name: call.get("name").map(str::to_owned),
+        description: call.get("description").map(str::to_owned),
+        conf,
+    };
+    let upid = call.start(
+        "qmclone",
+        &vmid.to_string(),
+        Some(vmid),
+        once(move |state, inner, _| match cloned(state, inner, &wish) {
+            Ok(conf) => {
+                if let Some(vm) = state.vms.get_mut(&wish.newid) {
+                    vm.conf = conf;
+                }
+                Ok(())
+            }
+            Err(text) => {
+                state.vms.remove(&wish.newid);
+                Err(format!("clone failed: {text}"))
+            }
+        }),
+    );
+    if let Some(job) = call.jobs.last_mut() {
+        job.makes = Some(newid);
+    }
+    Ok(upid)
+}
+
+/// The configuration of a clone, whose disks are made.
+fn cloned(
+    state: &mut State,
+    inner: &Inner,
+    wish: &Wish,
+) -> Result<BTreeMap<String, String>, String> {
+    const LEFT: [&str; 7] =
+        ["template", "lock", "parent", "snaptime", "vmstate", "snapstate", "vmgenid"];
+    let random = || uuid::Uuid::new_v4().to_string();
+    let mut conf = BTreeMap::new();
+    let mut made: Vec<(String, String)> = Vec::new();
+    for (key, text) in &wish.conf {
+        if LEFT.contains(&key.as_str()) || key.starts_with("unused") {
+            continue;
+        }
+        let volid = drive::file_of(text);
+        let value = if drive::is_net(key) {
+            let mut net = drive::parse(&inner.schema, key, text).unwrap_or_default();
+            net.remove("macaddr");
+            canonical(inner, state, key, &drive::print_net(&net))
+        } else if drive::is_drive(key) && drive::is_cloud_init(volid) {
+            let (storage, _) = split(volid);
+            let files = state.is_file_storage(storage);
+            let id = wish.newid;
+            let name = if files {
+                format!("{id}/vm-{id}-cloudinit.qcow2")
+            } else {
+                format!("vm-{id}-cloudinit")
+            };
+            let volume = state.volume(volid, &wish.node).cloned().unwrap_or_default();
+            let volume = Volume { vmid: Some(id), ..volume };
+            let new = format!("{storage}:{name}");
+            content::store(state, inner, &wish.target, storage, (name, volume))?;
+            with_volume(text, &new)
+        } else if drive::is_drive(key) && !drive::is_cdrom(text) && volid.contains(':') {
+            let old = state.volume(volid, &wish.node).cloned();
+            let Some(old) = old else {
+                for (storage, name) in &made {
+                    state.volume_remove(&format!("{storage}:{name}"), &wish.target);
+                }
+                return Err(format!("volume '{volid}' does not exist"));
+            };
+            let (from, base) = split(volid);
+            let storage = wish.storage.as_deref().unwrap_or(from).to_owned();
+            let format = if !state.is_file_storage(&storage) {
+                "raw".to_owned()
+            } else if wish.full {
+                wish.format.clone().unwrap_or_else(|| old.format.clone())
+            } else {
+                "qcow2".to_owned()
+            };
+            let base = (!wish.full).then_some(base);
+            let place = (storage.as_str(), wish.target.as_str());
+            let name = free_name(state, place, wish.newid, &format, base);
+            let id = state.next();
+            let new = content::image(wish.newid, &format, old.size, inner.clock.now(), id);
+            let volume = Volume { tag: old.tag.clone(), ..new };
+            content::store(state, inner, &wish.target, &storage, (name.clone(), volume))?;
+            made.push((storage.clone(), name.clone()));
+            with_volume(text, &format!("{storage}:{name}"))
+        } else {
+            text.clone()
+        };
+        conf.insert(key.clone(), value);
+    }
+    let uuid = format!("uuid={}", random());
+    let smbios = conf.get("smbios1").map(|text| {
+        let rest = text.split(',').filter(|part| !part.starts_with("uuid="));
+        std::iter::once(uuid.as_str()).chain(rest).collect::<Vec<_>>().join(",")
+    });
+    conf.insert("smbios1".to_owned(), smbios.unwrap_or(uuid));
+    conf.insert("vmgenid".to_owned(), random());
+    conf.insert("meta".to_owned(), format!("creation-qemu=10.1.2,ctime={}", inner.clock.now()));
+    let name = wish.name.clone().unwrap_or_else(|| {
+        let old = wish.conf.get("name").cloned().unwrap_or_else(|| wish.source.to_string());
+        format!("Copy-of-VM-{old}")
+    });
+    conf.insert("name".to_owned(), name);
+    if let Some(text) = &wish.description {
+        conf.insert("description".to_owned(), text.trim_end().to_owned());
+    }
+    Ok(conf)
+}
+
+fn template(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let vmid = existing(call)?;
+    let vm = machine(call)?;
+    free_of_lock(vm).map_err(Fail::die)?;
+    if !vm.snapshots.is_empty() {
+        return Err(Fail::die("unable to create template, because VM contains snapshots"));
+    }
+    if is_template(vm) && call.get("disk").is_none() {
+        return Err(Fail::die("you can't convert a template to a template"));
+    }
+    if vm.running.is_some() {
+        return Err(Fail::die("you can't convert a VM to template if VM is running"));
+    }
+    if let Some(key) = call.get("disk").filter(|key| !vm.conf.contains_key(*key)) {
+        return Err(Fail::die(format!("disk '{key}' does not exist")));
+    }
+    let only = call.get("disk").map(str::to_owned);
+    let node = call.node.clone();
+    Ok(call.start(
+        "qmtemplate",
+        &vmid.to_string(),
+        Some(vmid),
+        once(move |state, _, _| {
+            let Some(vm) = state.vms.get(&vmid).cloned() else { return Ok(()) };
+            for (key, volid) in disks(&vm) {
+                if only.as_ref().is_some_and(|only| *only != key) {
+                    continue;
+                }
+                let (storage, name) = split(&volid);
+                let based = name.replace(&format!("vm-{vmid}-"), &format!("base-{vmid}-"));
+                let Some(volume) = state.volume_remove(&volid, &node) else { continue };
+                let place = state.place(storage, &node);
+                state.volumes.entry(place).or_default().insert(based.clone(), volume);
+                let new = format!("{storage}:{based}");
+                if let Some(text) = state.vms.get_mut(&vmid).and_then(|vm| vm.conf.get_mut(&key)) {
+                    *text = with_volume(text, &new);
+                }
+            }
+            if let Some(vm) = state.vms.get_mut(&vmid) {
+                vm.conf.insert("template".to_owned(), "1".to_owned());
+            }
+            Ok(())
+        }),
+    ))
+}
+
+fn move_disk(call: &mut Call<'_>) -> Result<Value, Fail> {
+    if call.get("target-vmid").is_some() {
+        return reassign(call);
+    }
+    let Some(storage) = call.get("storage").map(str::to_owned) else {
+        let text = "both 'storage' and 'target-vmid' missing, either needs to be set";
+        let both = ["storage", "target-vmid"].map(|key| (key.to_owned(), text.to_owned()));
+        return Err(Fail::params(both.into()));
+    };
+    let (vmid, key) = (existing(call)?, call.text("disk"));
+    let vm = machine(call)?;
+    free_of_lock(vm).map_err(Fail::die)?;
+    if call.get("digest").is_some_and(|digest| digest != vm.digest()) {
+        return Err(Fail::die("checksum mismatch (file change by other user?)"));
+    }
+    let Some(text) = vm.conf.get(&key).cloned() else {
+        return Err(Fail::die(format!("disk '{key}' does not exist")));
+    };
+    let volid = drive::file_of(&text).to_owned();
+    let snapshot =
+        vm.snapshots.values().any(|conf| conf.values().any(|text| drive::file_of(text) == volid));
+    content::usable(call.state, &storage, &call.node)?;
+    call.require(&format!("/storage/{storage}"), "Datastore.AllocateSpace")?;
+    if !volid.contains(':') {
+        return Err(Fail::die(format!("disk '{key}' has no associated volume")));
+    }
+    if drive::is_cdrom(&text) && !drive::is_cloud_init(&volid) {
+        return Err(Fail::die("you can't move a cdrom"));
+    }
+    let old = call.state.volume(&volid, &call.node).cloned().unwrap_or_default();
+    let (from, _) = split(&volid);
+    let format = if call.state.is_file_storage(&storage) {
+        call.get("format").map_or_else(|| old.format.clone(), str::to_owned)
+    } else {
+        "raw".to_owned()
+    };
+    if from == storage && (call.get("format").is_none() || old.format == format) {
+        return Err(Fail::die("you can't move to the same storage with same format"));
+    }
+    let remove = call.flag("delete");
+    if remove && snapshot {
+        return Err(Fail::die("you can't move a disk with snapshots and delete the source"));
+    }
+    let node = call.node.clone();
+    Ok(call.start(
+        "qmmove",
+        &vmid.to_string(),
+        Some(vmid),
+        once(move |state, inner, _| {
+            let Some(old) = state.volume(&volid, &node).cloned() else {
+                return Err(format!("storage migration failed: volume '{volid}' does not exist"));
+            };
+            let name = if drive::is_cloud_init(&volid) {
+                let files = state.is_file_storage(&storage);
+                if files {
+                    format!("{vmid}/vm-{vmid}-cloudinit.{format}")
+                } else {
+                    format!("vm-{vmid}-cloudinit")
+                }
+            } else {
+                free_name(state, (&storage, &node), vmid, &format, None)
+            };
+            let new = format!("{storage}:{name}");
+            let volume = Volume { format: format.clone(), ..old };
+            content::store(state, inner, &node, &storage, (name, volume))
+                .map_err(|text| format!("storage migration failed: {text}"))?;
+            if let Some(vm) = state.vms.get_mut(&vmid) {
+                vm.conf.insert(key.clone(), with_volume(&text, &new));
+                if !remove && !drive::is_cloud_init(&volid) {
+                    keep_unused(&mut vm.conf, &volid);
+                }
+            }
+            if remove || drive::is_cloud_init(&volid) {
+                disk::destroy(state, inner, &volid, &node);
+            }
+            Ok(())
+        }),
+    ))
+}
+
+/// Gives a disk to another machine.
+fn reassign(call: &mut Call<'_>) -> Result<Value, Fail> {
+    if call.get("storage").is_some() {
+        let text = "Storage must not be set when a target VM is given";
+        return Err(Fail::param("storage", text));
+    }
+    let (vmid, key) = (existing(call)?, call.text("disk"));
+    let target = call.number("target-vmid").and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
+    let target_key = call.get("target-disk").unwrap_or(&key).to_owned();
+    call.require(&format!("/vms/{target}"), "VM.Config.Disk")?;
+    let vm = machine(call)?;
+    free_of_lock(vm).map_err(Fail::die)?;
+    let Some(text) = vm.conf.get(&key).cloned() else {
+        return Err(Fail::die(format!("disk '{key}' does not exist")));
+    };
+    let Some(other) = call.state.vms.get(&target) else {
+        return Err(Fail::die(format!("could not find target VM {target}")));
+    };
+    if other.node != call.node {
+        return Err(Fail::die("Both VMs need to be on the same node"));
+    }
+    free_of_lock(other).map_err(Fail::die)?;
+    if target == vmid {
+        return Err(Fail::param(
+            "target-vmid",
+            "must be different than source VMID to reassign disk",
+        ));
+    }
+    if other.conf.contains_key(&target_key) {
+        let text = format!("Target disk key '{target_key}' is already in use for VM {target}");
+        return Err(Fail::die(text));
+    }
+    if drive::is_cdrom(&text) {
+        return Err(Fail::die("you can't reassign a cdrom"));
+    }
+    let node = call.node.clone();
+    let id = format!("{vmid}-{key}>{target}-{target_key}");
+    Ok(call.start(
+        "qmmove",
+        &id,
+        Some(vmid),
+        once(move |state, _, _| {
+            let volid = drive::file_of(&text).to_owned();
+            let (storage, _) = split(&volid);
+            let Some(mut volume) = state.volume_remove(&volid, &node) else {
+                return Err(format!("volume '{volid}' does not exist"));
+            };
+            let name = free_name(state, (storage, &node), target, &volume.format, None);
+            volume.vmid = Some(target);
+            let place = state.place(storage, &node);
+            state.volumes.entry(place).or_default().insert(name.clone(), volume);
+            if let Some(vm) = state.vms.get_mut(&vmid) {
+                vm.conf.remove(&key);
+            }
+            config::drop_from_boot(state, vmid, &key);
+            if let Some(vm) = state.vms.get_mut(&target) {
+                let new = format!("{storage}:{name}");
+                let text =
+                    if target_key.starts_with("unused") { new } else { with_volume(&text, &new) };
+                vm.conf.insert(target_key, text);
+            }
+            Ok(())
+        }),
+    ))
+}
+
+/// What ties a machine to its node.
+fn local_resources(vm: &Vm) -> Vec<String> {
+    let local = vm.conf.iter().filter(|(key, text)| {
+        let device = key.starts_with("hostpci") || key.starts_with("usb");
+        let serial = key.starts_with("serial") && text.starts_with("/dev/");
+        device && !text.contains("mapping=") && !text.contains("spice") || serial
+    });
+    local.map(|(key, _)| key.clone()).collect()
+}
+
+fn mapped(vm: &Vm) -> Vec<String> {
+    let rows = vm.conf.iter().filter(|(key, text)| {
+        (key.starts_with("hostpci") || key.starts_with("usb")) && text.contains("mapping=")
+    });
+    rows.map(|(key, _)| key.clone()).collect()
+}
+
+fn preconditions(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let vm = machine(call)?;
+    let mut local = Vec::new();
+    for (key, text) in vm.conf.iter().filter(|(key, _)| drive::is_drive(key)) {
+        let volid = drive::file_of(text);
+        let (storage, _) = split(volid);
+        let Some(volume) = call.state.volume(volid, &call.node) else { continue };
+        if !call.state.is_shared(storage) {
+            local.push(json!({
+                "volid": volid, "drivename": key, "size": volume.size, "cdrom": u8::from(drive::is_cdrom(text)),
+                "is_attached": 1, "is_unused": 0, "is_vmstate": 0, "is_tpmstate": u8::from(key == "tpmstate0"), "shared": 0, "replicate": 1,
+            }));
+        }
+    }
+    let others: Vec<&String> = call
+        .state
+        .nodes
+        .iter()
+        .filter(|(name, node)| **name != call.node && node.online)
+        .map(|(name, _)| name)
+        .collect();
+    Ok(json!({
+        "running": u8::from(vm.running.is_some()), "local_disks": local, "local_resources": local_resources(vm),
+        "mapped-resources": mapped(vm), "mapped-resource-info": {}, "allowed_nodes": others, "not_allowed_nodes": {},
+        "has-dbus-vmstate": 1,
+    }))
+}
+
+fn migrate(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let target = call.text("target");
+    if target == call.node {
+        return Err(Fail::param("target", "target is local node."));
+    }
+    match call.state.nodes.get(&target) {
+        None => return Err(Fail::die(format!("no such cluster node '{target}'"))),
+        Some(node) if !node.online => {
+            return Err(Fail::die(format!("node '{target}' seems to be offline")));
+        }
+        Some(_) => {}
+    }
+    for key in ["force", "migration_type", "migration_network"] {
+        if call.get(key).is_some() && (call.user.user != "root@pam" || call.user.token.is_some()) {
+            return Err(Fail::param(key, "Only root may use this option."));
+        }
+    }
+    let vmid = existing(call)?;
+    let vm = machine(call)?;
+    free_of_lock(vm).map_err(Fail::die)?;
+    let running = vm.running.is_some();
+    if running && !call.flag("online") {
+        return Err(Fail::die("can't migrate running VM without --online"));
+    }
+    if call.state.ha.managed(vmid).is_some() {
+        let sid = format!("vm:{vmid}");
+        return Ok(call.start(
+            "hamigrate",
+            &vmid.to_string(),
+            None,
+            once(move |state, inner, _| {
+                ha::move_later(state, &sid, "migrate", &target, inner.clock.now_ms());
+                Ok(())
+            }),
+        ));
+    }
+    let (node, moving) = (call.node.clone(), call.flag("with-local-disks") || !running);
+    let storage = call.get("targetstorage").filter(|text| !text.contains(':') && *text != "1");
+    let storage = storage.map(str::to_owned);
+    if let Some(vm) = call.state.vms.get_mut(&vmid) {
+        vm.conf.insert("lock".to_owned(), "migrate".to_owned());
+    }
+    Ok(call.start(
+        "qmigrate",
+        &vmid.to_string(),
+        Some(vmid),
+        once(move |state, _, number| {
+            if let Some(vm) = state.vms.get_mut(&vmid) {
+                vm.conf.remove("lock");
+            }
+            let done = moved(state, vmid, (&node, &target), moving, storage.as_deref());
+            done.map_err(|line| {
+                state.task_log(number, format!("ERROR: {line}"));
+                "migration aborted".to_owned()
+            })
+        }),
+    ))
+}
+
+fn moved(
+    state: &mut State,
+    vmid: u32,
+    (node, target): (&str, &str),
+    moving: bool,
+    onto: Option<&str>,
+) -> Result<(), String> {
+    let Some(vm) = state.vms.get(&vmid).cloned() else { return Ok(()) };
+    let local = local_resources(&vm);
+    if !local.is_empty() {
+        return Err(format!("can't migrate VM which uses local devices: {}", local.join(", ")));
+    }
+    if vm.running.is_some() && !mapped(&vm).is_empty() {
+        let keys = mapped(&vm).join(", ");
+        return Err(format!("can't migrate running VM which uses mapped devices: {keys}"));
+    }
+    if !state.nodes.get(target).is_some_and(|node| node.online) {
+        return Err(format!("can't connect to node '{target}'"));
+    }
+    let mut moves = Vec::new();
+    for (key, text) in vm.conf.iter().chain(&vm.pending) {
+        let volid = drive::file_of(text);
+        let owned = drive::is_drive(key) || key.starts_with("unused");
+        let (storage, _) = split(volid);
+        if !owned || !volid.contains(':') || state.is_shared(storage) {
+            continue;
+        }
+        if drive::is_cdrom(text) && !drive::is_cloud_init(volid) {
+            return Err(format!("can't migrate local cdrom '{volid}'"));
+        }
+        if !moving && !drive::is_cloud_init(volid) {
+            return Err(format!(
+                "can't live migrate attached local disks without with-local-disks option: {volid}"
+            ));
+        }
+        content::usable(state, onto.unwrap_or(storage), target).map_err(|fail| fail.task_text())?;
+        moves.push((key.clone(), volid.to_owned()));
+    }
+    for (key, volid) in moves {
+        let (storage, name) = split(&volid);
+        let Some(volume) = state.volume_remove(&volid, node) else { continue };
+        let store = onto.unwrap_or(storage);
+        let name = if store == storage {
+            name.to_owned()
+        } else {
+            free_name(state, (store, target), vmid, &volume.format, None)
+        };
+        let place = state.place(store, target);
+        state.volumes.entry(place).or_default().insert(name.clone(), volume);
+        if let Some(text) = state.vms.get_mut(&vmid).and_then(|vm| vm.conf.get_mut(&key)) {
+            *text = with_volume(text, &format!("{store}:{name}"));
+        }
+    }
+    if let Some(vm) = state.vms.get_mut(&vmid) {
+        target.clone_into(&mut vm.node);
+    }
+    Ok(())
+}
