@@ -2,5 +2,6 @@
 
 mod bases;
 mod boot;
+mod corrupt;
 mod format;
 mod programs;
