@@ -3,6 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::machine::ConfigError;
+use super::schema;
+use super::typed::bare;
 use crate::yaml::Node;
 
 /// The directive.
@@ -103,8 +105,25 @@ fn absent(path: &str) -> ConfigError {
     ConfigError::classed("delete-lookup-failed", format!("{path}: there is nothing to delete"))
 }
 
-/// Carries out the directives of a patch and takes them out of it.
+/// Carries out the directives of a patch of a kind and takes them out of it.
 pub(super) fn carry_out(
+    kind: &str,
+    target: &mut Value,
+    patch: &mut Value,
+    path: &str,
+) -> Result<(), ConfigError> {
+    let schema = schema::schema();
+    let name = schema.and_then(|schema| schema.kinds.get(kind)).map_or("any", String::as_str);
+    section(name, target, patch, path)
+}
+
+/// The type of a field; none when its section has no fields of its own.
+fn type_of(kind: &str, field: &str) -> Option<&'static str> {
+    schema::schema()?.types.get(bare(kind))?.get(field)?.as_str()
+}
+
+fn section(
+    kind: &str,
     target: &mut Value,
     patch: &mut Value,
     path: &str,
@@ -116,13 +135,16 @@ pub(super) fn carry_out(
         match value {
             directive if is_directive(directive) => {
                 let Value::Object(current) = target else { return Err(absent(&place)) };
-                current.shift_remove(key).ok_or_else(|| absent(&place))?;
+                // A field of a section may be empty; what a map does not have cannot be taken.
+                if current.shift_remove(key).is_none() && type_of(kind, key).is_none() {
+                    return Err(absent(&place));
+                }
                 done.push(key.clone());
             }
             Value::Object(_) => {
                 let mut nothing = Value::Null;
                 let inner = target.get_mut(key.as_str()).unwrap_or(&mut nothing);
-                carry_out(inner, value, &place)?;
+                section(type_of(kind, key).unwrap_or("any"), inner, value, &place)?;
             }
             Value::Array(items) if items.iter().any(is_directive) => {
                 let current = target.get_mut(key.as_str()).and_then(Value::as_array_mut);

@@ -255,7 +255,7 @@ fn merge_document(documents: &mut Vec<Value>, patch: &Value) -> Result<(), Confi
         }
         return Ok(());
     };
-    erase::carry_out(target, &mut patch, &id.to_string())?;
+    erase::carry_out(&id.kind, target, &mut patch, &id.to_string())?;
     merge::document(&id.kind, target, patch)
 }
 
@@ -337,8 +337,13 @@ mod tests {
         let patch = "machine: {kernel: {modules: [{name: a, $patch: delete}]}}";
         let found = patched(&config, patch).unwrap();
         assert_eq!(found["machine"]["kernel"]["modules"], json!([{"name": "b"}]));
-        let error = patched(&config, "machine: {time: {$patch: delete}}").unwrap_err();
-        assert_eq!(error.to_string(), "a patch: v1alpha1.machine.time: there is nothing to delete");
+        // An empty field of a section that is there may be deleted; a section that is not may not.
+        assert!(patched(&config, "machine: {time: {$patch: delete}}").is_ok());
+        let patch = "machine: {time: {servers: {$patch: delete}}}";
+        let error = patched(&config, patch).unwrap_err();
+        let text = "a patch: v1alpha1.machine.time.servers: there is nothing to delete";
+        assert_eq!(error.to_string(), text);
+        assert!(patched(&config, "machine: {nothing: {$patch: delete}}").is_err());
     }
 
     #[test]
