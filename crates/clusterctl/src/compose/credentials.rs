@@ -68,8 +68,10 @@ impl Credentials {
             }
         }
         for (name, _) in NAMES.iter().filter(|(name, _)| wanted(name)) {
-            if let Some(text) = site.credentials.direct.get(*name) {
-                values.entry(name).or_insert_with(|| text.clone().into());
+            let secret = site.credentials.secret.get(*name).cloned();
+            let plain = site.credentials.direct.get(*name);
+            if let Some(text) = secret.or_else(|| plain.map(|text| text.clone().into())) {
+                values.entry(name).or_insert(text);
             }
         }
         if let Some(endpoint) = &site.proxmox.api_endpoint {

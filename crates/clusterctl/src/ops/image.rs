@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Context, Error};
-use crate::state::Layout;
+use crate::state::{Layout, copy_file};
 
 /// What to build.
 #[derive(Debug)]
@@ -200,23 +200,10 @@ fn write_iso(built: &Built, path: &Path) -> Result<Value, Error> {
         (&built.provenance.path, named(".provenance.json")),
     ];
     for (from, to) in files {
-        copy(from, &to)
+        copy_file(from, &to)
             .map_err(|error| Error::failed(format!("write {}", to.display())).because(error))?;
     }
     Ok(json!({"path": path.display().to_string(), "digest": iso.digest, "size": iso.size}))
-}
-
-/// Copies a file; it appears whole or not at all.
-pub(crate) fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs_err::create_dir_all(dir)?;
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(dir)?;
-    std::io::copy(&mut fs_err::File::open(from)?, file.as_file_mut())?;
-    file.as_file().sync_all()?;
-    file.persist(to)?;
-    Ok(())
 }
 
 /// A folder that becomes an extension.

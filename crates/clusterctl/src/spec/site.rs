@@ -72,6 +72,9 @@ pub struct Credentials {
     pub age_key_file: Option<PathBuf>,
     /// Keys that stand in `credentials.hcl` itself, by name; values of secret ones are not here.
     pub direct: BTreeMap<String, String>,
+    /// Secret values that stand there, or that it takes from elsewhere; never written out.
+    #[serde(skip)]
+    pub secret: BTreeMap<String, secrecy::SecretString>,
     /// `credentials.hcl` is itself SOPS-encrypted as binary.
     pub encrypted_file: Option<PathBuf>,
 }

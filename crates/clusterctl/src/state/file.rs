@@ -139,6 +139,22 @@ pub fn remove_if_present(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Copies a file that everybody may read; it appears whole or not at all.
+///
+/// # Errors
+/// One of the two cannot be read or written.
+pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs_err::create_dir_all(dir)?;
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(dir)?;
+    io::copy(&mut fs_err::File::open(from)?, file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist(to)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

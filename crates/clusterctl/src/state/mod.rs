@@ -5,7 +5,8 @@ mod layout;
 mod lockfile;
 
 pub use file::{
-    FileError, Mode, read_if_present, read_text_if_present, remove_if_present, write, write_new,
+    FileError, Mode, copy_file, read_if_present, read_text_if_present, remove_if_present, write,
+    write_new,
 };
 pub use layout::Layout;
 pub use lockfile::{

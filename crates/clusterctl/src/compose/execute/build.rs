@@ -117,7 +117,7 @@ impl Hands {
         let file = wanted.factory.iso_name.clone();
         let path = self.crew.iso_path(&file);
         let (from, to) = (iso.path.clone(), path.clone());
-        tokio::task::spawn_blocking(move || crate::ops::image::copy(&from, &to))
+        tokio::task::spawn_blocking(move || crate::state::copy_file(&from, &to))
             .await
             .map_err(|error| StepError::failed(format!("write {file}: {error}")))?
             .map_err(|error| StepError::failed(format!("write {}: {error}", path.display())))?;

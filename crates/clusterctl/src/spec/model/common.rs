@@ -223,11 +223,13 @@ pub(super) fn credentials(context: &Context<'_>, gathered: &mut Gathered) -> Cre
     let secret = ["pve_api_token", "pve_password"];
     let names = ["pve_endpoint", "pve_username", "pve_fingerprint", "pve_ca_file"];
     let mut direct: BTreeMap<String, String> = BTreeMap::new();
-    for name in names {
-        if let Some(value) = file.get(&[name])
-            && !value.has_sensitive()
-            && let Some(text) = super::file::text(value)
-        {
+    let mut hidden: BTreeMap<String, secrecy::SecretString> = BTreeMap::new();
+    for name in names.into_iter().chain(secret) {
+        let Some(value) = file.get(&[name]) else { continue };
+        let Some(text) = super::file::text(value) else { continue };
+        if value.has_sensitive() || secret.contains(&name) {
+            hidden.insert(name.to_owned(), text.into());
+        } else {
             direct.insert(name.to_owned(), text);
         }
     }
@@ -252,5 +254,5 @@ pub(super) fn credentials(context: &Context<'_>, gathered: &mut Gathered) -> Cre
         gathered.diagnostics.push(diagnostic);
     }
     let secrets_file = path_of(context, file, "secrets_file", gathered);
-    Credentials { secrets_file, age_key_file, direct, encrypted_file: None }
+    Credentials { secrets_file, age_key_file, direct, secret: hidden, encrypted_file: None }
 }

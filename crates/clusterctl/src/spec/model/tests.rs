@@ -146,3 +146,28 @@ fn every_key_that_is_not_acted_on_is_refused_by_a_plan() {
         assert!(named, "{}: {:?} {:?}", key.path, loaded.unsupported, loaded.diagnostics);
     }
 }
+
+#[test]
+fn secrets_that_stand_in_the_tree_are_used_and_never_written_out() {
+    let room = tempfile::tempdir().unwrap();
+    let root = room.path().canonicalize().unwrap();
+    let live = root.join("live");
+    let files = [
+        ("versions", "talos_version = \"v1.11.5\"\nkubernetes_version = \"v1.31.4\"\n"),
+        ("proxmox-infrastructure", "proxmox_nodes = [\"pve01\"]\n"),
+        (
+            "credentials",
+            "pve_endpoint = \"https://pve01:8006\"\npve_api_token = \"root@pam!x=hush\"\n",
+        ),
+    ];
+    for (name, text) in files {
+        let path = live.join("common").join(format!("{name}.hcl"));
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(&path, ["locals {\n", text, "}\n"].concat()).unwrap();
+    }
+    let site = load(options(live, root)).site.unwrap();
+    assert!(site.credentials.secret.contains_key("pve_api_token"));
+    assert!(site.credentials.direct.contains_key("pve_endpoint"));
+    assert!(!serde_json::to_string(&site).unwrap().contains("hush"));
+    assert!(!format!("{site:?}").contains("hush"));
+}
