@@ -77,6 +77,8 @@ codes! {
     Address = "net-0011", "two things have one address";
     /// Two clusters use one VLAN of a bridge, or one VNet.
     Segment = "net-0012", "two clusters are on one segment";
+    /// Two VNets are described with one VLAN tag.
+    Vlan = "net-0013", "two VNets have one VLAN tag";
     /// The number has no place in an IPv4 pattern.
     Octet = "net-0020", "the number has no place in a pattern";
     /// A pattern gives no address.

@@ -64,10 +64,10 @@ fn zone(sdn: &Sdn) -> Object {
         }
         None => {}
     }
-    pairs.extend(sdn.vrf_vxlan.map(|vni| ("vrf-vxlan", vni.to_string())));
     pairs.extend(sdn.mtu.map(|mtu| ("mtu", mtu.to_string())));
     pairs.push(("nodes", sdn.nodes.join(",")));
     if sdn.zone_type == "evpn" {
+        pairs.extend(sdn.vrf_vxlan.map(|vni| ("vrf-vxlan", vni.to_string())));
         pairs.push(("exitnodes", sdn.exit_nodes.join(",")));
         pairs.push(("exitnodes-primary", sdn.primary_exit_node.clone().unwrap_or_default()));
         pairs.push(("rt-import", sdn.rt_import.clone().unwrap_or_default()));

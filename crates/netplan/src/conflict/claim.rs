@@ -96,6 +96,7 @@ fn text_of(code: Code, number: u128) -> String {
         Code::TenantId => format!("tenant id {number}"),
         Code::VmId => format!("VM id {number}"),
         Code::Vni => format!("VXLAN tag {number}"),
+        Code::Vlan => format!("VLAN tag {number}"),
         Code::Asn => format!("AS {number}"),
         _ => number.to_string(),
     }
@@ -208,6 +209,9 @@ impl<'a> Claims<'a> {
             }
             if let Some(vni) = vnet.vni {
                 self.number(Code::Vni, u128::from(vni.get()), place, "VXLAN tag");
+            }
+            if let Some(vlan) = vnet.vlan {
+                self.number(Code::Vlan, u128::from(vlan.get()), place, "VLAN tag");
             }
         }
         for (index, (name, delegated)) in input.delegated.iter().enumerate() {

@@ -40,6 +40,7 @@ fn help(code: Code) -> &'static str {
         Code::ClusterName | Code::NodeName => "give one of the clusters another `cluster_name`",
         Code::Segment => "give one of the clusters another bridge, VNet or VLAN",
         Code::Vni => "give one of them another `vxlan_id`",
+        Code::Vlan => "give one of them another `vlan_id`",
         Code::Asn => "choose another `bgp.asn_base`, or another number for the fabric",
         Code::Prefix => "give one of the clusters another `tenant_id`, or change the patterns",
         Code::Address => "change the offsets, the suffix of the virtual address, or the gateway",

@@ -87,6 +87,9 @@ pub(super) fn site(
     known_rings(context, &site, gathered);
     let enabled = SitePlan { clusters: used, ..planned.clone() };
     plan::default_vnets(&mut site, &enabled);
+    if let Some(sdn) = &mut site.sdn {
+        network::delegate(context, sdn, &input.delegated, gathered);
+    }
     (Some(site), Some(planned))
 }
 
@@ -448,8 +451,6 @@ fn known_rings(context: &Context<'_>, site: &Site, gathered: &mut Gathered) {
     for name in site.rings.iter().flatten().filter(|name| !names.contains(&name.as_str())) {
         let message = format!("`rings` has `{name}`, which is no cluster");
         let place = context.file(Section::Versions).place(&["rings"]);
-        let diagnostic = Diagnostic::new(Level::Warning, "tree-0052", message)
-            .at(place.as_ref(), &gathered.sources());
-        gathered.diagnostics.push(diagnostic);
+        gathered.warning("tree-0052", message, place.as_ref());
     }
 }

@@ -166,6 +166,9 @@ keys! {
     }
     Prefixes {
         "delegated_prefixes" Map Acted "" "Global IPv6 prefixes by VNet.";
+        "delegated_prefixes.*" Any Acted "" "A prefix, or `{ prefix, gateway }`.";
+        "delegated_prefixes.*.prefix" Text Acted "" "The prefix.";
+        "delegated_prefixes.*.gateway" Text Acted "" "Its gateway.";
         "delegated_gateways" Map Acted "" "Their gateways by VNet.";
     }
     Credentials {
@@ -233,7 +236,7 @@ keys! {
         "vnets.*.ipv4_gateway" Text Acted "" "IPv4 gateway.";
         "vnets.*.ipv6_gateway" Text Acted "" "IPv6 gateway.";
         "vnets.*.vxlan_id" Count Acted "10000 + id" "VXLAN tag.";
-        "vnets.*.vlan_id" Count Acted "id" "VLAN tag.";
+        "vnets.*.vlan_id" Count Acted "" "VLAN that stands for it outside; two VNets with one are refused.";
         "vnets.*.alias" Text Acted "" "Words for people.";
     }
     Sdn {
@@ -244,6 +247,10 @@ keys! {
         "exit_nodes" Texts Acted "" "Nodes that lead out of the fabric.";
         "primary_exit_node" Text Acted "" "The preferred one of them.";
         "controller" Any Acted "" "A controller that exists, by name, or `{ id, asn, peers }` to create one.";
+        "controller.id" Text Acted "" "Its id.";
+        "controller.asn" Count Acted "" "Its AS number.";
+        "controller.peers" Texts Acted "" "Addresses of its peers.";
+        "controller.fabric" Text Acted "" "The fabric that it speaks over, instead of peers.";
         "rt_import" Text Acted "" "Route targets to import.";
         "disable_arp_nd_suppression" Flag Acted "" "Leave out ARP and ND suppression.";
         "advertise_subnets" Flag Acted "" "Announce whole subnets.";
@@ -254,9 +261,12 @@ keys! {
         "vnets.*.ipv4_gateway" Text Acted "" "IPv4 gateway.";
         "vnets.*.ipv6_gateway" Text Acted "" "IPv6 gateway.";
         "vnets.*.vxlan_id" Count Acted "10000 + id" "VXLAN tag.";
-        "vnets.*.vlan_id" Count Acted "id" "VLAN tag.";
+        "vnets.*.vlan_id" Count Acted "" "VLAN that stands for it outside; two VNets with one are refused.";
         "vnets.*.alias" Text Acted "" "Words for people.";
-        "delegated_prefixes" Map Acted "those of `common/ipv6-prefixes.hcl`" "Prefix and gateway by VNet.";
+        "delegated_prefixes" Map Acted "those of `common/ipv6-prefixes.hcl`" "Prefix and gateway by VNet; `{}` attaches none.";
+        "delegated_prefixes.*" Any Acted "" "A prefix, or `{ prefix, gateway }`.";
+        "delegated_prefixes.*.prefix" Text Acted "" "The prefix.";
+        "delegated_prefixes.*.gateway" Text Acted "" "Its gateway.";
     }
     Firewall {
         "cluster" Any NotYet "" "Options of the firewall.";

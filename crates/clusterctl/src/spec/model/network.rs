@@ -226,6 +226,74 @@ pub(super) fn controller(context: &Context<'_>, gathered: &mut Gathered) -> Opti
     Some(SdnController::Created { id, asn, peers, fabric })
 }
 
+/// What describes networks, when no zone is named that they could be in.
+fn without_zone(context: &Context<'_>, gathered: &mut Gathered) {
+    let stage = context.file(Section::Sdn);
+    let below = [(stage, "vnets"), (context.file(Section::Vnets), "vnets")];
+    let own = ["controller", "nodes", "exit_nodes", "delegated_prefixes"].map(|key| (stage, key));
+    let set = |(file, key): &(&File, &str)| file.get(&[key]).is_some_and(|value| !value.is_null());
+    if let Some((file, key)) = below.into_iter().chain(own).find(set) {
+        let message = format!("`{key}` describes networks, and without `zone_id` none is made");
+        gathered.warning("tree-0035", message, file.place(&[key]).as_ref());
+    }
+}
+
+/// What only a zone with a controller has.
+fn without_controller(context: &Context<'_>, gathered: &mut Gathered) {
+    const KEYS: [&str; 6] = [
+        "exit_nodes",
+        "primary_exit_node",
+        "rt_import",
+        "vrf_vxlan",
+        "disable_arp_nd_suppression",
+        "advertise_subnets",
+    ];
+    let (stage, shared) = (context.file(Section::Sdn), context.file(Section::Network));
+    for key in KEYS {
+        for (file, path) in [(stage, vec![key]), (shared, vec!["sdn", key])] {
+            if file.get(&path).is_some_and(|value| !value.is_null()) {
+                let message = format!("`{}` needs a zone with a controller", path.join("."));
+                let help = "set `controller` in common/0-sdn-setup, or leave the key out";
+                gathered.error_help("tree-0036", message, file.place(&path).as_ref(), help);
+            }
+        }
+    }
+}
+
+/// Gives VNets the subnets of their delegated prefixes.
+pub(super) fn delegate(
+    context: &Context<'_>,
+    sdn: &mut Sdn,
+    delegated: &BTreeMap<String, Delegated>,
+    gathered: &mut Gathered,
+) {
+    let stage = context.file(Section::Sdn);
+    let shared = context.file(Section::Prefixes);
+    let own = stage.get(&["delegated_prefixes"]).is_some();
+    let mut lost = |file: &File, key: &str, name: &str, what: &str| {
+        let message = format!("`{key}.{name}`: {what}");
+        gathered.warning("tree-0037", message, file.place(&[key, name]).as_ref());
+    };
+    for (name, prefix) in delegated {
+        let Some(vnet) = sdn.vnets.get_mut(name) else {
+            let file = if own { stage } else { shared };
+            lost(file, "delegated_prefixes", name, "there is no such VNet");
+            continue;
+        };
+        let (cidr, gateway) = (IpNet::V6(prefix.prefix), prefix.gateway.map(IpAddr::V6));
+        if vnet.subnets.iter().all(|subnet| subnet.cidr != cidr) {
+            vnet.subnets.push(Subnet { cidr, gateway });
+        }
+    }
+    if !own {
+        for name in shared.names(&["delegated_gateways"]) {
+            if !delegated.contains_key(&name) {
+                lost(shared, "delegated_gateways", &name, "there is no prefix that it belongs to");
+            }
+        }
+    }
+}
+
 /// The SDN stage with the VNets of clusters that describe none by hand.
 pub(super) fn sdn(
     context: &Context<'_>,
@@ -234,8 +302,15 @@ pub(super) fn sdn(
 ) -> Option<Sdn> {
     let stage = context.file(Section::Sdn);
     let shared = context.file(Section::Network);
-    let zone_id = stage.text(&["zone_id"]).or_else(|| shared.text(&["sdn", "zone_id"]))?;
+    let Some(zone_id) = stage.text(&["zone_id"]).or_else(|| shared.text(&["sdn", "zone_id"]))
+    else {
+        without_zone(context, gathered);
+        return None;
+    };
     let controller = controller(context, gathered);
+    if controller.is_none() && stage.get(&["controller"]).is_none() {
+        without_controller(context, gathered);
+    }
     let vrf = number(stage, &["vrf_vxlan"], gathered);
     let mtu = number(stage, &["mtu"], gathered);
     let flag = |name: &str| stage.flag(&[name]).or_else(|| shared.flag(&["sdn", name]));

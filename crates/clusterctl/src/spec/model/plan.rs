@@ -41,13 +41,7 @@ pub(super) fn cluster(
     input.attachment = Attachment {
         use_sdn,
         bridge: file.text(&["network", bridge]),
-        vlan: vlan.and_then(|vlan| match VlanId::new(vlan) {
-            Ok(vlan) => Some(vlan),
-            Err(error) => {
-                gathered.error("tree-0031", error.to_string(), place.as_ref());
-                None
-            }
-        }),
+        vlan: vlan.and_then(|vlan| vlan_of(vlan, place.as_ref(), gathered)),
         mtu: network::number(file, &["network", mtu], gathered),
         underlay_mtu: None,
     };
@@ -59,6 +53,10 @@ pub(super) fn cluster(
     input.vip_support = if each { VipSupport::OnePerFamily } else { VipSupport::OnePerLink };
     (input.routing, input.domain) = (shared.0, shared.1.map(str::to_owned));
     Some(input)
+}
+
+fn vlan_of(vlan: u64, place: Option<&Place>, gathered: &mut Gathered) -> Option<VlanId> {
+    VlanId::new(vlan).map_err(|error| gathered.error("tree-0031", error.to_string(), place)).ok()
 }
 
 /// The site as `netplan` sees it.
@@ -82,11 +80,13 @@ pub(super) fn input(
         let subnet = |six: bool| {
             vnet.subnets.iter().find(|subnet| matches!(subnet.cidr, IpNet::V6(_)) == six)
         };
+        let vlan = network::number::<u64>(file, &["vnets", &vnet.id, "vlan_id"], gathered);
+        let place = file.place(&["vnets", &vnet.id, "vlan_id"]);
         input.vnets.push(VnetInput {
             id: vnet.id.clone(),
             origin: relative(file),
             vni: vnet.tag.and_then(|tag| Vni::new(u64::from(tag)).ok()),
-            vlan: None,
+            vlan: vlan.and_then(|vlan| vlan_of(vlan, place.as_ref(), gathered)),
             ipv4: subnet(false).and_then(|subnet| match subnet.cidr {
                 IpNet::V4(net) => Some(net),
                 IpNet::V6(_) => None,

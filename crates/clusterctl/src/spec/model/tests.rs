@@ -147,25 +147,49 @@ fn every_key_that_is_not_acted_on_is_refused_by_a_plan() {
     }
 }
 
-#[test]
-fn secrets_that_stand_in_the_tree_are_used_and_never_written_out() {
+/// A tree of these files, each the inside of one `locals`.
+fn tree(files: &[(&str, &str)]) -> Loaded {
     let room = tempfile::tempdir().unwrap();
     let root = room.path().canonicalize().unwrap();
     let live = root.join("live");
-    let files = [
-        ("versions", "talos_version = \"v1.11.5\"\nkubernetes_version = \"v1.31.4\"\n"),
-        ("proxmox-infrastructure", "proxmox_nodes = [\"pve01\"]\n"),
-        (
-            "credentials",
-            "pve_endpoint = \"https://pve01:8006\"\npve_api_token = \"root@pam!x=hush\"\n",
-        ),
-    ];
     for (name, text) in files {
-        let path = live.join("common").join(format!("{name}.hcl"));
+        let path = live.join(name);
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(&path, ["locals {\n", text, "}\n"].concat()).unwrap();
     }
-    let site = load(options(live, root)).site.unwrap();
+    load(options(live, root))
+}
+
+const VERSIONS: (&str, &str) = (
+    "common/versions.hcl",
+    "talos_version = \"v1.11.5\"\nkubernetes_version = \"v1.31.4\"\ncilium_version = \"1.18.4\"\n",
+);
+const NODES: (&str, &str) = ("common/proxmox-infrastructure.hcl", "proxmox_nodes = [\"pve01\"]\n");
+
+#[test]
+fn delegated_prefixes_are_subnets_of_their_vnets() {
+    let cluster = "cluster_id = 101\ncluster_name = \"sol\"\ncontrolplanes = 1\nnetwork = { use_sdn = true }\n";
+    let prefixes = "delegated_prefixes = { vnet101 = \"2001:db8::/64\" }\ndelegated_gateways = { vnet101 = \"2001:db8::fffe\" }\n";
+    let loaded = tree(&[
+        VERSIONS,
+        NODES,
+        ("common/0-sdn-setup/sdn.hcl", "zone_id = \"z1\"\n"),
+        ("common/ipv6-prefixes.hcl", prefixes),
+        ("clusters/sol/cluster.hcl", cluster),
+    ]);
+    let sdn = loaded.site.unwrap().sdn.unwrap();
+    let subnets: Vec<String> =
+        sdn.vnets["vnet101"].subnets.iter().map(|subnet| subnet.cidr.to_string()).collect();
+    assert_eq!(subnets, ["fd00:101::/64", "10.101.0.0/24", "2001:db8::/64"]);
+    let gateway = sdn.vnets["vnet101"].subnets[2].gateway.unwrap();
+    assert_eq!(gateway.to_string(), "2001:db8::fffe");
+}
+
+#[test]
+fn secrets_that_stand_in_the_tree_are_used_and_never_written_out() {
+    let credentials =
+        "pve_endpoint = \"https://pve01:8006\"\npve_api_token = \"root@pam!x=hush\"\n";
+    let site = tree(&[VERSIONS, NODES, ("common/credentials.hcl", credentials)]).site.unwrap();
     assert!(site.credentials.secret.contains_key("pve_api_token"));
     assert!(site.credentials.direct.contains_key("pve_endpoint"));
     assert!(!serde_json::to_string(&site).unwrap().contains("hush"));

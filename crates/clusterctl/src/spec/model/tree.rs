@@ -47,6 +47,11 @@ impl Gathered {
         self.diagnostics.push(diagnostic);
     }
 
+    pub(super) fn warning(&mut self, code: &str, message: String, place: Option<&Place>) {
+        let diagnostic = Diagnostic::new(Level::Warning, code, message).at(place, &self.sources());
+        self.diagnostics.push(diagnostic);
+    }
+
     pub(super) fn error_help(
         &mut self,
         code: &str,

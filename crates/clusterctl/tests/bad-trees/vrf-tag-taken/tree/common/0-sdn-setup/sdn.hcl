@@ -1,4 +1,5 @@
 locals {
-  zone_id   = "z1"
-  vrf_vxlan = 10101
+  zone_id    = "z1"
+  controller = "c1"
+  vrf_vxlan  = 10101
 }

@@ -1,0 +1,3 @@
+locals {
+  vnets = { vnet101 = { vxlan_id = 7 } }
+}
