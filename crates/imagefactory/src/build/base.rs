@@ -8,7 +8,7 @@ use super::format::{Content, GrubFiles, boot_version, is_grub_file};
 use super::image::{ImageSource, OciImage};
 use super::limits;
 use super::tree::Node;
-use super::unpack::{PackedLayer, Selection, unpack};
+use super::unpack::{Selection, unpack_image};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
@@ -85,17 +85,10 @@ pub(super) fn read(
     let folder = format!("usr/install/{architecture}/");
     let wanted =
         |path: &str| path.starts_with(&folder) || path.strip_prefix(GRUB).is_some_and(is_grub_file);
-    let paths: Vec<_> = image.layers.iter().map(|layer| cache.path_of(&layer.digest)).collect();
-    let diff_ids = image.diff_ids(cache)?;
-    let layers: Vec<PackedLayer<'_>> = paths
-        .iter()
-        .zip(diff_ids)
-        .map(|(path, diff_id)| PackedLayer { path, diff_id: Some(diff_id) })
-        .collect();
     let selection =
         Selection { wanted: &wanted, entries: limits::BASE_ENTRIES, bytes: limits::BASE_BYTES };
     let scratch = cache.scratch()?;
-    let tree = unpack(&layers, selection, &scratch.path().join("spool"))?.tree;
+    let tree = unpack_image(image, cache, selection, &scratch.path().join("spool"))?.tree;
     let store = |name: &str| -> Result<Stored> {
         match tree.get(&format!("{folder}{name}")) {
             Some(Node::File { content, .. }) if !content.is_empty() => Stored::put(content, cache),

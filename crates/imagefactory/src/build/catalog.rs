@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::image::{ImageSource, OciImage, ended};
 use super::limits;
-use super::unpack::{PackedLayer, Selection, unpack};
+use super::unpack::{Selection, unpack_image};
 use crate::cache::Cache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::name::{Architecture, extension_alias};
@@ -60,18 +60,11 @@ impl Catalog {
     }
 
     fn of_image(name: &str, image: &OciImage, cache: &Cache) -> Result<Self> {
-        let paths: Vec<_> = image.layers.iter().map(|layer| cache.path_of(&layer.digest)).collect();
-        let diff_ids = image.diff_ids(cache)?;
-        let layers: Vec<PackedLayer<'_>> = paths
-            .iter()
-            .zip(diff_ids)
-            .map(|(path, diff_id)| PackedLayer { path, diff_id: Some(diff_id) })
-            .collect();
         let wanted = |path: &str| matches!(path, "image-digests" | "descriptions.yaml");
         let selection =
             Selection { wanted: &wanted, entries: limits::EXTENSION_ENTRIES, bytes: MOST_TEXT };
         let scratch = cache.scratch()?;
-        let tree = unpack(&layers, selection, &scratch.path().join("spool"))?.tree;
+        let tree = unpack_image(image, cache, selection, &scratch.path().join("spool"))?.tree;
         let digests = tree.text("image-digests", MOST_TEXT)?;
         let digests = digests.ok_or_else(|| invalid(format!("{name} has no image-digests")))?;
         let descriptions = tree.text("descriptions.yaml", MOST_TEXT)?.unwrap_or_default();

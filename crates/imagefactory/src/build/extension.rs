@@ -11,7 +11,7 @@ use super::format::Content;
 use super::image::{LAYER_GZIP, OciImage};
 use super::manifest::Manifest;
 use super::tree::{Node, Tree, wrong};
-use super::unpack::{PackedLayer, Selection, Unpacked, unpack};
+use super::unpack::{Selection, Unpacked, unpack_image};
 use super::{limits, service};
 use crate::cache::Cache;
 use crate::digest::Digest;
@@ -72,19 +72,12 @@ impl Extension {
     /// # Errors
     /// A layer is broken, or the image is no extension.
     pub(super) fn from_image(image: &OciImage, cache: &Cache, spool: &Path) -> Result<Self> {
-        let paths: Vec<_> = image.layers.iter().map(|layer| cache.path_of(&layer.digest)).collect();
-        let diff_ids = image.diff_ids(cache)?;
-        let layers: Vec<PackedLayer<'_>> = paths
-            .iter()
-            .zip(diff_ids)
-            .map(|(path, diff_id)| PackedLayer { path, diff_id: Some(diff_id) })
-            .collect();
         let selection = Selection {
             wanted: &|_| true,
             entries: limits::EXTENSION_ENTRIES,
             bytes: limits::EXTENSION_BYTES,
         };
-        Self::of(unpack(&layers, selection, spool)?)
+        Self::of(unpack_image(image, cache, selection, spool)?)
     }
 
     /// Reads `manifest.yaml` and `rootfs` of a folder; links between files become copies.

@@ -7,7 +7,9 @@ use std::path::Path;
 use sha2::Digest as _;
 
 use super::format::Content;
+use super::image::OciImage;
 use super::tree::{Node, Tree, wrong};
+use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result, io};
 
@@ -24,31 +26,43 @@ pub(super) struct Selection<'a> {
 
 /// A layer that lies on disk.
 #[derive(Debug, Clone)]
-pub(super) struct PackedLayer<'a> {
-    pub(super) path: &'a Path,
+struct PackedLayer<'a> {
+    path: &'a Path,
     /// The digest of the layer unpacked, where the image tells it.
-    pub(super) diff_id: Option<Digest>,
+    diff_id: Option<Digest>,
 }
 
-/// Content may shrink to a hundredth; what shrinks further is made to fill disks.
+/// How far content may have shrunk; what shrank further is made to fill disks.
 const MOST_RATIO: u64 = 200;
 /// Below this nobody is hurt, whatever the ratio.
 const HARMLESS: u64 = 64 << 20;
 
-/// A tree of what layers hold, whose contents lie in one file at `spool`.
-///
-/// Owners, times and attributes are left out: an image of Talos has none. Links are resolved to
-/// copies. Remarks are things that the reader of a log should know.
+/// What layers hold.
 pub(super) struct Unpacked {
     pub(super) tree: Tree,
+    /// What the reader of a log should know.
     pub(super) remarks: Vec<String>,
 }
 
-pub(super) fn unpack(
-    layers: &[PackedLayer<'_>],
+/// What is wanted of an image whose layers are in the cache; see [`unpack`].
+pub(super) fn unpack_image(
+    image: &OciImage,
+    cache: &Cache,
     selection: Selection<'_>,
     spool: &Path,
 ) -> Result<Unpacked> {
+    let paths: Vec<_> = image.layers.iter().map(|layer| cache.path_of(&layer.digest)).collect();
+    let layers: Vec<PackedLayer<'_>> = paths
+        .iter()
+        .zip(image.diff_ids(cache)?)
+        .map(|(path, diff_id)| PackedLayer { path, diff_id: Some(diff_id) })
+        .collect();
+    unpack(&layers, selection, spool)
+}
+
+/// A tree of what layers hold, whose contents lie in one file at `spool`. Owners, times and
+/// attributes are left out: an image of Talos has none. Links are resolved to copies.
+fn unpack(layers: &[PackedLayer<'_>], selection: Selection<'_>, spool: &Path) -> Result<Unpacked> {
     let mut file = File::create(spool).map_err(io(format!("write {}", spool.display())))?;
     let mut state = State {
         all: Unpacked { tree: Tree::default(), remarks: Vec::new() },

@@ -138,6 +138,7 @@ enum State {
 }
 
 impl State {
+    /// The documents of a configuration that loads.
     fn documents(self) -> Result<Vec<Value>, ConfigError> {
         match self {
             Self::Text(text) => Ok(MachineConfig::load(&text)?.into_documents()),
@@ -148,33 +149,37 @@ impl State {
     fn text(self) -> Zeroizing<String> {
         match self {
             Self::Text(text) => text,
-            Self::Documents(documents) => Zeroizing::new(text::write(&documents)),
+            Self::Documents(documents) => Zeroizing::new(text::write(&shaped(documents))),
         }
     }
 
-    fn patched(self, change: &Change) -> Result<Self, ConfigError> {
-        match change {
+    /// The errors of a patch have its origin, those of the configuration none.
+    fn patched(self, patch: &Patch) -> Result<Self, ConfigError> {
+        let at = |error: ConfigError| error.at(&patch.origin);
+        match &patch.change {
             Change::Documents(changes) => {
                 let mut documents = self.documents()?;
                 // The main document is changed before the others.
                 let (main, others): (Vec<&Value>, Vec<&Value>) =
                     changes.iter().partition(|document| document.get("kind").is_none());
                 for document in main.into_iter().chain(others) {
-                    merge_document(&mut documents, document)?;
+                    merge_document(&mut documents, document).map_err(at)?;
                 }
-                let shaped = documents.into_iter().map(|document| {
-                    let kind = id_of(&document).kind;
-                    typed::shape(&kind, document)
-                });
-                Ok(Self::Documents(shaped.collect()))
+                Ok(Self::Documents(documents))
             }
             Change::Operations(operations) => {
-                let document = json::read(&self.text())?;
-                let changed = json::sorted(operation::apply(&document, operations)?);
+                let document = json::read(&self.text()).map_err(at)?;
+                let changed = json::sorted(operation::apply(&document, operations).map_err(at)?);
                 Ok(Self::Text(Zeroizing::new(text::write(std::slice::from_ref(&changed)))))
             }
         }
     }
+}
+
+/// Documents as they are written anew.
+fn shaped(documents: Vec<Value>) -> Vec<Value> {
+    let shape = |document: Value| typed::shape(&id_of(&document).kind, document);
+    documents.into_iter().map(shape).collect()
 }
 
 /// Neighbouring lists of operations are one.
@@ -198,7 +203,7 @@ fn joined(patches: &[Patch]) -> Vec<Patch> {
 pub fn patch_text(config: &str, patches: &[Patch]) -> Result<Zeroizing<String>, ConfigError> {
     let mut state = State::Text(Zeroizing::new(config.to_owned()));
     for patch in joined(patches) {
-        state = state.patched(&patch.change).map_err(|error| error.at(&patch.origin))?;
+        state = state.patched(&patch)?;
     }
     Ok(state.text())
 }
@@ -216,16 +221,12 @@ impl MachineConfig {
     pub fn patched(&self, patches: &[Patch]) -> Result<Self, ConfigError> {
         let mut state = State::Documents(self.clone().into_documents());
         for patch in joined(patches) {
-            state = state.patched(&patch.change).map_err(|error| error.at(&patch.origin))?;
+            state = state.patched(&patch)?;
         }
-        // Whatever came of it must be a configuration.
+        // Whatever came of operations must be a configuration.
         let origin = patches.last().map_or("the patch", |patch| &patch.origin);
         let documents = state.documents().map_err(|error| error.at(origin))?;
-        let shaped = documents.into_iter().map(|document| {
-            let kind = id_of(&document).kind;
-            typed::shape(&kind, document)
-        });
-        Ok(Self::of_documents(shaped.collect()))
+        Ok(Self::of_documents(shaped(documents)))
     }
 }
 
