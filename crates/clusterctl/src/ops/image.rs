@@ -305,10 +305,11 @@ pub fn inspect(context: &Context, what: &str) -> Result<Value, Error> {
     }))
 }
 
-/// The canonical text of a schematic and its id.
+/// The canonical text of a schematic and its id: of a file, else of the tree, else of nothing, with
+/// what is added.
 ///
 /// # Errors
-/// The file cannot be read, or is no schematic.
+/// The file cannot be read, or is no schematic; the tree has errors.
 pub fn schematic(
     context: &Context,
     file: Option<&Path>,
@@ -316,7 +317,13 @@ pub fn schematic(
     kernel_args: &[String],
 ) -> Result<(String, String), Error> {
     let mut schematic = match file {
-        None => Schematic::default(),
+        // Outside of a tree, and only there, it begins with nothing.
+        None if context.live.is_none() && context.root().is_err() => Schematic::default(),
+        None => {
+            let (_, loaded) = context.load_valid()?;
+            let site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
+            crate::compose::image::desired(&site)?.schematic
+        }
         Some(file) => {
             let path = context.cwd.join(file);
             let bytes = fs_err::read(&path)

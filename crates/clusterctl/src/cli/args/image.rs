@@ -27,6 +27,8 @@ pub enum Image {
 }
 
 /// Print the canonical text of a schematic, and its id
+///
+/// Without FILE it is that of the tree, outside of a tree an empty one.
 #[derive(Debug, Args)]
 pub struct ImageSchematic {
     /// A schematic as YAML; what the options name is added
