@@ -21,3 +21,4 @@ mod proof;
 pub mod rights;
 mod sketch;
 pub mod target;
+pub mod world;

@@ -9,7 +9,8 @@ use super::session::{Session, runtime};
 use super::{Context, Error};
 use crate::compose::draft::Wish;
 use crate::compose::lock;
-use crate::compose::observe::{NodeSeen, SecretsSeen, World, node_name};
+use crate::compose::observe::node_name;
+use crate::compose::world::{NodeSeen, SecretsSeen, World};
 use crate::error::chain;
 
 /// A clock that is wrong by more makes certificates that are not valid yet, or not any more.

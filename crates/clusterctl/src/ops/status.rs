@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::session::{Session, onlooker};
 use super::{Context, Error};
 use crate::compose::draft::Wish;
-use crate::compose::observe::{NodeSeen, World};
 use crate::compose::target::Target;
+use crate::compose::world::{NodeSeen, World};
 use crate::spec::site::{Cluster, Node, Role, Unmanaged};
 
 /// One node.

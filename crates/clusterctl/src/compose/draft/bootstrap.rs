@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Draft, Sketch};
 use crate::compose::action::{Action, Level};
 use crate::compose::kubernetes::NodeState;
-use crate::compose::observe::NodeSeen;
 use crate::compose::target::{Extent, Stage};
+use crate::compose::world::NodeSeen;
 use crate::spec::site::{Cluster, Cni, Node, Role};
 
 impl Draft<'_> {

@@ -3,8 +3,8 @@
 use super::{Draft, Sketch};
 use crate::compose::action::{Action, ApplyMode};
 use crate::compose::machine::{DISK_KEY, MEDIUM_KEY};
-use crate::compose::observe::{NodeSeen, Running};
 use crate::compose::target::{Extent, Stage};
+use crate::compose::world::{NodeSeen, Running};
 use crate::engine::Impact;
 use crate::spec::site::{Cluster, Node};
 

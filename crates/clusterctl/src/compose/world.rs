@@ -1,0 +1,142 @@
+//! What was seen of a site: what plans are made from.
+
+use std::collections::BTreeMap;
+
+use proxmox_client::plan::sdn::SdnObserved;
+use proxmox_client::plan::vm::VmObserved;
+use proxmox_client::{VmId, Volume};
+use talos_client::config::FieldChange;
+
+use super::kubernetes::NodeState;
+use super::machine::Storages;
+
+/// What is known of the site.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The version of Proxmox VE.
+    pub version: String,
+    /// The storages that are used.
+    pub storages: Storages,
+    /// Zones, controllers, VNets, subnets.
+    pub sdn: SdnObserved,
+    /// Proxmox nodes whose own network has changes that are not applied.
+    pub pending_networks: Vec<String>,
+    /// Machines under planned numbers, and all others that carry our tag.
+    pub machines: BTreeMap<VmId, VmObserved>,
+    /// ISO files by Proxmox node.
+    pub files: BTreeMap<String, Vec<Volume>>,
+    /// Proxmox nodes on which the ISO storage is one and the same.
+    pub iso_is_shared: bool,
+    /// The storage of disks is one and the same on all Proxmox nodes, and so is its lock.
+    pub vm_is_shared: bool,
+    /// The nodes of clusters by name.
+    pub nodes: BTreeMap<String, NodeSeen>,
+    /// The clusters by folder.
+    pub clusters: BTreeMap<String, ClusterSeen>,
+}
+
+impl World {
+    /// Tells one state of the site from another.
+    pub fn fingerprint(&self) -> String {
+        use std::fmt::Write as _;
+        let machines: Vec<_> = self
+            .machines
+            .values()
+            .map(|one| (one.vmid, &one.node, one.running, &one.lock, &one.config, &one.pending))
+            .collect();
+        let nodes: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|(name, seen)| match seen {
+                NodeSeen::Off => (name, "off".to_owned(), None),
+                NodeSeen::Maintenance => (name, "maintenance".to_owned(), None),
+                NodeSeen::Unknown(_) => (name, "unknown".to_owned(), None),
+                NodeSeen::Configured(one) => {
+                    (name, format!("{} {}", one.version, one.has_etcd), Some(&one.changes))
+                }
+            })
+            .collect();
+        let mut seal = Seal::default();
+        // A hash cannot fail to be written to.
+        let _ = write!(
+            seal,
+            "{:?} {:?} {machines:?} {:?} {nodes:?}",
+            self.storages, self.sdn, self.files
+        );
+        seal.close()
+    }
+}
+
+/// A digest of text that is never held as a whole.
+#[derive(Default)]
+struct Seal(sha2::Sha256);
+
+impl std::fmt::Write for Seal {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        sha2::Digest::update(&mut self.0, text.as_bytes());
+        Ok(())
+    }
+}
+
+impl Seal {
+    fn close(self) -> String {
+        use std::fmt::Write as _;
+        let digest = sha2::Digest::finalize(self.0);
+        digest.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+/// What is known of a node of a cluster.
+#[derive(Debug, Clone)]
+pub enum NodeSeen {
+    /// Its machine is not there or does not run.
+    Off,
+    /// It waits for its configuration.
+    Maintenance,
+    /// It has a configuration.
+    Configured(Box<Running>),
+    /// It cannot be told; why.
+    Unknown(String),
+}
+
+/// A node that has a configuration.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// The version of Talos on it, such as `v1.11.5`.
+    pub version: String,
+    /// Where its life is, such as `running`.
+    pub stage: String,
+    /// What its configuration would have to change.
+    pub changes: Vec<FieldChange>,
+    /// Why the two could not be compared.
+    pub uncompared: Option<String>,
+    /// It is a member of etcd, or etcd was started on it.
+    pub has_etcd: bool,
+}
+
+/// What is known of a cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterSeen {
+    /// Whether its secrets are there.
+    pub secrets: SecretsSeen,
+    /// Why its kubeconfig has to be written; none when it serves.
+    pub kubeconfig: Option<String>,
+    /// Why its talosconfig has to be written; none when it serves.
+    pub talosconfig: Option<String>,
+    /// The nodes that Kubernetes knows; an error when it could not be asked.
+    pub kubernetes: Result<BTreeMap<String, NodeState>, String>,
+}
+
+/// Whether the secrets of a cluster are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretsSeen {
+    /// There are none.
+    Absent,
+    /// They are there and open.
+    Open,
+    /// They are there and cannot be opened.
+    Sealed(String),
+}
