@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use sha2::Digest as _;
@@ -65,6 +66,8 @@ pub struct BundleStore {
     variables: BTreeMap<String, String>,
     /// Key files that are joined to the identities of the environment.
     key_files: Vec<PathBuf>,
+    /// Those of a real tree, gathered once: a command that gives a key may ask the user for a touch.
+    gathered: Arc<Mutex<Option<sops::Identities>>>,
 }
 
 impl std::fmt::Debug for BundleStore {
@@ -77,7 +80,7 @@ impl std::fmt::Debug for BundleStore {
 impl BundleStore {
     /// The bundles of a tree.
     pub fn new(layout: Layout, variables: BTreeMap<String, String>) -> Self {
-        Self { layout, variables, key_files: Vec::new() }
+        Self { layout, variables, key_files: Vec::new(), gathered: Arc::default() }
     }
 
     /// Joins a key file to the identities.
@@ -237,7 +240,7 @@ impl BundleStore {
         let sealed = sops::encrypt(Plain::Text(text.as_bytes()), Format::Yaml, &rule, &time)
             .map_err(failed)?;
         check_sealed(&path, &sealed)?;
-        let opens = match sops::decrypt(&sealed.bytes, Format::Yaml, &mut self.identities()) {
+        let opens = match self.decrypt(&sealed.bytes) {
             Ok(_) => true,
             Err(error) if is_lack_of_keys(error.class()) => false,
             Err(error) => return Err(seal_failed(&path, error)),
@@ -261,8 +264,7 @@ impl BundleStore {
         let is_sealed = std::str::from_utf8(&bytes)
             .is_ok_and(|text| text.lines().any(|line| line.trim_end() == "sops:"));
         if is_sealed {
-            let opened = sops::decrypt(&bytes, Format::Yaml, &mut self.identities())
-                .and_then(|opened| opened.to_text(Format::Yaml));
+            let opened = self.decrypt(&bytes).and_then(|opened| opened.to_text(Format::Yaml));
             return opened.map(Zeroizing::new).map_err(|error| {
                 let failure = failed();
                 match error.help() {
@@ -275,15 +277,20 @@ impl BundleStore {
         Ok(Zeroizing::new(text.to_owned()))
     }
 
-    fn identities(&self) -> sops::Identities {
-        let sources = if self.layout.is_lab() {
+    /// Decrypts with the identities of the environment and the tree; in the lab, with the lab's own.
+    fn decrypt(&self, bytes: &[u8]) -> Result<sops::Decrypted, sops::SopsError> {
+        if self.layout.is_lab() {
             let key_files = vec![self.lab_key_file()];
-            sops::IdentitySources { key_files, ..Default::default() }
-        } else {
+            let sources = sops::IdentitySources { key_files, ..Default::default() };
+            return sops::decrypt(bytes, Format::Yaml, &mut sops::Identities::gather(&sources));
+        }
+        let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        let identities = gathered.get_or_insert_with(|| {
             let (variables, key_files) = (self.variables.clone(), self.key_files.clone());
-            sops::IdentitySources { variables, key_files, ..Default::default() }
-        };
-        sops::Identities::gather(&sources)
+            let sources = sops::IdentitySources { variables, key_files, ..Default::default() };
+            sops::Identities::gather(&sources)
+        });
+        sops::decrypt(bytes, Format::Yaml, identities)
     }
 
     fn rule(&self, path: &Path) -> Result<sops::CreationRule, Error> {

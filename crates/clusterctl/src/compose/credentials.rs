@@ -7,7 +7,7 @@ use proxmox_client::{Auth, ClientConfig, Fingerprint, Trust};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::error::Error;
-use crate::spec::site::Site;
+use crate::spec::site::{self as spec, Site};
 use crate::spec::sops::{self, Format};
 
 /// The port of the API, where nothing else is said.
@@ -42,11 +42,16 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Gathers them; a SOPS file is opened only when the environment does not say everything.
+    /// Gathers them; a SOPS file is opened, and `unseal` asked for what is encrypted in
+    /// `credentials.hcl` itself, only when the environment does not say everything.
     ///
     /// # Errors
     /// The file cannot be opened, or says what is no text.
-    pub fn gather(site: &Site, variables: &BTreeMap<String, String>) -> Result<Self, Error> {
+    pub fn gather(
+        site: &Site,
+        variables: &BTreeMap<String, String>,
+        unseal: impl FnOnce() -> Result<spec::Credentials, Error>,
+    ) -> Result<Self, Error> {
         let mut values: BTreeMap<&'static str, SecretString> = BTreeMap::new();
         for (name, variable) in NAMES {
             if let Some(text) = variables.get(variable).filter(|text| !text.is_empty()) {
@@ -59,8 +64,16 @@ impl Credentials {
         let is_whole = values.contains_key("pve_endpoint")
             && (values.contains_key("pve_api_token")
                 || (values.contains_key("pve_username") && values.contains_key("pve_password")));
-        if let Some(file) = site.credentials.secrets_file.as_ref().filter(|_| !is_whole) {
-            let opened = open(site, file, variables)?;
+        let unsealed;
+        let of_tree = match site.credentials.is_sealed && !is_whole {
+            true => {
+                unsealed = unseal()?;
+                &unsealed
+            }
+            false => &site.credentials,
+        };
+        if let Some(file) = of_tree.secrets_file.as_ref().filter(|_| !is_whole) {
+            let opened = open(of_tree, file, variables)?;
             for (name, _) in NAMES.iter().filter(|(name, _)| wanted(name)) {
                 if let Some(text) = opened.get(*name) {
                     values.entry(name).or_insert_with(|| text.clone().into());
@@ -68,8 +81,8 @@ impl Credentials {
             }
         }
         for (name, _) in NAMES.iter().filter(|(name, _)| wanted(name)) {
-            let secret = site.credentials.secret.get(*name).cloned();
-            let plain = site.credentials.direct.get(*name);
+            let secret = of_tree.secret.get(*name).cloned();
+            let plain = of_tree.direct.get(*name);
             if let Some(text) = secret.or_else(|| plain.map(|text| text.clone().into())) {
                 values.entry(name).or_insert(text);
             }
@@ -184,13 +197,13 @@ fn hosts(site: &Site) -> Vec<String> {
 }
 
 fn open(
-    site: &Site,
+    credentials: &spec::Credentials,
     file: &std::path::Path,
     variables: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Error> {
     let failed = || Error::failed(format!("open {}", file.display()));
     let bytes = fs_err::read(file).map_err(|error| failed().because(error))?;
-    let key_files = site.credentials.age_key_file.iter().cloned().collect();
+    let key_files = credentials.age_key_file.iter().cloned().collect();
     let sources =
         sops::IdentitySources { variables: variables.clone(), key_files, ..Default::default() };
     let format = Format::of_path(file);

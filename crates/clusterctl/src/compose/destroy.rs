@@ -13,7 +13,7 @@ use super::action::Action;
 use super::crew::Crew;
 use super::draft::{Drafted, Problem, ledger_kind};
 use super::network;
-use super::proof::{has_tags_of, is_made_for};
+use super::proof::{has_tags_of, made_for};
 use super::sketch::{Sketch, Steps};
 use super::target::{Extent, REGISTRY, SDN, Stage, Target};
 use super::world::World;
@@ -105,7 +105,7 @@ impl Razing<'_> {
         let uuid = machine.uuid();
         let is_ours = match planned {
             Some(node) => has_tags_of(cluster, machine) && uuid == Some(node.uuid.to_string()),
-            None => is_made_for(&self.crew.site, cluster, machine),
+            None => made_for(&self.crew.site, cluster, machine).is_some(),
         };
         // A machine that nobody finished making has its number and not yet its configuration.
         let is_making = planned.is_some() && machine.lock.as_deref() == Some("create");
@@ -234,7 +234,7 @@ impl Razing<'_> {
 
     fn networks(&mut self) {
         let ledger = self.crew.lock_file().ledger;
-        let unwanted: Vec<Object> = network::desired(&self.crew.site);
+        let unwanted: Vec<Object> = network::desired(&self.crew.site, &self.world.peers);
         // A network that a machine which stays is on stays too, with all that it needs.
         let (kept, unwanted): (Vec<Object>, Vec<Object>) =
             unwanted.into_iter().partition(|object| {

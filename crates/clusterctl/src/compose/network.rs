@@ -1,6 +1,7 @@
 //! The zone, its controller, VNets and subnets, as Proxmox should have them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use proxmox_client::plan::sdn::{Kind, Object};
 
@@ -9,11 +10,12 @@ use crate::spec::site::{Cluster, Sdn, SdnController, Site, Vnet};
 /// What stands at the end of the alias of a VNet that is ours.
 pub const MARK: &str = " (clusterctl)";
 
-/// The objects that the tree asks for.
-pub fn desired(site: &Site) -> Vec<Object> {
+/// The objects that the tree asks for; `peers` are the addresses of the zone's Proxmox nodes, which
+/// a VXLAN zone without a controller sends its packets to.
+pub fn desired(site: &Site, peers: &[IpAddr]) -> Vec<Object> {
     let Some(sdn) = &site.sdn else { return Vec::new() };
     let mut objects: Vec<Object> = controller(sdn).into_iter().collect();
-    objects.push(zone(sdn));
+    objects.push(zone(sdn, peers));
     for vnet in sdn.vnets.values() {
         objects.extend(of_vnet(sdn, vnet));
     }
@@ -22,13 +24,13 @@ pub fn desired(site: &Site) -> Vec<Object> {
 }
 
 /// The objects that one cluster's machines need.
-pub fn needed_by(site: &Site, cluster: &Cluster) -> Vec<Object> {
+pub fn needed_by(site: &Site, cluster: &Cluster, peers: &[IpAddr]) -> Vec<Object> {
     let Some(sdn) = site.sdn.as_ref().filter(|_| cluster.segment.use_sdn) else {
         return Vec::new();
     };
     let Some(vnet) = sdn.vnets.get(&cluster.segment.bridge) else { return Vec::new() };
     let mut objects: Vec<Object> = controller(sdn).into_iter().collect();
-    objects.push(zone(sdn));
+    objects.push(zone(sdn, peers));
     objects.extend(of_vnet(sdn, vnet));
     objects
 }
@@ -55,14 +57,17 @@ fn controller(sdn: &Sdn) -> Option<Object> {
     Some(Object { kind: Kind::Controller, id: id.clone(), vnet: None, fields: fields(pairs) })
 }
 
-fn zone(sdn: &Sdn) -> Object {
+fn zone(sdn: &Sdn, peers: &[IpAddr]) -> Object {
     let mut pairs = vec![("type", sdn.zone_type.clone())];
     let flag = |value: bool| u8::from(value).to_string();
     match &sdn.controller {
         Some(SdnController::Existing(id) | SdnController::Created { id, .. }) => {
             pairs.push(("controller", id.clone()));
         }
-        None => {}
+        None => {
+            let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+            pairs.push(("peers", peers.join(",")));
+        }
     }
     pairs.extend(sdn.mtu.map(|mtu| ("mtu", mtu.to_string())));
     pairs.push(("nodes", sdn.nodes.join(",")));

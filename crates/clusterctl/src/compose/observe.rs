@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use proxmox_client::plan::sdn::SdnObserved;
 use proxmox_client::plan::vm::VmObserved;
-use proxmox_client::{NodeName, StorageStatus, VmId, VmRow, Volume};
+use proxmox_client::{ClusterRow, NodeName, StorageStatus, VmId, VmRow, Volume};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use talos_client::ErrorKind;
@@ -90,7 +90,7 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
     }
     let names: Vec<String> = rows.into_iter().map(|row| row.node).collect();
     let (storages, [iso_is_shared, vm_is_shared]) = storages(crew).await?;
-    let (sdn, machines, files, pending_networks) = tokio::try_join!(
+    let (sdn, machines, files, pending_networks, peers) = tokio::try_join!(
         async {
             match &crew.site.sdn {
                 Some(_) => crew.proxmox.sdn().observe().await.map_err(failed("read the networks")),
@@ -100,12 +100,14 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
         machines(crew, &names, whose),
         files(crew, &storages),
         pending_networks(crew),
+        peers(crew),
     )?;
     Ok(World {
         version: version.version,
         storages,
         sdn,
         pending_networks,
+        peers,
         machines,
         files,
         iso_is_shared,
@@ -113,6 +115,26 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
         nodes: BTreeMap::new(),
         clusters: BTreeMap::new(),
     })
+}
+
+/// The addresses of the nodes of a VXLAN zone: it has no controller that would know them.
+async fn peers(crew: &Crew) -> Result<Vec<IpAddr>, Error> {
+    let Some(sdn) = crew.site.sdn.as_ref().filter(|sdn| sdn.controller.is_none()) else {
+        return Ok(Vec::new());
+    };
+    let rows = crew.proxmox.cluster_status().await;
+    let rows = rows.map_err(failed("read the addresses of the Proxmox nodes"))?;
+    let is_on = |row: &&ClusterRow| {
+        row.kind == "node" && (sdn.nodes.is_empty() || sdn.nodes.contains(&row.name))
+    };
+    let of = |row: &ClusterRow| {
+        row.ip.as_deref().and_then(|text| text.parse().ok()).ok_or_else(|| {
+            Error::failed(format!("Proxmox tells no address of its node {}", row.name)).hint(
+                "a VXLAN zone needs the addresses of its nodes; or give the zone a `controller`",
+            )
+        })
+    };
+    rows.iter().filter(is_on).map(of).collect()
 }
 
 /// The storages of the tree; where it names none, the one that fits. Which of them, ISO files and

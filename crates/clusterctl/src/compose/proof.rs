@@ -13,16 +13,14 @@ pub(super) fn has_tags_of(cluster: &Cluster, machine: &VmObserved) -> bool {
     tags.contains(TAG) && tags.contains(&format!("cluster-{}", cluster.id))
 }
 
-/// Whether a machine was made for a node of a cluster, be it one that the tree has no more: it has
+/// The suffix of the node that a machine was made for, be it one that the tree has no more: it has
 /// the cluster's tags, and the UUID of one of its nodes. Proxmox gives a clone another UUID.
-pub(super) fn is_made_for(site: &Site, cluster: &Cluster, machine: &VmObserved) -> bool {
-    let (Some(uuid), Ok(id)) = (machine.uuid(), ClusterId::new(cluster.id.into())) else {
-        return false;
-    };
+pub(super) fn made_for(site: &Site, cluster: &Cluster, machine: &VmObserved) -> Option<Suffix> {
+    let (uuid, id) = (machine.uuid()?, ClusterId::new(cluster.id.into()).ok()?);
     if !has_tags_of(cluster, machine) {
-        return false;
+        return None;
     }
     (u64::from(Suffix::MIN.get())..=u64::from(Suffix::MAX.get()))
         .filter_map(|suffix| Suffix::new(suffix).ok())
-        .any(|suffix| node_uuid(&site.name, id, suffix).to_string() == uuid)
+        .find(|suffix| node_uuid(&site.name, id, *suffix).to_string() == uuid)
 }

@@ -1,6 +1,7 @@
 //! What was seen of a site: what plans are made from.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use proxmox_client::plan::sdn::SdnObserved;
 use proxmox_client::plan::vm::VmObserved;
@@ -21,6 +22,8 @@ pub struct World {
     pub sdn: SdnObserved,
     /// Proxmox nodes whose own network has changes that are not applied.
     pub pending_networks: Vec<String>,
+    /// Addresses of the Proxmox nodes that a VXLAN zone is on; none for a zone with a controller.
+    pub peers: Vec<IpAddr>,
     /// Machines under planned numbers, and all others that carry our tag.
     pub machines: BTreeMap<VmId, VmObserved>,
     /// ISO files by Proxmox node.

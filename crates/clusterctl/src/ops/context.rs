@@ -1,13 +1,15 @@
 //! What every verb works with: the tree, the environment, the keys.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 use crate::compose::bundle::is_lack_of_keys;
 use crate::spec::hcl::{Decrypt, DecryptedText};
-use crate::spec::model::{LoadOptions, Loaded, load};
+use crate::spec::model::{LoadOptions, Loaded, load, load_credentials};
 use crate::spec::root::{Root, RootError};
+use crate::spec::site::{Credentials, Site};
 use crate::spec::sops;
 
 /// What a verb is given from outside.
@@ -101,6 +103,39 @@ impl Context {
     }
 }
 
+impl Context {
+    /// What `credentials.hcl` says when what is encrypted in it is opened.
+    ///
+    /// # Errors
+    /// There is no key for it, or what it holds cannot be used. No value is told.
+    pub(super) fn unseal(&self, root: &Root, site: &Site) -> Result<Credentials, Error> {
+        let key_files = site.credentials.age_key_file.clone().into_iter().collect();
+        let (credentials, diagnostics) = load_credentials(LoadOptions {
+            live: root.live.clone(),
+            repo_root: root.repository.clone(),
+            lab: false,
+            variables: self.variables.clone(),
+            decrypt: opening(&self.variables, key_files),
+        });
+        let failed = || Error::failed("open common/credentials.hcl");
+        let errors = diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.level == crate::spec::model::Level::Error);
+        if let Some(error) =
+            errors.map(|one| one.render(&root.repository)).reduce(|all, one| all + "\n" + &one)
+        {
+            return Err(failed().detail(error));
+        }
+        if credentials.is_sealed {
+            return Err(failed().detail("no key at hand opens it").hint(
+                "give an age identity with SOPS_AGE_KEY_FILE, or PROXMOX_VE_ENDPOINT and \
+                 PROXMOX_VE_API_TOKEN in the environment",
+            ));
+        }
+        Ok(credentials)
+    }
+}
+
 /// Opens nothing: what is encrypted is not known.
 fn sealed() -> Decrypt {
     Box::new(|_| Ok(DecryptedText::NoKey("it is encrypted, and this verb opens nothing".into())))
@@ -108,12 +143,17 @@ fn sealed() -> Decrypt {
 
 /// Opens SOPS files with the identities of the environment; without one what they hold is not
 /// known.
-pub(super) fn opening(variables: &BTreeMap<String, String>) -> Decrypt {
-    let variables = variables.clone();
+pub(super) fn opening(variables: &BTreeMap<String, String>, key_files: Vec<PathBuf>) -> Decrypt {
+    let sources =
+        sops::IdentitySources { variables: variables.clone(), key_files, ..Default::default() };
+    // A command that gives a key is run once, however many files there are.
+    let identities = RefCell::new(None);
     Box::new(move |path: &Path| {
         let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
         let format = sops::Format::of_path(path);
-        match sops::decrypt(&bytes, format, &mut identities(&variables)) {
+        let mut identities = identities.borrow_mut();
+        let identities = identities.get_or_insert_with(|| sops::Identities::gather(&sources));
+        match sops::decrypt(&bytes, format, identities) {
             Ok(opened) => {
                 opened.to_text(format).map(DecryptedText::Plain).map_err(|error| error.to_string())
             }
@@ -123,10 +163,4 @@ pub(super) fn opening(variables: &BTreeMap<String, String>) -> Decrypt {
             Err(error) => Err(error.to_string()),
         }
     })
-}
-
-/// The identities of the environment.
-pub(super) fn identities(variables: &BTreeMap<String, String>) -> sops::Identities {
-    let sources = sops::IdentitySources { variables: variables.clone(), ..Default::default() };
-    sops::Identities::gather(&sources)
 }

@@ -37,7 +37,7 @@ pub fn eval(context: &Context, file: Option<&Path>, expression: &str) -> Result<
         variables: context.variables.clone(),
         cwd: context.cwd.clone(),
         boundary,
-        decrypt: opening(&context.variables),
+        decrypt: opening(&context.variables, Vec::new()),
     });
     let result = loader.open(&file, None).and_then(|file| file.evaluate(expression));
     result.map_err(|failure| told(&failure, &Sources(loader.sources())))

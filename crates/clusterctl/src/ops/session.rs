@@ -91,7 +91,8 @@ impl Session {
             };
             (config, Some(detour))
         } else {
-            let credentials = Credentials::gather(&site, &context.variables)?;
+            let credentials =
+                Credentials::gather(&site, &context.variables, || context.unseal(&root, &site))?;
             if credentials.is_insecure() {
                 warnings.push(
                     "PROXMOX_VE_INSECURE is set: the certificate of Proxmox is not checked".into(),

@@ -75,8 +75,8 @@ pub struct Credentials {
     /// Secret values that stand there, or that it takes from elsewhere; never written out.
     #[serde(skip)]
     pub secret: BTreeMap<String, secrecy::SecretString>,
-    /// `credentials.hcl` is itself SOPS-encrypted as binary.
-    pub encrypted_file: Option<PathBuf>,
+    /// Something of `credentials.hcl` is not known yet, since it is encrypted.
+    pub is_sealed: bool,
 }
 
 /// Versions that images and configurations are made for.
@@ -228,6 +228,8 @@ pub struct Network {
     pub ntp_servers: Vec<String>,
     /// Registries and the mirrors that stand for them.
     pub registry_mirrors: BTreeMap<String, Vec<String>>,
+    /// Suffix of the first worker: those of control planes are below it.
+    pub worker_offset: u16,
     /// BGP of the nodes.
     pub bgp: Option<Bgp>,
 }

@@ -7,7 +7,7 @@ use proxmox_client::plan::vm::{self, VmObserved};
 use super::{Draft, Sketch, has_agent};
 use crate::compose::action::Action;
 use crate::compose::machine::{self, Ground};
-use crate::compose::proof::is_made_for;
+use crate::compose::proof::made_for;
 use crate::compose::target::{Extent, Stage};
 use crate::engine::Impact;
 use crate::spec::site::{Cluster, Node};
@@ -164,16 +164,16 @@ impl<'a> Draft<'a> {
             .collect();
         for machine in strays {
             let name = machine.config.get("name").cloned().unwrap_or_default();
-            if !is_made_for(&self.crew.site, cluster, machine) {
+            let Some(suffix) = made_for(&self.crew.site, cluster, machine) else {
                 self.notes.push(format!(
                     "VM {} {name} on {} has the tags of cluster {} and was not made here, as a \
                      clone: it stays",
                     machine.vmid, machine.node, cluster.name
                 ));
                 continue;
-            }
-            let is_controlplane = name.starts_with(&format!("{}cp", cluster.name));
-            if is_controlplane {
+            };
+            // Its name is what somebody may have changed; its UUID says which node it is.
+            if suffix.get() < self.crew.site.network.worker_offset {
                 self.problem(
                     format!(
                         "the tree has no {name} any more: a control plane has to leave etcd first"

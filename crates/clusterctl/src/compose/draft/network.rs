@@ -17,11 +17,11 @@ impl Draft<'_> {
         }
         let full = extent == Extent::Full;
         let desired = if full {
-            network::desired(&self.crew.site)
+            network::desired(&self.crew.site, &self.world.peers)
         } else {
             let mut needed: Vec<_> = self
                 .meant()
-                .flat_map(|cluster| network::needed_by(&self.crew.site, cluster))
+                .flat_map(|cluster| network::needed_by(&self.crew.site, cluster, &self.world.peers))
                 .collect();
             needed.sort();
             needed.dedup();

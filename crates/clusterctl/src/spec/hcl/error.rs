@@ -93,7 +93,7 @@ struct Inner {
 }
 
 impl Failure {
-    pub(super) fn new(class: Class, message: impl Into<String>) -> Self {
+    pub(in crate::spec) fn new(class: Class, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             class,
             message: message.into(),
@@ -128,7 +128,7 @@ impl Failure {
 
     /// Says in which file it is, unless that is known already.
     #[must_use]
-    pub(super) fn in_file(mut self, file: &std::path::Path) -> Self {
+    pub(in crate::spec) fn in_file(mut self, file: &std::path::Path) -> Self {
         if self.0.place.is_none() {
             let span = self.0.span.take().unwrap_or(0..0);
             let file = file.to_path_buf();

@@ -602,6 +602,11 @@ impl FileEval {
         Some(self.descend(expr, rest, 0))
     }
 
+    /// As [`Self::origin`], of the inputs alone, whatever local has the name too.
+    pub fn input_origin(&self, path: &[&str]) -> Option<(Place, String)> {
+        Some(self.descend(&self.body.attribute("inputs")?.expr, path, 0))
+    }
+
     fn descend(&self, expr: &Expr, path: &[&str], depth: usize) -> (Place, String) {
         use super::ast::{Node, ObjectKey};
         if depth < DEEPEST_CHAIN

@@ -25,6 +25,17 @@ pub enum DecryptedText {
     NoKey(String),
 }
 
+/// A file that may be encrypted as a whole.
+#[derive(Debug)]
+pub enum Sealed {
+    /// It is not.
+    Clear(Rc<FileEval>),
+    /// It was opened: every value of it is sensitive.
+    Opened(Rc<FileEval>),
+    /// No key is at hand: nothing is known of what it holds.
+    Shut,
+}
+
 /// How closely Terragrunt is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strictness {
@@ -108,6 +119,32 @@ impl Loader {
             includes: Vec::new(),
         };
         self.file(path, site)
+    }
+
+    /// As [`Self::open`], for a file that may be encrypted as a whole. What is decrypted never gets
+    /// among the texts that diagnostics show.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or it cannot be decrypted; then nothing of what it holds is told.
+    pub fn open_sealed(self: &Rc<Self>, path: &Path) -> Result<Sealed> {
+        let is_sealed = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(
+            &self.bytes(path, Class::MissingFile)?,
+        )
+        .is_ok_and(|map| map.contains_key("sops") && map.contains_key("data"));
+        if !is_sealed {
+            return self.open(path, None).map(Sealed::Clear);
+        }
+        let failed = |what: &str| Failure::new(Class::Sops, what).in_file(path);
+        let text = match (self.options.decrypt)(path) {
+            Ok(DecryptedText::Plain(text)) => text,
+            Ok(DecryptedText::NoKey(_)) => return Ok(Sealed::Shut),
+            Err(reason) => return Err(failed(&reason)),
+        };
+        let body = parse::body(&text).map_err(|_| failed("what it decrypts to is no HCL"))?;
+        self.sources.borrow_mut().insert(path.to_path_buf(), Ok(("".into(), Rc::new(body))));
+        self.open(path, None)
+            .map(Sealed::Opened)
+            .map_err(|_| failed("what it decrypts to cannot be read"))
     }
 
     /// Reads a file that another one reads.

@@ -19,7 +19,7 @@ mod value;
 
 pub use error::{Class, Failure, Place, did_you_mean};
 pub use file::{Entry, FileEval};
-pub use loader::{Decrypt, DecryptedText, Loader, Options, Strictness};
+pub use loader::{Decrypt, DecryptedText, Loader, Options, Sealed, Strictness};
 pub use number::Number;
 pub use parse::{LARGEST_FILE, body as parse_body, expression as parse_expression};
 pub use value::{Kind, Type, Value};

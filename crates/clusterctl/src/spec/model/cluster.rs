@@ -239,7 +239,9 @@ fn patches(file: &File, path: &[&str], gathered: &mut Gathered) -> Vec<Patch> {
         }
     };
     let mut found = Vec::new();
-    for (number, item) in items.iter().enumerate() {
+    // What is not known is told where keys are checked.
+    let known = items.iter().enumerate().filter(|(_, item)| item.unknown_reason().is_none());
+    for (number, item) in known {
         let at = number.to_string();
         let inner: Vec<&str> = path.iter().copied().chain([at.as_str()]).collect();
         let place = file.place(&inner);

@@ -254,5 +254,5 @@ pub(super) fn credentials(context: &Context<'_>, gathered: &mut Gathered) -> Cre
         gathered.diagnostics.push(diagnostic);
     }
     let secrets_file = path_of(context, file, "secrets_file", gathered);
-    Credentials { secrets_file, age_key_file, direct, secret: hidden, encrypted_file: None }
+    Credentials { secrets_file, age_key_file, direct, secret: hidden, is_sealed: file.is_sealed() }
 }

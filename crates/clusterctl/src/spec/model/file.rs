@@ -9,7 +9,9 @@ use serde::Serialize;
 use super::diagnostic::{Diagnostic, Level, Location};
 use super::key::{self, Section, Shape, Status};
 use super::tree::Gathered;
-use crate::spec::hcl::{FileEval, Kind, Loader, Place, Value, did_you_mean};
+use crate::spec::hcl::{
+    Class, Failure, FileEval, Kind, Loader, Place, Sealed, Value, did_you_mean,
+};
 
 /// Where a value of the tree comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -35,13 +37,30 @@ pub(super) struct File {
     pub(super) folder: Option<String>,
     eval: Option<Rc<FileEval>>,
     values: BTreeMap<String, Value>,
+    /// Inputs that a local of the same name stands in front of.
+    behind: Vec<String>,
+    seal: Seal,
+}
+
+/// Whether a file is encrypted as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seal {
+    None,
+    Opened,
+    Shut,
 }
 
 impl File {
     /// A file that is not there: every key has its default.
     pub(super) fn absent(section: Section, path: &Path) -> Self {
         let (path, values) = (path.to_path_buf(), BTreeMap::new());
-        Self { section, path, folder: None, eval: None, values }
+        let (folder, eval, behind, seal) = (None, None, Vec::new(), Seal::None);
+        Self { section, path, folder, eval, values, behind, seal }
+    }
+
+    /// Something that it would say is not known here, since it is encrypted.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.seal == Seal::Shut || self.values.values().any(Value::is_unknown)
     }
 
     pub(super) fn is_absent(&self) -> bool {
@@ -58,37 +77,60 @@ impl File {
     ) -> Self {
         let mut file = Self::absent(section, path);
         file.folder = folder;
-        let eval = match loader.open(path, None) {
-            Ok(eval) => eval,
+        let opened = match section {
+            Section::Credentials => loader.open_sealed(path),
+            _ => loader.open(path, None).map(Sealed::Clear),
+        };
+        let eval = match opened {
+            Ok(Sealed::Clear(eval)) => eval,
+            Ok(Sealed::Opened(eval)) => {
+                file.seal = Seal::Opened;
+                eval
+            }
+            Ok(Sealed::Shut) => {
+                file.seal = Seal::Shut;
+                return file;
+            }
             Err(failure) => {
                 gathered.failure(&failure);
                 return file;
             }
         };
+        let is_secret = file.seal == Seal::Opened;
+        let mut tell = |what: &str, failure: &Failure| match is_secret {
+            // What a decrypted text holds is not told, and a failure may show it.
+            true => gathered.failure(
+                &Failure::new(Class::Sops, format!("{what} of the decrypted file cannot be read"))
+                    .in_file(path),
+            ),
+            false => gathered.failure(failure),
+        };
         // Every local is evaluated, also those that only the user reads.
         for failure in eval.reference_failures() {
-            gathered.failure(&failure);
+            tell("a reference", &failure);
         }
         let names: Vec<String> = eval.local_names().map(str::to_owned).collect();
         for name in &names {
             if let Some(Err(failure)) = eval.local(name) {
-                gathered.failure(&failure);
+                tell(&format!("`{name}`"), &failure);
             }
         }
         let inputs = match eval.inputs() {
             Ok(inputs) => inputs,
             Err(failure) => {
-                gathered.failure(&failure);
+                tell("`inputs`", &failure);
                 None
             }
         };
         for name in key::below(section, &[]) {
-            let local = eval.local(name).and_then(Result::ok);
-            let input = || inputs.as_ref().and_then(|inputs| inputs.get(name)).cloned();
-            if let Some(value) = local.or_else(input)
-                && !value.is_null()
-            {
-                file.values.insert(name.to_owned(), value);
+            let local = eval.local(name).and_then(Result::ok).filter(|value| !value.is_null());
+            let input = inputs.as_ref().and_then(|inputs| inputs.get(name)).cloned();
+            let input = input.filter(|value| !value.is_null());
+            if local.is_some() && input.is_some() {
+                file.behind.push(name.to_owned());
+            }
+            if let Some(value) = local.or(input) {
+                file.values.insert(name.to_owned(), value.marked(is_secret));
             }
         }
         file.eval = Some(eval);
@@ -160,12 +202,42 @@ impl File {
         for (name, value) in &self.values {
             self.check_value(&[name], value, gathered);
         }
+        for name in &self.behind {
+            let Some((place, formula)) =
+                self.eval.as_ref().and_then(|eval| eval.input_origin(&[name]))
+            else {
+                continue;
+            };
+            let sources = gathered.sources();
+            let origin = Origin {
+                path: format!("{}.inputs.{name}", self.front()),
+                location: Some(sources.locate(&place)),
+                formula: if self.section == Section::Credentials { String::new() } else { formula },
+                value: None,
+                overridden_by: self.place(&[name]).map(|place| sources.locate(&place)),
+            };
+            gathered.origins.push(origin);
+        }
     }
 
     fn check_value(&self, path: &[&str], value: &Value, gathered: &mut Gathered) {
         let Some(key) = key::find(self.section, path) else { return };
         let place = self.place(path);
         self.note_origin(path, value, gathered);
+        let known = key::below(self.section, path);
+        // Credentials are opened when they are needed.
+        if self.section != Section::Credentials
+            && (known.is_empty() || value.is_unknown())
+            && let Some(reason) = value.unknown_reason()
+        {
+            let message =
+                format!("`{}` is not known from the tree alone: {reason}", path.join("."));
+            let diagnostic = Diagnostic::new(Level::Error, "tree-0055", message)
+                .help("write the value out: of what is encrypted only credentials are used")
+                .at(place.as_ref(), &gathered.sources());
+            gathered.unsupported.push(diagnostic);
+            return;
+        }
         if value.is_null() || value.is_unknown() {
             return;
         }
@@ -189,11 +261,21 @@ impl File {
             gathered.error("tree-0003", message, place.as_ref());
             return;
         }
-        let Some(entries) = value.attributes() else { return };
-        let known = key::below(self.section, path);
         if known.is_empty() {
             return;
         }
+        let Some(entries) = value.attributes() else {
+            if known.contains(&"*") {
+                for (number, item) in
+                    value.items().into_iter().flat_map(|items| items.iter()).enumerate()
+                {
+                    let at = number.to_string();
+                    let inner: Vec<&str> = path.iter().copied().chain([at.as_str()]).collect();
+                    self.check_value(&inner, item, gathered);
+                }
+            }
+            return;
+        };
         for (name, value) in entries.iter() {
             let inner: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
             if known.contains(&"*") || known.contains(&name.as_str()) {

@@ -217,16 +217,36 @@ keys! {
         "addressing.vip_ipv6_suffix" Count Acted "10" "Host part of the virtual IPv6 address.";
         "addressing.controlplane_offset" Count Acted "11" "Suffix of the first control plane.";
         "addressing.worker_offset" Count Acted "21" "Suffix of the first worker.";
-        "addressing.public_ipv4_pattern" Any Acted "10.%d.0." "Addresses of nodes.";
+        "addressing.public_ipv4_pattern" Any Acted "10.%d.0." "Addresses of nodes; as every pattern, text or `{ base, newbits }`.";
+        "addressing.public_ipv4_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.public_ipv4_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
         "addressing.public_ipv6_pattern" Any Acted "fd00:%d::" "Addresses of nodes.";
+        "addressing.public_ipv6_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.public_ipv6_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
         "addressing.loopback_ipv4_pattern" Any Acted "10.255.%d." "Loopbacks.";
+        "addressing.loopback_ipv4_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.loopback_ipv4_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
         "addressing.loopback_ipv6_pattern" Any Acted "fd00:255:%d::" "Loopbacks.";
+        "addressing.loopback_ipv6_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.loopback_ipv6_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
         "addressing.pods_ipv4_pattern" Any Acted "10.%d.240.0/20" "Pods.";
+        "addressing.pods_ipv4_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.pods_ipv4_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
         "addressing.pods_ipv6_pattern" Any Acted "fd00:%d:240::/60" "Pods.";
+        "addressing.pods_ipv6_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.pods_ipv6_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
         "addressing.services_ipv4_pattern" Any Acted "10.%d.96.0/24" "Services.";
+        "addressing.services_ipv4_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.services_ipv4_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
         "addressing.services_ipv6_pattern" Any Acted "fd00:%d:96::/112" "Services.";
+        "addressing.services_ipv6_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.services_ipv6_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
         "addressing.loadbalancers_ipv4_pattern" Any Acted "10.%d.27.0/24" "Load balancers.";
+        "addressing.loadbalancers_ipv4_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.loadbalancers_ipv4_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
         "addressing.loadbalancers_ipv6_pattern" Any Acted "fd00:%d:1b::/120" "Load balancers.";
+        "addressing.loadbalancers_ipv6_pattern.base" Text Acted "" "Prefix that the id-th subnet is taken of.";
+        "addressing.loadbalancers_ipv6_pattern.newbits" Count Acted "" "How many bits longer that subnet is.";
     }
     Vnets {
         "vnets" Map Acted "vnet100 and one VNet per cluster with `use_sdn`" "VNets by id.";
@@ -331,7 +351,9 @@ keys! {
         "node_overrides.*.cpu_cores" Count Acted "" "Processor cores.";
         "node_overrides.*.memory_mb" Count Acted "" "Memory in MiB.";
         "node_overrides.*.disk_gb" Count Acted "" "System disk in GiB.";
-        "node_overrides.*.disks" Any Acted "" "Further disks in GiB.";
+        "node_overrides.*.disks" Any Acted "" "Further disks: sizes in GiB, or objects.";
+        "node_overrides.*.disks.*" Any Acted "" "One disk.";
+        "node_overrides.*.disks.*.size_gb" Count Acted "" "Its size in GiB.";
         "node_overrides.*.gpu_passthrough" Object Acted "" "PCI devices.";
         "node_overrides.*.gpu_passthrough.pci_address" Text Acted "" "Address of a device.";
         "node_overrides.*.gpu_passthrough.pci_addresses" Texts Acted "" "Addresses of devices.";

@@ -8,6 +8,7 @@ mod identity;
 pub mod key;
 mod network;
 mod plan;
+mod shadow;
 mod stage;
 mod tree;
 
@@ -18,7 +19,7 @@ pub use diagnostic::{Diagnostic, Level, Location, Sources};
 pub use file::Origin;
 
 use super::hcl::{Decrypt, Loader, Options, Strictness};
-use super::site::Site;
+use super::site::{Credentials, Site};
 
 /// What a tree is read with.
 pub struct LoadOptions {
@@ -82,6 +83,7 @@ pub fn load(options: LoadOptions) -> Loaded {
     let tree = tree::Tree::read(&live, &mut gathered);
     let context = common::Context { tree: &tree, live: &live, repo_root: &repo_root, lab };
     let (site, plan) = cluster::site(&context, &mut gathered);
+    shadow::mark(&context, &mut gathered);
     let sources = gathered.sources();
     let mut diagnostics = gathered.diagnostics;
     diagnostics.sort_by(|a, b| {
@@ -102,5 +104,23 @@ pub fn load(options: LoadOptions) -> Loaded {
     }
 }
 
+/// Reads `common/credentials.hcl` alone, and what it reads.
+pub fn load_credentials(options: LoadOptions) -> (Credentials, Vec<Diagnostic>) {
+    let LoadOptions { live, repo_root, lab, variables, decrypt } = options;
+    let loader = Loader::new(Options {
+        strictness: Strictness::Lazy,
+        variables,
+        cwd: live.clone(),
+        boundary: Some(repo_root.clone()),
+        decrypt,
+    });
+    let mut gathered = tree::Gathered::new(loader);
+    let tree = tree::Tree::credentials(&live, &mut gathered);
+    let context = common::Context { tree: &tree, live: &live, repo_root: &repo_root, lab };
+    (common::credentials(&context, &mut gathered), gathered.diagnostics)
+}
+
+#[cfg(test)]
+mod acted;
 #[cfg(test)]
 mod tests;

@@ -76,6 +76,8 @@ pub(super) fn network(context: &Context<'_>, gathered: &mut Gathered) -> Network
         dns_servers,
         ntp_servers: file.texts(&["ntp_servers"]).unwrap_or_default(),
         registry_mirrors: mirrors.collect(),
+        worker_offset: number(file, &["addressing", "worker_offset"], gathered)
+            .unwrap_or(Scheme::default().worker_offset),
         bgp,
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{LoadOptions, Loaded, load};
+use super::{LoadOptions, Loaded, load, load_credentials};
 use crate::spec::hcl::DecryptedText;
+use crate::spec::site::Credentials;
 
 fn options(live: PathBuf, repo_root: PathBuf) -> LoadOptions {
     LoadOptions {
@@ -72,7 +73,10 @@ fn reference() -> String {
             ]
             .concat(),
         );
-        for key in KEYS.iter().filter(|key| key.section == *section) {
+        // The forms of a pattern are told at it, once.
+        let told =
+            |key: &&super::key::Key| key.section == *section && !key.path.contains("_pattern.");
+        for key in KEYS.iter().filter(told) {
             let mark = if key.status == Status::NotYet { " *Not yet.*" } else { "" };
             let row = [
                 "| `",
@@ -148,7 +152,7 @@ fn every_key_that_is_not_acted_on_is_refused_by_a_plan() {
 }
 
 /// A tree of these files, each the inside of one `locals`.
-fn tree(files: &[(&str, &str)]) -> Loaded {
+pub(super) fn tree(files: &[(&str, &str)]) -> Loaded {
     let room = tempfile::tempdir().unwrap();
     let root = room.path().canonicalize().unwrap();
     let live = root.join("live");
@@ -194,4 +198,67 @@ fn secrets_that_stand_in_the_tree_are_used_and_never_written_out() {
     assert!(site.credentials.direct.contains_key("pve_endpoint"));
     assert!(!serde_json::to_string(&site).unwrap().contains("hush"));
     assert!(!format!("{site:?}").contains("hush"));
+}
+
+#[test]
+fn what_a_stage_says_again_hides_the_shared_value() {
+    let loaded = tree(&[
+        VERSIONS,
+        NODES,
+        ("common/network-infrastructure.hcl", "sdn = { zone_id = \"z1\", mtu = 1400 }\n"),
+        ("common/0-sdn-setup/sdn.hcl", "mtu = 1450\n"),
+    ]);
+    let hidden = |path: &str| {
+        let origin = loaded.origins.iter().find(|origin| origin.path == path).unwrap();
+        origin.overridden_by.as_ref().map(|place| place.file.file_name().unwrap().to_owned())
+    };
+    assert_eq!(hidden("network-infrastructure.sdn.mtu").unwrap(), "sdn.hcl");
+    assert_eq!(hidden("network-infrastructure.sdn.zone_id"), None);
+}
+
+/// A tree whose credentials are encrypted as a whole; `text` is what they decrypt to.
+fn sealed(text: Option<&'static str>) -> (Credentials, Vec<String>) {
+    let room = tempfile::tempdir().unwrap();
+    let live = room.path().canonicalize().unwrap().join("live");
+    let path = live.join("common/credentials.hcl");
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(&path, "{\"data\": \"ENC[x]\", \"sops\": {}}").unwrap();
+    let decrypt = move |_: &Path| {
+        Ok(match text {
+            Some(text) => DecryptedText::Plain(text.to_owned()),
+            None => DecryptedText::NoKey("no key".to_owned()),
+        })
+    };
+    let root = live.parent().unwrap().to_path_buf();
+    let options = LoadOptions { decrypt: Box::new(decrypt), ..options(live, root) };
+    let (credentials, diagnostics) = load_credentials(options);
+    (credentials, diagnostics.iter().map(|one| one.render(Path::new("/"))).collect())
+}
+
+#[test]
+fn credentials_may_be_encrypted_as_a_whole() {
+    let (credentials, told) = sealed(None);
+    assert!(credentials.is_sealed && told.is_empty());
+    let (credentials, told) =
+        sealed(Some("locals {\n pve_endpoint = \"https://pve\"\n pve_api_token = \"hush\"\n}\n"));
+    assert!(!credentials.is_sealed && told.is_empty(), "{told:?}");
+    assert_eq!(credentials.secret.keys().collect::<Vec<_>>(), ["pve_api_token", "pve_endpoint"]);
+    assert!(credentials.direct.is_empty() && !format!("{credentials:?}").contains("hush"));
+    for broken in [
+        "locals {\n pve_password = hush\n}\n",
+        "hush = {",
+        "locals {\n a = tonumber(\"hush\")\n}\n",
+    ] {
+        let (_, told) = sealed(Some(broken));
+        assert!(!told.is_empty() && !told.concat().contains("hush"), "{told:?}");
+    }
+}
+
+#[test]
+fn what_the_tree_decrypts_is_known_once_it_is_opened() {
+    let credentials =
+        "s = yamldecode(sops_decrypt_file(\"s.yaml\"))\npve_api_token = local.s.token\n";
+    let site =
+        tree(&[VERSIONS, NODES, ("common/credentials.hcl", credentials), ("common/s.yaml", "")]);
+    assert!(site.site.unwrap().credentials.is_sealed);
 }

@@ -98,6 +98,14 @@ impl Tree {
         Self { files, clusters }
     }
 
+    /// Reads the file of credentials alone.
+    pub(super) fn credentials(live: &Path, gathered: &mut Gathered) -> Self {
+        let loader = Rc::clone(&gathered.loader);
+        let section = Section::Credentials;
+        let file = File::read(&loader, section, &data_file(live, section), None, gathered);
+        Self { files: BTreeMap::from([(section, file)]), clusters: Vec::new() }
+    }
+
     /// The file of a section; every section but that of clusters has one.
     pub(super) fn get(&self, section: Section) -> &File {
         static_file(&self.files, section)

@@ -34,7 +34,7 @@ enum Lack {
 /// Identities at hand.
 #[derive(Default)]
 pub struct Identities {
-    keys: Vec<Box<dyn Identity>>,
+    keys: Vec<Box<dyn Identity + Send>>,
     lacks: Vec<Lack>,
     commands: Vec<(String, bool)>,
     variables: BTreeMap<String, String>,
@@ -126,7 +126,7 @@ impl Identities {
             self.lacks.push(Lack::Passphrase);
             return;
         }
-        let mut keys: Vec<Box<dyn Identity>> = Vec::new();
+        let mut keys: Vec<Box<dyn Identity + Send>> = Vec::new();
         let mut lacks = Vec::new();
         for line in text.split('\n') {
             let line = line.strip_suffix('\r').unwrap_or(line);

@@ -106,3 +106,21 @@ fn networks_that_were_changed_by_hand_are_put_right() {
     site.run(&["-y", "apply", "common/0-sdn-setup"]).expect(0);
     site.run(&["plan", "--detailed-exitcode", "common/0-sdn-setup"]).expect(0);
 }
+
+#[test]
+fn a_zone_without_a_controller_sends_to_the_addresses_of_its_nodes() {
+    let site = Site::new();
+    let text = "locals {\n  zone_id = \"plain\"\n  nodes   = [\"pve01\", \"pve02\"]\n  vnets   = { vnet9 = { vxlan_id = 9 } }\n}\n";
+    fs_err::write(site.live().join("common/0-sdn-setup/sdn.hcl"), text).unwrap();
+    site.run(&["-y", "apply", "common/0-sdn-setup"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "common/0-sdn-setup"]).expect(0);
+    let proxmox = site.proxmox();
+    let (zone, status) = wait(async {
+        let zone: serde_json::Value = proxmox.get("/cluster/sdn/zones/plain", &[]).await.unwrap();
+        (zone, proxmox.cluster_status().await.unwrap())
+    });
+    let address =
+        |name: &str| status.iter().find(|row| row.name == name).unwrap().ip.clone().unwrap();
+    assert_eq!(zone["type"], "vxlan");
+    assert_eq!(zone["peers"], format!("{},{}", address("pve01"), address("pve02")));
+}
