@@ -117,3 +117,8 @@ fn patches_are_merged_as_talos_does() -> anyhow::Result<()> {
     ];
     agrees_but("talos/talos-patch.json", &[], 380, &known)
 }
+
+#[test]
+fn releases_bring_what_talos_says() -> anyhow::Result<()> {
+    agrees("talos/talos-defaults.json", &[], 9)
+}

@@ -7,6 +7,7 @@ pub mod compare;
 mod config;
 mod hcl;
 mod pve;
+mod release;
 mod schematic;
 mod sops;
 mod talos;
@@ -110,6 +111,7 @@ fn answer(
         "talos-gen" => config::generate(dir, input)?,
         "talos-patch" => config::patch(input)?,
         "talos-validate" => config::validate(input)?,
+        "talos-defaults" => release::answer(input)?,
         "talos-secrets" => talos::secrets(dir, input)?,
         _ => bail!("no answers to cases of kind {kind:?}"),
     };

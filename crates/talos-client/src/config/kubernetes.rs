@@ -1,21 +1,55 @@
-//! Which versions of Kubernetes a version of Talos runs.
+//! Which versions of Kubernetes a version of Talos runs, and which of Talos it may follow.
 
-/// First and last minor version of Kubernetes 1 by minor version of Talos 1.
-const SUPPORTED: [(u32, u64, u64); 13] = [
-    (2, 23, 25),
-    (3, 24, 26),
-    (4, 25, 27),
-    (5, 26, 28),
-    (6, 24, 29),
-    (7, 25, 30),
-    (8, 26, 31),
-    (9, 27, 32),
-    (10, 28, 33),
-    (11, 29, 34),
-    (12, 30, 35),
-    (13, 31, 36),
-    (14, 32, 37),
+use std::ops::RangeInclusive;
+
+/// By minor version of Talos 1: first and last minor version of Kubernetes 1 that it runs, first
+/// and last one of Talos 1 that may be changed to it.
+const SUPPORTED: [(u32, [u64; 2], [u32; 2]); 13] = [
+    (2, [23, 25], [0, 2]),
+    (3, [24, 26], [0, 4]),
+    (4, [25, 27], [0, 5]),
+    (5, [26, 28], [2, 6]),
+    (6, [24, 29], [3, 7]),
+    (7, [25, 30], [4, 8]),
+    (8, [26, 31], [5, 9]),
+    (9, [27, 32], [8, 10]),
+    (10, [28, 33], [8, 11]),
+    (11, [29, 34], [9, 12]),
+    (12, [30, 35], [10, 13]),
+    (13, [31, 36], [11, 14]),
+    (14, [32, 37], [12, 15]),
 ];
+
+fn unknown(talos: &str) -> String {
+    format!("Talos {talos} is not known; 1.2 to 1.14 are")
+}
+
+fn row(minor: Option<u32>) -> Option<([u64; 2], [u32; 2])> {
+    let found = SUPPORTED.iter().find(|(talos, ..)| Some(*talos) == minor)?;
+    Some((found.1, found.2))
+}
+
+fn minor_of(talos: &str) -> Option<u32> {
+    talos.trim_start_matches('v').split('.').nth(1).and_then(|minor| minor.parse().ok())
+}
+
+/// Minor versions of Kubernetes 1 that a minor version of Talos 1 runs.
+///
+/// # Errors
+/// That version of Talos is not known; the text names those that are.
+pub fn kubernetes_range(talos: u32) -> Result<RangeInclusive<u64>, String> {
+    let (kubernetes, _) = row(Some(talos)).ok_or_else(|| unknown(&format!("1.{talos}")))?;
+    Ok(kubernetes[0]..=kubernetes[1])
+}
+
+/// Minor versions of Talos 1 that may be changed to a minor version of it, up or down.
+///
+/// # Errors
+/// That version of Talos is not known; the text names those that are.
+pub fn talos_range(to: u32) -> Result<RangeInclusive<u32>, String> {
+    let (_, talos) = row(Some(to)).ok_or_else(|| unknown(&format!("1.{to}")))?;
+    Ok(talos[0]..=talos[1])
+}
 
 /// The last patch release that is counted as one.
 const LAST_PATCH: u64 = 99;
@@ -26,18 +60,13 @@ const LAST_PATCH: u64 = 99;
 /// # Errors
 /// Why it does not, with the range that does.
 pub fn kubernetes_fits(talos: &str, kubernetes: &str) -> Result<(), String> {
-    let minor =
-        talos.trim_start_matches('v').split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
-    let row = SUPPORTED.iter().find(|(talos, ..)| Some(*talos) == minor);
-    let Some((_, first, last)) = row else {
-        return Err(format!("Talos {talos} is not known; 1.2 to 1.14 are"));
-    };
+    let ([first, last], _) = row(minor_of(talos)).ok_or_else(|| unknown(talos))?;
     let text = kubernetes.trim().trim_start_matches('v');
     let version = semver::Version::parse(text)
         .map_err(|error| format!("{kubernetes:?} is no version of Kubernetes: {error}"))?;
     let (minor, patch) = (version.minor, version.patch);
-    let is_old = version.major < 1 || (version.major == 1 && minor < *first);
-    let is_new = version.major > 1 || minor > *last || (minor == *last && patch >= LAST_PATCH);
+    let is_old = version.major < 1 || (version.major == 1 && minor < first);
+    let is_new = version.major > 1 || minor > last || (minor == last && patch >= LAST_PATCH);
     let range = format!("Talos {talos} runs Kubernetes 1.{first} to 1.{last}");
     match (is_old, is_new) {
         (true, _) => Err(format!("Kubernetes {kubernetes} is too old: {range}")),

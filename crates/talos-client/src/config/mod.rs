@@ -10,6 +10,7 @@ mod machine;
 mod merge;
 mod operation;
 mod patch;
+pub mod release;
 mod schema;
 mod text;
 mod typed;
@@ -20,7 +21,7 @@ pub use diff::FieldChange;
 pub use generate::{
     Cni, GenerateInput, LinkSelector, LinkSetting, MachineType, NetworkOption, UserDisk,
 };
-pub use kubernetes::kubernetes_fits;
+pub use kubernetes::{kubernetes_fits, kubernetes_range, talos_range};
 pub use machine::{ConfigError, DocumentId, MachineConfig};
 pub use patch::{Patch, patch_text};
 pub use validate::{Finding, Mode, Validation};

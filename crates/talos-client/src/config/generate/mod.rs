@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::machine::{ConfigError, MachineConfig};
+use super::release::KUBEPRISM_PORT;
 use super::url::GoUrl;
 use crate::secrets::{Bundle, Pair, Text};
 
@@ -15,9 +16,6 @@ mod registry;
 pub use input::{
     Cni, GenerateInput, LinkSelector, LinkSetting, MachineType, NetworkOption, UserDisk,
 };
-
-/// Port of `KubePrism` when nothing else is asked for.
-const KUBEPRISM_PORT: i64 = 7445;
 
 /// Contracts that can be generated, by their minor version.
 const CONTRACTS: std::ops::RangeInclusive<u32> = 0..=13;
@@ -227,7 +225,7 @@ fn features(input: &GenerateInput, minor: u32) -> Value {
     if minor > 4 {
         put("diskQuotaSupport", json!(true));
     }
-    let port = input.kubeprism_port.unwrap_or(if minor > 5 { KUBEPRISM_PORT } else { 0 });
+    let port = input.kubeprism_port.unwrap_or(if minor > 5 { KUBEPRISM_PORT.into() } else { 0 });
     if port > 0 {
         put("kubePrism", json!({ "enabled": true, "port": port }));
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::cluster::not_an_endpoint;
 use super::text::{is_prefix, is_subnet_filter, label_name, label_value};
 use super::{Findings, Mode, Part, Type};
+use crate::config::release;
 
 /// Fields of the kubelet's configuration that Talos sets itself.
 const KUBELET_FIELDS: [&str; 13] = [
@@ -395,10 +396,7 @@ fn talos_api(findings: &mut Findings, features: Part<'_>, kind: Type) {
         findings.error("talos-api-needs-rbac", "access to the Talos API needs `features.rbac`");
     }
     for role in access.at("allowedRoles").texts() {
-        let known = ["os:admin", "os:operator", "os:reader", "os:etcd:backup", "os:impersonator"];
-        let newer = ["os:image:verifier", "os:meta:writer"];
-        let is_known = known.contains(&role) || (findings.minor >= 13 && newer.contains(&role));
-        if !is_known {
+        if !release::has_role(findings.minor, role) {
             findings.error("talos-api-role-unknown", format!("{role:?} is no role"));
         }
     }
