@@ -19,6 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             "--for-replay" => builder
                 .acpi(AcpiReaction::ByGuest)
                 .network_reload(false)
+                .fabrics_of(Dialect::V9_1)
+                .unplug_needs_guest(true)
                 .lock_timeout(Duration::from_secs(3))
                 .stats_lag(Duration::from_secs(3)),
             "--nodes" => {

@@ -167,6 +167,8 @@ pub struct SimBuilder {
     pub(crate) storages: Vec<SimStorage>,
     pub(crate) bridges: Vec<(String, u32)>,
     pub(crate) dialect: Dialect,
+    pub(crate) fabrics: Option<Dialect>,
+    pub(crate) unplug_needs_guest: bool,
     pub(crate) time: TimeMode,
     pub(crate) call_latency: Duration,
     pub(crate) latencies: Vec<(String, String, Duration)>,
@@ -200,6 +202,8 @@ impl Default for SimBuilder {
             )],
             bridges: vec![("vmbr0".to_owned(), 1500)],
             dialect: Dialect::V9_2,
+            fabrics: None,
+            unplug_needs_guest: false,
             time: TimeMode::Real,
             call_latency: Duration::ZERO,
             latencies: Vec::new(),
@@ -260,6 +264,22 @@ impl SimBuilder {
     #[must_use]
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
+        self
+    }
+
+    /// Version whose declaration of SDN fabrics is used: a node may run a newer manager with an
+    /// older network package.
+    #[must_use]
+    pub fn fabrics_of(mut self, dialect: Dialect) -> Self {
+        self.fabrics = Some(dialect);
+        self
+    }
+
+    /// Whether a PCI device of a running machine can only be unplugged when its guest helps, which
+    /// machines without an operating system never do. Off by default.
+    #[must_use]
+    pub fn unplug_needs_guest(mut self, needs: bool) -> Self {
+        self.unplug_needs_guest = needs;
         self
     }
 

@@ -102,7 +102,7 @@ pub(crate) async fn start(config: SimBuilder) -> Result<SimHandle, SimError> {
     std::fs::create_dir_all(&files).map_err(fail("state folder"))?;
     let secrets = persist::credentials(&base)?;
     let clock = Clock::new(config.time);
-    let schema = Schema::load(config.dialect)?;
+    let schema = Schema::load_mixed(config.dialect, config.fabrics.unwrap_or(config.dialect))?;
     let mut state = persist::load(&base)?.unwrap_or_default();
     persist::initialise(&mut state, &config, &secrets, clock.now());
     let listener = TcpListener::bind(config.listen).await.map_err(fail("listen"))?;

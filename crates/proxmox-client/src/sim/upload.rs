@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::api::content;
+use super::api::{content, import};
 use super::digest::Hasher;
 use super::fail::Fail;
 use super::http::Prepared;
@@ -22,6 +22,9 @@ use super::task::{Step, once};
 
 /// Endpoint of uploads.
 pub(crate) const PATH: &str = "/nodes/{node}/storage/{storage}/upload";
+
+/// Bytes of a file that are kept to see what it is: a block of a tape archive.
+const HEAD: usize = 512;
 
 /// A received file and the text fields before it.
 #[derive(Debug)]
@@ -72,9 +75,8 @@ impl Sink {
         if let Some(extra) = &mut self.extra {
             extra.update(chunk);
         }
-        if self.head.len() < 64 {
-            self.head.extend(chunk.iter().take(64));
-        }
+        let missing = HEAD.saturating_sub(self.head.len());
+        self.head.extend(chunk.iter().take(missing));
         self.file.write_all(chunk).await
     }
 
@@ -174,7 +176,7 @@ pub(crate) fn finish(prepared: &mut Prepared<'_>, received: Received) -> Result<
                     {
                         return Err(format!("checksum mismatch: got '{got}' != expect '{want}'"));
                     }
-                    let virtual_size = content::inspect(&kind, &name, &stored)?;
+                    let virtual_size = import::inspect(&kind, &name, &stored)?;
                     let now = inner.clock.now();
                     state.task_log(number, format!("starting file import from: {name}"));
                     content::store(

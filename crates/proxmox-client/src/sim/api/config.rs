@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Row;
 use super::create::{canonical, check, settings};
 use super::disk::{self, Maker};
+use super::hotplug::{self, Problems};
 use super::qemu::{existing, free_of_lock, machine};
 use crate::sim::cloudinit;
 use crate::sim::drive;
@@ -177,21 +178,23 @@ fn checks(vm: &Vm, change: &Change) -> Result<(), Fail> {
 
 fn update(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (vmid, change) = prepare(call)?;
-    apply(call.state, call.inner, vmid, &change).map_err(Fail::die)?;
+    apply(call.state, call.inner, vmid, &change)?;
     Ok(Value::Null)
 }
 
 fn update_task(call: &mut Call<'_>) -> Result<Value, Fail> {
     let (vmid, change) = prepare(call)?;
     if call.get("background_delay").is_some() {
-        apply(call.state, call.inner, vmid, &change).map_err(Fail::die)?;
+        apply(call.state, call.inner, vmid, &change)?;
         return Ok(Value::Null);
     }
     Ok(call.start(
         "qmconfig",
         &vmid.to_string(),
         Some(vmid),
-        once(move |state, inner, _| apply(state, inner, vmid, &change)),
+        once(move |state, inner, _| {
+            apply(state, inner, vmid, &change).map_err(|fail| fail.task_text())
+        }),
     ))
 }
 
@@ -226,7 +229,8 @@ fn is_live(vm: &Vm, key: &str, cdrom: bool) -> bool {
         || stem == "usb" && hot("usb")
 }
 
-fn apply(state: &mut State, inner: &Inner, vmid: u32, change: &Change) -> Result<(), String> {
+fn apply(state: &mut State, inner: &Inner, vmid: u32, change: &Change) -> Result<(), Fail> {
+    let mut problems = Problems::new();
     for key in &change.revert {
         if let Some(vm) = state.vms.get_mut(&vmid) {
             vm.pending.remove(key);
@@ -243,21 +247,36 @@ fn apply(state: &mut State, inner: &Inner, vmid: u32, change: &Change) -> Result
                 key,
                 drive::is_drive(key) && drive::is_cdrom(&old) && !key.starts_with("ide"),
             );
+        let problem = if live { hotplug::busy(inner, vm, key) } else { None };
+        let failed = problem.is_some();
+        problems.extend(problem.map(|text| (key.clone(), text)));
+        if failed {
+            vm.removed.insert(key.clone(), if change.force { 2 } else { 1 });
+            drop_from_boot(state, vmid, key);
+            continue;
+        }
         if !live {
             vm.removed.insert(key.clone(), if change.force { 2 } else { 1 });
             continue;
         }
         if drive::is_drive(key) || key.starts_with("unused") {
-            disk::detach(state, inner, vmid, key, change.force)?;
+            disk::detach(state, inner, vmid, key, change.force).map_err(Fail::die)?;
         } else {
             vm.conf.remove(key);
         }
         drop_from_boot(state, vmid, key);
     }
     for (key, text) in &change.set {
-        set(state, inner, vmid, key, text, &change.set)?;
+        let problem = set(state, inner, vmid, key, text, &change.set).map_err(Fail::die)?;
+        problems.extend(problem.map(|text| (key.clone(), text)));
     }
-    Ok(())
+    for key in change.set.keys().filter(|key| drive::is_drive(key)) {
+        let Some(vm) = state.vms.get(&vmid) else { continue };
+        let value = vm.wanted(key).unwrap_or_default();
+        let problem = hotplug::missing_texts(state, vm, value);
+        problems.extend(problem.map(|text| (key.clone(), text)));
+    }
+    hotplug::outcome(problems)
 }
 
 #[expect(clippy::too_many_arguments, reason = "one key of a change and the whole change")]
@@ -268,8 +287,8 @@ fn set(
     key: &str,
     text: &str,
     all: &BTreeMap<String, String>,
-) -> Result<(), String> {
-    let Some(vm) = state.vms.get(&vmid).cloned() else { return Ok(()) };
+) -> Result<Option<String>, String> {
+    let Some(vm) = state.vms.get(&vmid).cloned() else { return Ok(None) };
     let printed = if drive::is_drive(key) {
         let parsed = drive::parse(&inner.schema, key, text).unwrap_or_default();
         let mut others = vm.conf.clone();
@@ -279,7 +298,7 @@ fn set(
     } else {
         canonical(inner, state, key, text)
     };
-    let Some(vm) = state.vms.get_mut(&vmid) else { return Ok(()) };
+    let Some(vm) = state.vms.get_mut(&vmid) else { return Ok(None) };
     let medium = |text: &String| drive::is_drive(key) && drive::is_cdrom(text);
     let swap = medium(&printed)
         && vm.conf.get(key).is_some_and(medium)
@@ -291,7 +310,12 @@ fn set(
         } else {
             vm.pending.insert(key.to_owned(), printed);
         }
-        return Ok(());
+        return Ok(None);
+    }
+    let problem = hotplug::busy_for(inner, vm, key, &printed);
+    if problem.is_some() {
+        vm.pending.insert(key.to_owned(), printed);
+        return Ok(problem);
     }
     vm.pending.remove(key);
     let old = vm.conf.insert(key.to_owned(), printed.clone());
@@ -314,7 +338,7 @@ fn set(
             !(drive::is_drive(key) && other.starts_with("unused") && *text == volid)
         });
     }
-    Ok(())
+    Ok(None)
 }
 
 /// A removed device leaves the boot order.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::Row;
+use super::import::inspect;
 use crate::sim::fail::Fail;
 use crate::sim::reply::Call;
 use crate::sim::server::Inner;
@@ -19,6 +20,7 @@ pub(super) const ROUTES: &[Row] = &[
     ("GET", "/nodes/{node}/storage/{storage}/content/{volume}", read),
     ("DELETE", "/nodes/{node}/storage/{storage}/content/{volume}", delete),
     ("POST", "/nodes/{node}/storage/{storage}/download-url", download),
+    ("GET", "/nodes/{node}/storage/{storage}/import-metadata", super::import::metadata),
 ];
 
 /// Whether a node can use a storage.
@@ -85,36 +87,6 @@ pub(crate) fn check_name(kind: &str, name: &str) -> Result<(), Fail> {
         ),
     };
     if good { Ok(()) } else { Err(Fail::param("filename", text)) }
-}
-
-/// Looks into an image that is to be imported; answers its virtual size.
-///
-/// # Errors
-/// The text of the task.
-#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "as the real server compares")]
-pub(crate) fn inspect(kind: &str, name: &str, stored: &Stored) -> Result<Option<u64>, String> {
-    if kind != "import" {
-        return Ok(None);
-    }
-    let path = format!("/var/tmp/pveupload-{}", stored.file);
-    if name.ends_with(".qcow2") {
-        if !stored.head.starts_with(b"QFI\xfb") {
-            return Err(format!("qemu-img: Could not open '{path}': Image is not in qcow2 format"));
-        }
-        let size = stored
-            .head
-            .get(24..32)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, u64::from_be_bytes);
-        return Ok(Some(size));
-    }
-    if name.ends_with(".ova") && stored.head.iter().all(|byte| *byte != 0) {
-        return Err(format!("command 'tar -t -f {path}' failed: exit code 2"));
-    }
-    if name.ends_with(".vmdk") && !stored.head.starts_with(b"KDMV") {
-        return Err(format!("qemu-img: Could not open '{path}': Image is not in vmdk format"));
-    }
-    Ok(Some(stored.size))
 }
 
 /// The volume of a stored file with its name.

@@ -8,8 +8,12 @@ pub(crate) mod content;
 mod copy;
 mod create;
 mod disk;
+mod fabricrules;
+mod fabrics;
 mod firewall;
 mod ha;
+mod hotplug;
+pub(crate) mod import;
 mod indexes;
 mod mapping;
 mod node;
@@ -41,7 +45,7 @@ pub(crate) type Row = (&'static str, &'static str, Handler);
 
 /// All handlers.
 pub(crate) fn routes() -> Routes {
-    let tables: [&[Row]; 18] = [
+    let tables: [&[Row]; 19] = [
         access::ROUTES,
         cluster::ROUTES,
         config::ROUTES,
@@ -49,6 +53,7 @@ pub(crate) fn routes() -> Routes {
         copy::ROUTES,
         create::ROUTES,
         disk::ROUTES,
+        fabrics::ROUTES,
         ha::ROUTES,
         indexes::ROUTES,
         mapping::ROUTES,

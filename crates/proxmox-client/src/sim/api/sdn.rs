@@ -152,7 +152,7 @@ fn fields(call: &Call<'_>, kind: Kind, path: &str, method: &str) -> Map<String, 
     map
 }
 
-fn check_lock(call: &Call<'_>) -> Result<(), Fail> {
+pub(super) fn check_lock(call: &Call<'_>) -> Result<(), Fail> {
     match (&call.state.sdn.lock, call.get("lock-token")) {
         (Some(lock), Some(token)) if lock == token => Ok(()),
         (None, None) => Ok(()),

@@ -290,6 +290,26 @@ impl Schema {
         Ok(Self { endpoints, exact, vm_keys })
     }
 
+    /// The table of a version in which fabrics are declared as another version does.
+    ///
+    /// # Errors
+    /// When a packed table is damaged.
+    pub(crate) fn load_mixed(dialect: Dialect, fabrics: Dialect) -> Result<Self, SimError> {
+        let mut table = Self::load(dialect)?;
+        if fabrics != dialect {
+            let other = Self::load(fabrics)?;
+            for one in other.endpoints {
+                let same = |own: &&mut Endpoint| own.method == one.method && own.path == one.path;
+                if one.path.starts_with("/cluster/sdn/fabrics")
+                    && let Some(own) = table.endpoints.iter_mut().find(same)
+                {
+                    *own = one;
+                }
+            }
+        }
+        Ok(table)
+    }
+
     /// All endpoints.
     #[cfg(test)]
     pub(crate) fn endpoints(&self) -> &[Endpoint] {

@@ -8,6 +8,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod fabrics;
 mod firewall;
 mod life;
 mod matcher;
