@@ -17,11 +17,11 @@ mod upload;
 pub mod wire;
 
 pub use api::{
-    Access, AclRow, ClusterRow, Download, Ensured, GuestAddress, GuestInterface, LogLine,
-    MappingCheck, Mappings, Node, NodeRow, NodeStorage, PciMapping, PciRow, PendingRow,
-    Permissions, Pool, PoolMember, Pools, Preview, Qemu, ResourceRow, RoleRow, Sdn, StorageStatus,
-    TaskEnd, TaskRow, Tasks, TokenRow, Upload, Uploaded, UrlMetadata, UserRow, Version, VmRow, Vms,
-    Volume, ZoneStatus,
+    Access, AclRow, ClusterRow, Download, Ensured, Firewall, FirewallAlias, FirewallLevel,
+    FirewallName, FirewallRef, GuestAddress, GuestInterface, LogLine, MappingCheck, Mappings, Node,
+    NodeRow, NodeStorage, PciMapping, PciRow, PendingRow, Permissions, Pool, PoolMember, Pools,
+    Preview, Qemu, ResourceRow, RoleRow, RuleList, Sdn, StorageStatus, TaskEnd, TaskRow, Tasks,
+    TokenRow, Upload, Uploaded, UrlMetadata, UserRow, Version, VmRow, Vms, Volume, ZoneStatus,
 };
 pub use client::{Client, Parameters};
 pub use config::{Auth, ClientConfig};

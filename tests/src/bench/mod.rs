@@ -4,6 +4,7 @@
 //! names; a peer that is not there gives a line without a value, never a pass.
 
 mod client;
+mod ipset;
 mod measure;
 mod oracle;
 mod peer;
@@ -117,6 +118,7 @@ pub const ALL: &[Bench] = &[
     Bench { name: "plan-noop-example", run: program::plan_noop },
     Bench { name: "apply-critical-path", run: program::critical_path },
     Bench { name: "plan-noop-900", run: tree::plan_noop },
+    Bench { name: "ipset-edit", run: ipset::edit },
     Bench { name: "pve-throughput", run: client::throughput },
     Bench { name: "read-12000-vms", run: client::read_vms },
     Bench { name: "upload-vs-curl", run: upload::against_curl },

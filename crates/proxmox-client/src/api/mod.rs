@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod file;
+mod firewall;
 mod mapping;
 mod node;
 mod pool;
@@ -16,6 +17,7 @@ mod vms;
 pub use access::{Access, AclRow, Permissions, RoleRow, TokenRow, UserRow};
 pub use cluster::{ClusterRow, ResourceRow};
 pub use file::{Download, Ensured, Upload, Uploaded, UrlMetadata};
+pub use firewall::{Firewall, FirewallAlias, FirewallLevel, FirewallName, FirewallRef, RuleList};
 pub use mapping::{MappingCheck, Mappings, PciMapping};
 pub use node::{Node, NodeRow, PciRow};
 pub use pool::{Pool, PoolMember, Pools};

@@ -3,6 +3,7 @@
 //! Each call here reads the state, does what is left, and reads again after an answer that was
 //! lost: it can be repeated at any time and never does a thing twice.
 
+mod firewall;
 mod sdn;
 mod vm;
 

@@ -1,10 +1,12 @@
 //! How things should be, how they are, and what it takes to get from one to the other.
 //!
 //! Everything here is pure: no call is made. [`vm`] is about virtual machines, [`sdn`] about
-//! zones, controllers, VNets and subnets, [`mod@file`] about what lies in a storage, [`pool`] about
+//! zones, controllers, VNets and subnets, [`firewall`] about rules and sets of addresses,
+//! [`mod@file`] about what lies in a storage, [`pool`] about
 //! resource pools, [`rights`] about what a plan needs to be allowed.
 
 pub mod file;
+pub mod firewall;
 pub mod pool;
 pub mod rights;
 pub mod sdn;

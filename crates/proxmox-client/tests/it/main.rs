@@ -2,6 +2,7 @@
 
 #[cfg(feature = "sim")]
 mod client;
+mod firewall_laws;
 mod plan;
 mod recorded;
 #[cfg(feature = "sim")]

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod firewall;
 mod matrix;
 mod networks;
 mod storage;

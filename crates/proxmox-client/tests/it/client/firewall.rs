@@ -1,0 +1,131 @@
+//! The firewall through the client.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proxmox_client::plan::firewall::{Entry, Rule};
+use proxmox_client::sim::{Fault, FaultAction, SimHandle};
+use proxmox_client::{Client, ErrorKind, FirewallLevel, Method};
+
+use super::{by_token, one};
+
+fn client(sim: &SimHandle) -> Client {
+    Client::new(&by_token(sim)).expect("a client")
+}
+
+fn set(nets: &[&str]) -> BTreeMap<String, Entry> {
+    nets.iter().map(|net| ((*net).to_owned(), Entry::default())).collect()
+}
+
+#[tokio::test]
+async fn rules_end_in_their_order_at_every_level() {
+    let sim = one().start().await.expect("a simulator");
+    let client = client(&sim);
+    let cluster = client.firewall(FirewallLevel::Cluster);
+    cluster.create_group("web", Some("what is served")).await.expect("a group");
+    assert_eq!(cluster.groups().await.expect("groups")[0].name, "web");
+    let rule = |port: &str| Rule::new("in", "ACCEPT").with("proto", "tcp").with("dport", port);
+    let levels = [
+        FirewallLevel::Cluster,
+        FirewallLevel::Node(super::node()),
+        FirewallLevel::Vm(super::node(), super::vm()),
+        FirewallLevel::Group("web".to_owned()),
+    ];
+    for level in levels {
+        let firewall = client.firewall(level.clone());
+        let first = [rule("22"), rule("80"), rule("443")];
+        assert_eq!(firewall.ensure_rules(&first).await.expect("rules").len(), 3);
+        assert_eq!(firewall.rules().await.expect("rules").rules, first);
+        let drop = Rule::new("in", "DROP").with("comment", "the rest");
+        let second = [rule("443"), rule("22").with("source", "10.0.0.0/8"), drop];
+        firewall.ensure_rules(&second).await.expect("rules");
+        assert_eq!(firewall.rules().await.expect("rules").rules, second, "{level:?}");
+        assert_eq!(firewall.ensure_rules(&second).await.expect("rules"), []);
+    }
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_does_not_double_a_rule_or_an_entry() {
+    let sim = one().start().await.expect("a simulator");
+    let client = client(&sim);
+    let firewall = client.firewall(FirewallLevel::Cluster);
+    let rules: Vec<Rule> = ["22", "80", "443"]
+        .map(|port| Rule::new("in", "ACCEPT").with("proto", "tcp").with("dport", port))
+        .into();
+    let cut = |method: &str, path: &str| {
+        sim.faults().add(Fault::new(method, path, FaultAction::CutBeforeReply).after(1).once());
+    };
+    cut("POST", "/cluster/firewall/rules");
+    firewall.ensure_rules(&rules).await.expect("rules");
+    assert_eq!(firewall.rules().await.expect("rules").rules, rules);
+    cut("POST", "/cluster/firewall/ipset/*");
+    firewall.ensure_set("office", &set(&["10.0.0.0/8", "fd00::/16"])).await.expect("a set");
+    assert_eq!(firewall.entries("office").await.expect("entries").len(), 2);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_set_changes_in_place() {
+    let sim = one().start().await.expect("a simulator");
+    let client = client(&sim);
+    let firewall = client.firewall(FirewallLevel::Cluster);
+    let before = set(&["10.1.0.0/16", "10.2.0.0/16", "192.0.2.7/32", "fd00::1"]);
+    assert_eq!(firewall.ensure_set("office", &before).await.expect("a set").len(), 4);
+    let refs = firewall.refs().await.expect("refs");
+    assert!(refs.iter().any(|one| one.kind == "ipset" && one.name == "office"), "{refs:?}");
+    sim.faults().reset_counters();
+    let mut after = set(&["10.1.0.9/16", "192.0.2.7", "10.3.0.0/16", "fd00::1"]);
+    let noted = Entry { nomatch: true, comment: Some("not this".to_owned()) };
+    after.insert("fd00::1".to_owned(), noted.clone());
+    let done = firewall.ensure_set("office", &after).await.expect("a set");
+    let texts: Vec<String> = done.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert_eq!(texts.last().map(String::as_str), Some("remove 10.2.0.0/16"));
+    let entries = firewall.entries("office").await.expect("entries");
+    assert_eq!(entries.get("fd00::1"), Some(&noted));
+    assert_eq!(entries.len(), 4);
+    // never without the set: no call on the set itself
+    let on_set = |call: &str| call.ends_with("/cluster/firewall/ipset/{name}");
+    let counters = sim.faults().counters();
+    assert!(!counters.keys().any(|call| call.starts_with("DELETE") && on_set(call)));
+    firewall.delete_set("office", false).await.expect_err("it is not empty");
+    firewall.delete_set("office", true).await.expect("it goes");
+    firewall.create_alias("Site", "10.0.0.0/8", Some("all")).await.expect("an alias");
+    firewall.set_alias("site", "10.0.0.0/9", None).await.expect("an alias");
+    assert_eq!(firewall.aliases().await.expect("aliases")[0].cidr, "10.0.0.0/9");
+    firewall.delete_alias("site").await.expect("it goes");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_cluster_is_only_enabled_for_good_when_it_still_answers() {
+    let sim = one().start().await.expect("a simulator");
+    let client = client(&sim);
+    let firewall = client.firewall(FirewallLevel::Cluster);
+    let options = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let policy = options(&[("policy_in", "DROP"), ("log_ratelimit", "enable=1,burst=9")]);
+    assert!(firewall.ensure_options(&policy).await.expect("options"));
+    assert!(!firewall.ensure_options(&policy).await.expect("options"));
+    let error = firewall.ensure_options(&options(&[("enable", "1")])).await.expect_err("unsafe");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+
+    let wait = Some(Duration::from_millis(50));
+    sim.faults().add(Fault::new("GET", "/version", FaultAction::CutBeforeReply));
+    let error = firewall.enable_cluster(&by_token(&sim), wait).await.expect_err("no answer");
+    assert_eq!((error.kind(), error.may_have_been_applied()), (ErrorKind::Unreachable, true));
+    sim.faults().clear();
+    sim.advance(Duration::from_secs(62));
+    let now = firewall.options().await.expect("options");
+    assert_eq!(now.get("enable").map(String::as_str), Some("0"));
+
+    assert!(firewall.enable_cluster(&by_token(&sim), wait).await.expect("it answers"));
+    sim.advance(Duration::from_secs(62));
+    assert!(!firewall.enable_cluster(&by_token(&sim), wait).await.expect("it is on"));
+    let raw: serde_json::Value =
+        client.call(Method::GET, "/cluster/firewall/options", &[]).await.expect("options");
+    assert_eq!(raw["enable"], 1);
+    sim.shutdown().await;
+}
