@@ -17,11 +17,13 @@ mod upload;
 pub mod wire;
 
 pub use api::{
-    Access, AclRow, ClusterRow, Download, Ensured, Firewall, FirewallAlias, FirewallLevel,
-    FirewallName, FirewallRef, GuestAddress, GuestInterface, LogLine, MappingCheck, Mappings, Node,
+    Access, AclRow, CloneOptions, ClusterRow, DiskTarget, Download, Ensured, Fabric, FabricNode,
+    Firewall, FirewallAlias, FirewallLevel, FirewallName, FirewallRef, GuestAddress,
+    GuestInterface, Ha, HaKind, HaRow, HaStatus, LogLine, MappingCheck, Mappings, Migratable, Node,
     NodeRow, NodeStorage, PciMapping, PciRow, PendingRow, Permissions, Pool, PoolMember, Pools,
-    Preview, Qemu, ResourceRow, RoleRow, RuleList, Sdn, StorageStatus, TaskEnd, TaskRow, Tasks,
-    TokenRow, Upload, Uploaded, UrlMetadata, UserRow, Version, VmRow, Vms, Volume, ZoneStatus,
+    Preview, Qemu, ResourceRow, RoleRow, RuleList, Sdn, Snapshot, StorageStatus, TaskEnd, TaskRow,
+    Tasks, TokenRow, Upload, Uploaded, UrlMetadata, UserRow, Version, VmRow, Vms, Volume,
+    ZoneStatus,
 };
 pub use client::{Client, Parameters};
 pub use config::{Auth, ClientConfig};

@@ -2,8 +2,11 @@
 
 mod access;
 mod cluster;
+mod copies;
+mod fabrics;
 mod file;
 mod firewall;
+mod ha;
 mod mapping;
 mod node;
 mod pool;
@@ -16,8 +19,11 @@ mod vms;
 
 pub use access::{Access, AclRow, Permissions, RoleRow, TokenRow, UserRow};
 pub use cluster::{ClusterRow, ResourceRow};
+pub use copies::{CloneOptions, DiskTarget, Migratable, Snapshot};
+pub use fabrics::{Fabric, FabricNode};
 pub use file::{Download, Ensured, Upload, Uploaded, UrlMetadata};
 pub use firewall::{Firewall, FirewallAlias, FirewallLevel, FirewallName, FirewallRef, RuleList};
+pub use ha::{Ha, HaKind, HaRow, HaStatus};
 pub use mapping::{MappingCheck, Mappings, PciMapping};
 pub use node::{Node, NodeRow, PciRow};
 pub use pool::{Pool, PoolMember, Pools};

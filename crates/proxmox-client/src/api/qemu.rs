@@ -106,9 +106,9 @@ impl Client {
 /// The virtual machines of one node.
 #[derive(Debug, Clone)]
 pub struct Qemu<'a> {
-    client: &'a Client,
+    pub(super) client: &'a Client,
     node: NodeName,
-    base: String,
+    pub(super) base: String,
 }
 
 impl Qemu<'_> {

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod copies;
 mod firewall;
 mod matrix;
 mod networks;
