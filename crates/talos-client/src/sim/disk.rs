@@ -1,6 +1,6 @@
 //! What is on disks: kept in memory and, if asked, in files that are replaced whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -44,6 +44,9 @@ pub(crate) struct Content {
     pub(crate) staged: Option<String>,
     /// EPHEMERAL: etcd's data.
     pub(crate) etcd: Option<EtcdData>,
+    /// EPHEMERAL: images of the runtime of Kubernetes that were pulled by a call, as they were named.
+    #[serde(default)]
+    pub(crate) images: BTreeSet<String>,
     /// META: user's keys.
     pub(crate) meta: BTreeMap<u8, String>,
     /// STATE: identity of the node.

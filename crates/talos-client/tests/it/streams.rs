@@ -126,6 +126,16 @@ async fn a_node_runs_another_version_and_goes_back() {
     assert_eq!(client.version().await.unwrap().tag, "v1.13.9");
     until("running", || node.stage() == "running" || node.stage() == "booting").await;
     assert!(client.images(ImageStore::Kubernetes).await.unwrap().is_empty());
+    // What is pulled is there from then on; what no registry holds is not pulled.
+    let etcd = "registry.k8s.io/etcd:v3.6.12";
+    client.image_pull(ImageStore::Kubernetes, etcd, |_| {}).await.unwrap();
+    let listed = client.images(ImageStore::Kubernetes).await.unwrap();
+    assert!(listed.iter().any(|one| one.name == etcd), "{listed:?}");
+    let error = client
+        .image_pull(ImageStore::Kubernetes, "ghcr.io/siderolabs/nosuch:v1", |_| {})
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     let error = client.install_version("", |_| {}).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::super::grpc::{Call, Reply, Status, code};
 use super::super::node::{Api, NodeInner};
@@ -23,29 +24,131 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
         return Err(Status::new(code::INVALID_ARGUMENT, "invalid containerd namespace NS_UNKNOWN"));
     }
     let image = call.text("imageRef");
+    let is_cri = text("namespace") == "NS_CRI";
     match method {
         "List" => {
             let maintenance = matches!(node.machine().api, Api::Maintenance(_));
             if maintenance && text("driver") == "CRI" {
                 return Err(no_runtime(node).await);
             }
-            Ok(Reply::list(Vec::new()))
+            Ok(Reply::list(list(node, is_cri, true)))
         }
-        "Pull" => {
-            if image.is_empty() || image.contains(' ') {
-                let message =
-                    format!("failed to parse image reference {image:?}: invalid reference format");
-                return Err(Status::new(code::UNKNOWN, message));
-            }
-            let name = image.rsplit_once(':').map_or(image, |(name, _)| name);
-            let name = name.split('@').next().unwrap_or_default();
-            let digest = "0".repeat(64);
-            Ok(Reply::list(vec![json!({"name": format!("{name}@sha256:{digest}")})]))
-        }
-        "Remove" => Err(Status::new(code::NOT_FOUND, format!("image {image} not found"))),
+        "Pull" => Ok(Reply::list(vec![json!({ "name": pull(node, image, is_cri)? })])),
+        "Remove" => remove(node, image),
         "Verify" => Ok(Reply::One(json!({"message": "no matched rule"}))),
         _ => Err(Status::new(code::INTERNAL, "failed to import image: unexpected EOF")),
     }
+}
+
+/// The older calls about images: they name the namespace themselves.
+pub(super) async fn older(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    if matches!(node.machine().api, Api::Maintenance(_)) {
+        return Err(no_runtime(node).await);
+    }
+    let is_cri = call.text("namespace") == "NS_CRI";
+    if call.method() == "ImageList" {
+        return Ok(Reply::list(list(node, is_cri, false)));
+    }
+    pull(node, call.text("reference"), is_cri)?;
+    Ok(Reply::One(json!({ "messages": [{}] })))
+}
+
+/// Repositories that the simulated registries hold: what Talos and Kubernetes are made of.
+const HELD: [&str; 14] = [
+    "gcr.io/etcd-development/etcd",
+    "ghcr.io/siderolabs/flannel",
+    "ghcr.io/siderolabs/imager",
+    "ghcr.io/siderolabs/installer",
+    "ghcr.io/siderolabs/installer-base",
+    "ghcr.io/siderolabs/kubelet",
+    "ghcr.io/siderolabs/talosctl",
+    "registry.k8s.io/coredns/coredns",
+    "registry.k8s.io/etcd",
+    "registry.k8s.io/kube-apiserver",
+    "registry.k8s.io/kube-controller-manager",
+    "registry.k8s.io/kube-proxy",
+    "registry.k8s.io/kube-scheduler",
+    "registry.k8s.io/pause",
+];
+
+/// An image by its parts: repository, and the digest of what is there under that name.
+fn parts(image: &str) -> (&str, String) {
+    let bare = image.split('@').next().unwrap_or_default();
+    // A colon before the last slash is that of a port.
+    let slash = bare.rfind('/').map_or(0, |at| at + 1);
+    let tag = bare.get(slash..).and_then(|name| name.find(':')).map(|at| slash + at);
+    let repository = tag.and_then(|at| bare.get(..at)).unwrap_or(bare);
+    let digest = match image.split_once('@') {
+        Some((_, digest)) => digest.to_owned(),
+        None => Sha256::digest(image)
+            .iter()
+            .fold("sha256:".to_owned(), |digest, byte| format!("{digest}{byte:02x}")),
+    };
+    (repository, digest)
+}
+
+/// Fetches an image; its name by digest.
+fn pull(node: &NodeInner, image: &str, is_cri: bool) -> Result<String, Status> {
+    if image.is_empty() || image.contains(char::is_whitespace) {
+        let message =
+            format!("failed to parse image reference {image:?}: invalid reference format");
+        return Err(Status::new(code::UNKNOWN, message));
+    }
+    let (repository, digest) = parts(image);
+    let named = named(node);
+    let is_named = named.iter().any(|other| parts(other).0 == repository);
+    if !is_named && !HELD.contains(&repository) {
+        let message = format!(
+            "error pulling image: 1 error(s) occurred:\n\tfailed to pull image {image:?}: \
+             failed to resolve reference {image:?}: {image}: not found"
+        );
+        return Err(Status::new(code::NOT_FOUND, message));
+    }
+    if is_cri {
+        node.write(|content| _ = content.images.insert(image.to_owned()));
+    }
+    Ok(format!("{repository}@{digest}"))
+}
+
+fn remove(node: &NodeInner, image: &str) -> Result<Reply, Status> {
+    let mut was_there = false;
+    node.write(|content| was_there = content.images.remove(image));
+    match was_there {
+        true => Ok(Reply::One(json!({}))),
+        false => Err(Status::new(code::NOT_FOUND, format!("image {image} not found"))),
+    }
+}
+
+/// Images that the configuration names: the system pulls them by itself.
+fn named(node: &NodeInner) -> Vec<String> {
+    let machine = node.machine();
+    ["machine.kubelet.image", "cluster.etcd.image", "machine.install.image"]
+        .map(|path| machine.config.text(path).to_owned())
+        .into_iter()
+        .filter(|image| !image.is_empty())
+        .collect()
+}
+
+/// Rows of a list: each image by its tag, and by its digest.
+fn list(node: &NodeInner, is_cri: bool, labels: bool) -> Vec<Value> {
+    let images: Vec<String> = match is_cri {
+        true => node.content().images.into_iter().collect(),
+        // The installer is gone when it has done its work.
+        false => named(node).into_iter().take(2).collect(),
+    };
+    let since = node.machine().booted_at.to_string();
+    let rows = images.iter().flat_map(|image| {
+        let (repository, digest) = parts(image);
+        [image.clone(), format!("{repository}@{digest}")].map(|name| {
+            let mut row =
+                json!({ "name": name, "digest": digest, "createdAt": since, "size": "10485760" });
+            if let Some(row) = row.as_object_mut().filter(|_| is_cri && labels) {
+                row.insert("labels".into(), json!({ "io.cri-containerd.image": "managed" }));
+            }
+            row
+        })
+    });
+    rows.collect()
 }
 
 /// The runtime of Kubernetes does not answer before there is a configuration.

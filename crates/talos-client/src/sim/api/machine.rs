@@ -58,7 +58,7 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
         ]}))),
         "Dmesg" | "DiskUsage" => Ok(Reply::list(Vec::new())),
         "List" => list(call.text("root")),
-        "ImageList" | "ImagePull" => images(node, call).await,
+        "ImageList" | "ImagePull" => super::image::older(node, call).await,
         _ => facts(node, call),
     }
 }
@@ -356,13 +356,6 @@ fn logs(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     }
     let line = format!("{} {id} started\n", jiff::Timestamp::now());
     Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(line)})]))
-}
-
-async fn images(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
-    if matches!(node.machine().api, Api::Maintenance(_)) {
-        return Err(super::image::no_runtime(node).await);
-    }
-    if call.method() == "ImageList" { Ok(Reply::list(Vec::new())) } else { Ok(one(json!({}))) }
 }
 
 /// Figures of the machine.

@@ -1,6 +1,7 @@
 //! What a node says about itself, derived from its state.
 
 mod block;
+mod kubernetes;
 mod network;
 
 use serde_json::{Map, Value, json};
@@ -295,6 +296,12 @@ fn cluster(machine: &Machine, content: &Content, peers: &[Peer], out: &mut Facts
     let name = machine.hostname();
     let spec = json!({"nodename": name, "hostnameVersion": 1, "skipNodeRegistration": false});
     out.add(("k8s", "Nodenames.kubernetes.talos.dev"), "k8s.NodenameController", "nodename", spec);
+    let control_planes: Vec<String> = peers
+        .iter()
+        .filter(|(_, _, kind, ..)| kind != "worker")
+        .filter_map(|(_, _, _, addresses, _)| addresses.first().cloned())
+        .collect();
+    kubernetes::add(machine, &control_planes, out);
     if machine.node_ready {
         let spec = json!({"nodename": name, "nodeReady": true, "unschedulable": false});
         out.add(

@@ -42,6 +42,7 @@ pub(super) async fn install(node: &Arc<NodeInner>) -> End {
         c.installed = Some(installed);
         c.installs += 1;
         c.etcd = None;
+        c.images.clear();
     });
     keep(node);
     node.sync();

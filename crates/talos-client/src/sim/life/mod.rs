@@ -401,6 +401,7 @@ async fn obey(node: &Arc<NodeInner>, order: Order) -> End {
             }
             if ephemeral {
                 c.etcd = None;
+                c.images.clear();
             }
         });
     }
