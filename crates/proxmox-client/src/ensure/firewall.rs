@@ -16,6 +16,9 @@ use crate::plan::firewall::{
 
 /// How long nodes take to put a change of the firewall into force, and some more.
 const IN_FORCE: Duration = Duration::from_secs(15);
+/// The longest that nodes are waited for: the server switches an enable off that nobody has
+/// confirmed for 60 s, and one that it has switched off is never confirmed unseen.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(45);
 /// Pause between two looks whether the cluster still answers.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -137,7 +140,8 @@ impl Firewall<'_> {
     /// cluster is never switched on here: see [`Self::enable_cluster`].
     ///
     /// # Errors
-    /// As [`Client::call`]; [`ErrorKind::Invalid`] for switching on that of the cluster.
+    /// As [`Client::call`]; [`ErrorKind::Invalid`] for switching on that of the cluster;
+    /// [`ErrorKind::Conflict`] where the server does not keep them as they were set.
     pub async fn ensure_options(&self, desired: &BTreeMap<String, String>) -> Result<bool> {
         let on = desired.get("enable").is_some_and(|flag| flag != "0" && !flag.is_empty());
         let mut attempt = 0;
@@ -151,10 +155,20 @@ impl Firewall<'_> {
                 let text = "the firewall of the cluster can lock out everybody: use enable_cluster, which looks whether the cluster still answers";
                 return Err(Error::new(ErrorKind::Invalid, "change the firewall", text));
             }
+            if changed {
+                // It was set and does not read so: setting it once more would do no more.
+                let names: Vec<&str> = set.keys().chain(&removed).map(String::as_str).collect();
+                let text = format!(
+                    "the server does not keep {} as it was set: it writes it in another way, or somebody else changes it",
+                    names.join(", ")
+                );
+                return Err(
+                    Error::new(ErrorKind::Conflict, "change the firewall", text).applied(true)
+                );
+            }
             let keys: Vec<_> = set.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
-            changed = true;
             match self.set_options(&keys, &removed).await {
-                Ok(()) => {}
+                Ok(()) => changed = true,
                 Err(error) if may_work(&error) && attempt < ATTEMPTS => {
                     attempt += 1;
                     pause(attempt, &error).await;
@@ -168,8 +182,8 @@ impl Firewall<'_> {
     /// and for good only when the cluster answers to new connections after the nodes have put it
     /// into force. Otherwise nothing is confirmed, and the server switches it off by itself.
     ///
-    /// `config` is how the cluster is reached; `wait` is how long the nodes get, 15 s when none.
-    /// Gives whether it was off.
+    /// `config` is how the cluster is reached; `wait` is how long the nodes get: 15 s when none, 45 s
+    /// at most. Gives whether it was off.
     ///
     /// # Errors
     /// As [`Client::call`]; [`ErrorKind::Unreachable`] where the cluster does not answer any more.
@@ -185,7 +199,7 @@ impl Firewall<'_> {
             return Ok(false);
         }
         self.set_options(&[("enable", "2")], &[]).await?;
-        let end = Instant::now() + wait.unwrap_or(IN_FORCE);
+        let end = Instant::now() + wait.unwrap_or(IN_FORCE).min(CONFIRM_WITHIN);
         loop {
             let last = Instant::now() >= end;
             // a client of its own: a connection that is open already may outlive the change
@@ -201,6 +215,11 @@ impl Firewall<'_> {
                 break;
             }
             tokio::time::sleep(LOOK.min(end.saturating_duration_since(Instant::now()))).await;
+        }
+        // What answered was a cluster with its firewall on only if that is on still.
+        if self.options().await?.get("enable").is_none_or(|flag| flag == "0") {
+            let text = "it went off before it was confirmed: looking took too long, or somebody else switched it off";
+            return Err(Error::new(ErrorKind::Conflict, "enable the firewall", text));
         }
         self.set_options(&[("enable", "1")], &[]).await?;
         if enabled(&self.options().await?) {

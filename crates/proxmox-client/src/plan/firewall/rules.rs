@@ -71,11 +71,6 @@ impl Rule {
         self.get("enable").is_some_and(|flag| flag != "0")
     }
 
-    /// Whether it may stand first for a moment: it does nothing, or only lets through.
-    fn harmless(&self) -> bool {
-        !self.is_on() || self.get("action") == Some("ACCEPT")
-    }
-
     fn same_kind(&self, other: &Self) -> bool {
         self.get("type") == other.get("type")
     }
@@ -170,8 +165,9 @@ enum Fate {
 /// What it takes to get from `observed` to `desired` with few calls.
 ///
 /// A rule that stays is not touched. One that only changed is updated, one that only stands
-/// elsewhere is moved. A new rule that refuses something comes switched off and is switched on at
-/// its place, because the server puts each new one before all others. What goes, goes last.
+/// elsewhere is moved. The server puts each new rule before all others: one that belongs elsewhere
+/// comes switched off and is switched on at its place, since in front it would lock out, or let in
+/// past the rules before it, for as long as a run that was cut there. What goes, goes last.
 pub fn diff(observed: &[Rule], desired: &[Rule]) -> Vec<RuleChange> {
     let (fates, sources) = fates(observed, desired);
     // desired index of each rule that is there now, none for one that will go
@@ -199,7 +195,7 @@ pub fn diff(observed: &[Rule], desired: &[Rule]) -> Vec<RuleChange> {
                     one.is_some_and(|one| one > index || fates.get(one) == Some(&Fate::Kept))
                 };
                 let stays_first = !live.iter().take(next).any(settled);
-                let quiet = !stays_first && !want.harmless();
+                let quiet = !stays_first && want.is_on();
                 let rule = if quiet { want.clone().with("enable", "0") } else { want.clone() };
                 changes.push(RuleChange::Insert { rule });
                 live.insert(0, Some(index));
@@ -354,7 +350,7 @@ mod tests {
         assert_eq!(calls(&rules("abc"), &rules("abc")), 0);
         assert_eq!(calls(&rules("abc"), &rules("cab")), 1);
         assert_eq!(calls(&rules("abc"), &rules("xabc")), 1);
-        assert_eq!(calls(&rules("abc"), &rules("abcx")), 2);
+        assert_eq!(calls(&rules("abc"), &rules("abcx")), 3);
         assert_eq!(calls(&rules("abc"), &rules("axc")), 1);
         assert_eq!(calls(&rules("abc"), &rules("ac")), 1);
         assert_eq!(calls(&[], &rules("abc")), 3);
@@ -363,14 +359,19 @@ mod tests {
     }
 
     #[test]
-    fn a_refusing_rule_does_nothing_before_it_is_at_its_place() {
-        let before = rules("ab");
-        let mut after = before.clone();
-        after.push(Rule::new("in", "DROP"));
-        let changes = diff(&before, &after);
-        assert_eq!(apply(&changes, &before), after);
-        let first = changes.first().expect("a change");
-        assert!(matches!(first, RuleChange::Insert { rule } if rule.get("enable") == Some("0")));
-        assert_eq!(changes.len(), 3);
+    fn a_new_rule_does_nothing_before_it_is_at_its_place() {
+        for action in ["DROP", "ACCEPT"] {
+            let before = rules("ab");
+            let mut after = before.clone();
+            after.push(Rule::new("in", action));
+            let changes = diff(&before, &after);
+            assert_eq!(apply(&changes, &before), after);
+            // Cut after any call, no rule is in force where it does not belong.
+            for count in 1..changes.len() {
+                let between = apply(changes.get(..count).unwrap_or_default(), &before);
+                let on: Vec<&Rule> = between.iter().filter(|rule| rule.is_on()).collect();
+                assert_eq!(on, before.iter().collect::<Vec<_>>(), "{action} after {count}");
+            }
+        }
     }
 }

@@ -112,12 +112,28 @@ async fn the_cluster_is_only_enabled_for_good_when_it_still_answers() {
     let error = firewall.ensure_options(&options(&[("enable", "1")])).await.expect_err("unsafe");
     assert_eq!(error.kind(), ErrorKind::Invalid);
 
+    // What the server writes in another way is told, not set for ever.
+    let other = options(&[("nf_conntrack_max", "0032768")]);
+    let node = FirewallLevel::Node("pve01".parse().expect("a name"));
+    let error = client.firewall(node).ensure_options(&other).await.expect_err("it is reprinted");
+    assert_eq!((error.kind(), error.may_have_been_applied()), (ErrorKind::Conflict, true));
+
     let wait = Some(Duration::from_millis(50));
     sim.faults().add(Fault::new("GET", "/version", FaultAction::CutBeforeReply));
     let error = firewall.enable_cluster(&by_token(&sim), wait).await.expect_err("no answer");
     assert_eq!((error.kind(), error.may_have_been_applied()), (ErrorKind::Unreachable, true));
     sim.faults().clear();
     sim.advance(Duration::from_secs(62));
+    let now = firewall.options().await.expect("options");
+    assert_eq!(now.get("enable").map(String::as_str), Some("0"));
+
+    // What went off before it was confirmed is not switched on unseen.
+    let (config, late) = (by_token(&sim), Some(Duration::from_secs(1)));
+    let (outcome, ()) = tokio::join!(firewall.enable_cluster(&config, late), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sim.advance(Duration::from_secs(62));
+    });
+    assert_eq!(outcome.expect_err("it went off").kind(), ErrorKind::Conflict);
     let now = firewall.options().await.expect("options");
     assert_eq!(now.get("enable").map(String::as_str), Some("0"));
 

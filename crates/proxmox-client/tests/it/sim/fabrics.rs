@@ -3,20 +3,9 @@
 use proxmox_client::sim::{Dialect, SimCluster, SimHandle};
 use serde_json::{Value, json};
 
-use super::life::call;
+use super::life::{call, get, good};
 
 const FABRICS: &str = "/cluster/sdn/fabrics/fabric";
-
-async fn get(sim: &SimHandle, path: &str) -> Value {
-    let answer = call(sim, "GET", path, &[]).await;
-    assert_eq!(answer.status, 200, "{path}: {answer:?}");
-    answer.body["data"].clone()
-}
-
-async fn good(sim: &SimHandle, method: &str, path: &str, pairs: &[(&str, &str)]) {
-    let answer = call(sim, method, path, pairs).await;
-    assert_eq!(answer.status, 200, "{method} {path} {pairs:?}: {answer:?}");
-}
 
 async fn refused(sim: &SimHandle, method: &str, path: &str, pairs: &[(&str, &str)]) -> String {
     let answer = call(sim, method, path, pairs).await;

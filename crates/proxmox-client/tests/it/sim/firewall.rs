@@ -2,22 +2,11 @@
 
 use std::time::Duration;
 
-use proxmox_client::sim::{SimCluster, SimHandle};
-use serde_json::{Value, json};
+use proxmox_client::sim::SimCluster;
+use serde_json::json;
 
-use super::life::call;
+use super::life::{call, get, good};
 use super::wire::Answer;
-
-async fn get(sim: &SimHandle, path: &str) -> Value {
-    let answer = call(sim, "GET", path, &[]).await;
-    assert_eq!(answer.status, 200, "{path}: {answer:?}");
-    answer.body["data"].clone()
-}
-
-async fn good(sim: &SimHandle, method: &str, path: &str, pairs: &[(&str, &str)]) {
-    let answer = call(sim, method, path, pairs).await;
-    assert_eq!(answer.status, 200, "{method} {path} {pairs:?}: {answer:?}");
-}
 
 fn error(answer: &Answer, key: &str, text: &str) {
     assert_eq!(answer.status, 400, "{answer:?}");

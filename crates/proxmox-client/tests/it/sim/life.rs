@@ -29,6 +29,19 @@ pub(super) async fn call(
     Wire::new(sim).send(&Request { method: method.to_owned(), path, headers, body }).await
 }
 
+/// The data of a `GET` that is answered.
+pub(super) async fn get(sim: &SimHandle, path: &str) -> Value {
+    let answer = call(sim, "GET", path, &[]).await;
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    answer.body["data"].clone()
+}
+
+/// A call that is answered.
+pub(super) async fn good(sim: &SimHandle, method: &str, path: &str, pairs: &[(&str, &str)]) {
+    let answer = call(sim, method, path, pairs).await;
+    assert_eq!(answer.status, 200, "{method} {path} {pairs:?}: {answer:?}");
+}
+
 async fn task(sim: &SimHandle, answer: &Answer) -> String {
     let upid = answer.body["data"].as_str().unwrap_or_default();
     assert!(upid.starts_with("UPID:"), "{answer:?}");
