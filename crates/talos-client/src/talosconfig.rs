@@ -8,22 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroize as _;
 
+use crate::config::release;
 use crate::pki::{Authority, PkiError, issue_client};
 use crate::yaml::{self, Node};
 
 /// How long a client's certificate is valid unless said otherwise, in seconds: 8760 hours.
 pub const DEFAULT_LIFETIME: i64 = 8760 * 3600;
-
-/// Roles that Talos knows.
-const ROLES: [&str; 7] = [
-    "os:admin",
-    "os:operator",
-    "os:reader",
-    "os:etcd:backup",
-    "os:impersonator",
-    "os:image:verifier",
-    "os:meta:writer",
-];
 
 /// One context.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -326,7 +316,7 @@ fn cleaned(roles: &[String]) -> Vec<String> {
 /// Roles among these that Talos does not know; they are granted nothing, but are written all the
 /// same.
 pub fn unknown_roles(roles: &[String]) -> Vec<String> {
-    cleaned(roles).into_iter().filter(|role| !ROLES.contains(&role.as_str())).collect()
+    cleaned(roles).into_iter().filter(|role| !release::has_role(u32::MAX, role)).collect()
 }
 
 impl Context {

@@ -4,6 +4,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Map, Value, json};
 use talos_client::config::release::{self as facts, Release, release};
 use talos_client::config::{kubernetes_range, talos_range};
+use talos_client::talosconfig::DEFAULT_LIFETIME;
 
 /// Contracts that a library was asked about.
 const CONTRACTS: std::ops::RangeInclusive<u32> = 0..=15;
@@ -38,10 +39,10 @@ fn constants(release: &Release) -> Value {
             "flannel_version": release.flannel,
             "control_plane_port": facts::CONTROL_PLANE_PORT,
             "kubeprism_port": facts::KUBEPRISM_PORT,
-            "certificate_hours": facts::CLIENT_CERTIFICATE_HOURS,
+            "certificate_hours": DEFAULT_LIFETIME / 3600,
         },
         "network": {
-            "apid_port": facts::APID_PORT,
+            "apid_port": talos_client::PORT,
             "trustd_port": facts::TRUSTD_PORT,
             "kubespan_port": facts::KUBESPAN_PORT,
             "kubespan_mtu": facts::KUBESPAN_MTU,
@@ -57,7 +58,7 @@ fn constants(release: &Release) -> Value {
             "service_subnet_ipv6": facts::SERVICE_SUBNETS[1],
         },
         "secrets": {
-            "client_certificate_hours": facts::CLIENT_CERTIFICATE_HOURS,
+            "client_certificate_hours": DEFAULT_LIFETIME / 3600,
             "cluster_id_bytes": facts::CLUSTER_SECRET_BYTES,
             "cluster_secret_bytes": facts::CLUSTER_SECRET_BYTES,
         },

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sha2::Digest as _;
+use talos_client::config::release::KUBEPRISM_PORT;
 
-use super::config::KUBEPRISM_PORT;
 use crate::spec::site::Cluster;
 
 /// The installer when the tree names none.

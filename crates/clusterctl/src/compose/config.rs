@@ -13,9 +13,6 @@ const DEFAULT_ROUTE_METRIC: u32 = 1024;
 /// Name that the first link gets by its MAC address, where configuration names links.
 const FIRST_LINK: &str = "net0";
 
-/// Port at which every node reaches the API server by itself.
-pub const KUBEPRISM_PORT: u16 = 7445;
-
 /// How the system disk is named to the installer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiskSelector {

@@ -33,13 +33,11 @@ pub use probe::{Found, probe};
 pub use stream::Chunks;
 pub use tls::Fingerprint;
 
+use crate::config::release::GRPC_MESSAGE_MAX;
 use crate::error::{Error, ErrorKind};
 use call::{Call, Limit};
 
 const OPERATION: &str = "prepare the client";
-
-/// The longest message that a node sends.
-const LARGEST: usize = 32 << 20;
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -127,7 +125,7 @@ impl Client {
     }
 
     async fn grpc(&self, call: &Call) -> Result<Grpc<Channel>> {
-        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST);
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(GRPC_MESSAGE_MAX);
         grpc.ready().await.map_err(|error| self.broken(call, &error, false))?;
         Ok(grpc)
     }
@@ -285,7 +283,7 @@ impl Client {
                 while let Some(next) = stream.next().await {
                     let item = next.map_err(|status| self.failed(call, &status))?;
                     bytes = bytes.saturating_add(item.encoded_len());
-                    if bytes > LARGEST * 2 {
+                    if bytes > GRPC_MESSAGE_MAX * 2 {
                         return Err(self.odd(call, "the answer is longer than 64 MiB"));
                     }
                     all.push(item);

@@ -20,8 +20,6 @@ pub const COREDNS_IMAGE: &str = "registry.k8s.io/coredns/coredns";
 pub const CONTROL_PLANE_PORT: u16 = 6443;
 /// Port at which every node reaches the API server by itself, from 1.6 on.
 pub const KUBEPRISM_PORT: u16 = 7445;
-/// Port of the machine API.
-pub const APID_PORT: u16 = 50_000;
 /// Port at which control planes sign certificates of workers.
 pub const TRUSTD_PORT: u16 = 50_001;
 /// UDP port of KubeSpan's tunnels.
@@ -44,8 +42,6 @@ pub const POD_SUBNETS: [&str; 2] = ["10.244.0.0/16", "fc00:db8:10::/56"];
 pub const SERVICE_SUBNETS: [&str; 2] = ["10.96.0.0/12", "fc00:db8:20::/112"];
 /// Largest message of the machine API, in bytes.
 pub const GRPC_MESSAGE_MAX: usize = 32 << 20;
-/// Life of a certificate that lets an administrator in, in hours.
-pub const CLIENT_CERTIFICATE_HOURS: u32 = 8760;
 /// Random bytes of a cluster's id, and as many of its secret.
 pub const CLUSTER_SECRET_BYTES: usize = 32;
 
@@ -131,7 +127,7 @@ const ROLES: [(&str, u32); 7] = [
 ];
 
 /// Whether the machine API of a minor version has a role.
-pub(super) fn has_role(minor: u32, role: &str) -> bool {
+pub(crate) fn has_role(minor: u32, role: &str) -> bool {
     ROLES.iter().any(|(name, first)| *name == role && *first <= minor)
 }
 

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use rand::RngCore as _;
 
 use super::{Bundle, BundleError, Certs, Cluster, Pair, Text, Tokens};
+use crate::config::release::CLUSTER_SECRET_BYTES;
 use crate::pki::{self, KeyKind, Pem, PrivateKey};
 
 /// How long an authority is valid, in seconds: 87600 hours.
@@ -46,8 +47,8 @@ impl Contract {
     }
 }
 
-fn random_bytes() -> [u8; 32] {
-    let mut bytes = [0; 32];
+fn random_bytes() -> [u8; CLUSTER_SECRET_BYTES] {
+    let mut bytes = [0; CLUSTER_SECRET_BYTES];
     rand::rng().fill_bytes(&mut bytes);
     bytes
 }

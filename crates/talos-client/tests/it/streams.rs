@@ -126,6 +126,9 @@ async fn a_node_runs_another_version_and_goes_back() {
     assert_eq!(client.version().await.unwrap().tag, "v1.13.9");
     until("running", || node.stage() == "running" || node.stage() == "booting").await;
     assert!(client.images(ImageStore::Kubernetes).await.unwrap().is_empty());
+    let system = client.images(ImageStore::System).await.unwrap();
+    assert!(system.iter().any(|one| one.name.contains("/kubelet:")), "{system:?}");
+    assert!(!system.iter().any(|one| one.name.contains("/installer:")), "{system:?}");
     // What is pulled is there from then on; what no registry holds is not pulled.
     let etcd = "registry.k8s.io/etcd:v3.6.12";
     client.image_pull(ImageStore::Kubernetes, etcd, |_| {}).await.unwrap();

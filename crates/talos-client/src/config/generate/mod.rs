@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::machine::{ConfigError, MachineConfig};
-use super::release::KUBEPRISM_PORT;
+use super::release;
 use super::url::GoUrl;
 use crate::secrets::{Bundle, Pair, Text};
 
@@ -130,7 +130,7 @@ fn machine(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32) -> Value {
     put("token", json!(secrets.trustd_token));
     put("ca", secrets.pair(|certs| certs.os.as_ref(), controlplane));
     put("certSANs", json!(input.additional_sans));
-    let mut kubelet = image(input, "ghcr.io/siderolabs/kubelet");
+    let mut kubelet = image(input, release::KUBELET_IMAGE);
     if minor > 1 {
         kubelet.insert("defaultRuntimeSeccompProfileEnabled".into(), json!(true));
     }
@@ -225,7 +225,8 @@ fn features(input: &GenerateInput, minor: u32) -> Value {
     if minor > 4 {
         put("diskQuotaSupport", json!(true));
     }
-    let port = input.kubeprism_port.unwrap_or(if minor > 5 { KUBEPRISM_PORT.into() } else { 0 });
+    let port =
+        input.kubeprism_port.unwrap_or(if minor > 5 { release::KUBEPRISM_PORT.into() } else { 0 });
     if port > 0 {
         put("kubePrism", json!({ "enabled": true, "port": port }));
     }
@@ -285,9 +286,9 @@ fn cluster(secrets: &Secrets<'_>, input: &GenerateInput, minor: u32, url: &GoUrl
         put("serviceAccount", json!({ "key": key }));
         put("apiServer", api_server(input, minor, url.host_name()));
         for (key, name) in [
-            ("controllerManager", "registry.k8s.io/kube-controller-manager"),
-            ("proxy", "registry.k8s.io/kube-proxy"),
-            ("scheduler", "registry.k8s.io/kube-scheduler"),
+            ("controllerManager", release::CONTROLLER_MANAGER_IMAGE),
+            ("proxy", release::PROXY_IMAGE),
+            ("scheduler", release::SCHEDULER_IMAGE),
         ] {
             put(key, Value::Object(image(input, name)));
         }
@@ -331,14 +332,14 @@ fn cluster_network(input: &GenerateInput) -> Value {
     }
     // A bare IPv6 address as endpoint is the one way in which the library comes to IPv6 ranges.
     let (pods, services) = match input.endpoint.parse::<std::net::Ipv6Addr>() {
-        Ok(_) => ("fc00:db8:10::/56", "fc00:db8:20::/112"),
-        Err(_) => ("10.244.0.0/16", "10.96.0.0/12"),
+        Ok(_) => (release::POD_SUBNETS[1], release::SERVICE_SUBNETS[1]),
+        Err(_) => (release::POD_SUBNETS[0], release::SERVICE_SUBNETS[0]),
     };
     let or = |given: &Option<Vec<String>>, default: &str| match given {
         Some(given) => json!(given),
         None => json!([default]),
     };
-    let domain = input.dns_domain.as_deref().unwrap_or("cluster.local");
+    let domain = input.dns_domain.as_deref().unwrap_or(release::DNS_DOMAIN);
     network.insert("dnsDomain".into(), json!(domain));
     network.insert("podSubnets".into(), or(&input.pod_subnets, pods));
     network.insert("serviceSubnets".into(), or(&input.service_subnets, services));
@@ -346,7 +347,7 @@ fn cluster_network(input: &GenerateInput) -> Value {
 }
 
 fn api_server(input: &GenerateInput, minor: u32, host: &str) -> Value {
-    let mut server = image(input, "registry.k8s.io/kube-apiserver");
+    let mut server = image(input, release::APISERVER_IMAGE);
     let mut sans: Vec<String> = Vec::new();
     if minor <= 11 {
         sans.push(host.to_owned());

@@ -95,7 +95,8 @@ fn pull(node: &NodeInner, image: &str, is_cri: bool) -> Result<String, Status> {
         return Err(Status::new(code::UNKNOWN, message));
     }
     let (repository, digest) = parts(image);
-    let named = named(node);
+    let named =
+        named(node, &["machine.kubelet.image", "cluster.etcd.image", "machine.install.image"]);
     let is_named = named.iter().any(|other| parts(other).0 == repository);
     if !is_named && !HELD.contains(&repository) {
         let message = format!(
@@ -119,22 +120,19 @@ fn remove(node: &NodeInner, image: &str) -> Result<Reply, Status> {
     }
 }
 
-/// Images that the configuration names: the system pulls them by itself.
-fn named(node: &NodeInner) -> Vec<String> {
+/// Images that the configuration names at these paths.
+fn named(node: &NodeInner, paths: &[&str]) -> Vec<String> {
     let machine = node.machine();
-    ["machine.kubelet.image", "cluster.etcd.image", "machine.install.image"]
-        .map(|path| machine.config.text(path).to_owned())
-        .into_iter()
-        .filter(|image| !image.is_empty())
-        .collect()
+    let images = paths.iter().map(|path| machine.config.text(path).to_owned());
+    images.filter(|image| !image.is_empty()).collect()
 }
 
 /// Rows of a list: each image by its tag, and by its digest.
 fn list(node: &NodeInner, is_cri: bool, labels: bool) -> Vec<Value> {
     let images: Vec<String> = match is_cri {
         true => node.content().images.into_iter().collect(),
-        // The installer is gone when it has done its work.
-        false => named(node).into_iter().take(2).collect(),
+        // The system pulls these by itself; the installer is gone when it has done its work.
+        false => named(node, &["machine.kubelet.image", "cluster.etcd.image"]),
     };
     let since = node.machine().booted_at.to_string();
     let rows = images.iter().flat_map(|image| {

@@ -18,8 +18,7 @@ pub(super) fn add(machine: &Machine, peers: &[String], out: &mut Facts) {
         let place = ("k8s", "NodeLabelSpecs.k8s.talos.dev");
         out.add(place, "k8s.NodeLabelSpecController", key, spec);
     }
-    for (key, taint) in taints(machine) {
-        let (value, effect) = taint.split_once(':').unwrap_or(("", &taint));
+    for [key, value, effect] in taints(machine) {
         let spec = json!({ "key": key, "value": value, "effect": effect });
         let place = ("k8s", "NodeTaintSpecs.k8s.talos.dev");
         out.add(place, "k8s.NodeTaintSpecController", key, spec);
@@ -29,7 +28,7 @@ pub(super) fn add(machine: &Machine, peers: &[String], out: &mut Facts) {
     out.add(place, "k8s.NodeIPController", "kubelet", spec);
     prism(machine, peers, out);
     kubelet(machine, out);
-    if is_control_plane(machine) {
+    if machine.config.is_control_plane() {
         control_plane(machine, out);
     }
 }
@@ -160,34 +159,36 @@ fn texts(machine: &Machine, path: &str) -> Map<String, Value> {
     machine.config.at(path).and_then(Value::as_object).cloned().unwrap_or_default()
 }
 
-fn is_control_plane(machine: &Machine) -> bool {
-    matches!(machine.config.text("machine.type"), "controlplane" | "init")
-}
-
-fn labels(machine: &Machine) -> Map<String, Value> {
+/// Labels that the node gets.
+pub(crate) fn labels(machine: &Machine) -> Map<String, Value> {
     let mut all = texts(machine, "machine.nodeLabels");
-    if is_control_plane(machine) {
+    if machine.config.is_control_plane() {
         all.insert("node-role.kubernetes.io/control-plane".into(), json!(""));
     }
     all
 }
 
-/// Taints as `value:effect`, or the effect alone.
-fn taints(machine: &Machine) -> Vec<(String, String)> {
+/// Taints that the node gets: key, value, effect.
+pub(crate) fn taints(machine: &Machine) -> Vec<[String; 3]> {
+    // A configuration writes `value:effect`, or the effect alone.
     let own = texts(machine, "machine.nodeTaints");
-    let mut all: Vec<(String, String)> = own
+    let mut all: Vec<[String; 3]> = own
         .into_iter()
-        .map(|(key, taint)| (key, taint.as_str().unwrap_or_default().to_owned()))
+        .map(|(key, taint)| {
+            let taint = taint.as_str().unwrap_or_default();
+            let (value, effect) = taint.split_once(':').unwrap_or(("", taint));
+            [key, value.to_owned(), effect.to_owned()]
+        })
         .collect();
     let is_open = machine.config.at("cluster.allowSchedulingOnControlPlanes") == Some(&json!(true));
-    if is_control_plane(machine) && !is_open {
-        all.push(("node-role.kubernetes.io/control-plane".to_owned(), "NoSchedule".to_owned()));
+    if machine.config.is_control_plane() && !is_open {
+        all.push(["node-role.kubernetes.io/control-plane", "", "NoSchedule"].map(str::to_owned));
     }
     all
 }
 
 /// One address of each family, of those that `validSubnets` allows.
-fn addresses(machine: &Machine) -> Vec<String> {
+pub(crate) fn addresses(machine: &Machine) -> Vec<String> {
     let subnets: Vec<ipnet::IpNet> = machine
         .config
         .texts("machine.kubelet.nodeIP.validSubnets")
@@ -210,7 +211,7 @@ fn prism(machine: &Machine, peers: &[String], out: &mut Facts) {
     if let Ok(url) = url(machine.config.text("cluster.controlPlane.endpoint")) {
         hosts.push(url);
     }
-    if is_control_plane(machine) {
+    if machine.config.is_control_plane() {
         hosts.push(("localhost".to_owned(), API_PORT));
     }
     hosts.extend(peers.iter().map(|peer| (peer.clone(), API_PORT)));

@@ -1,7 +1,7 @@
 //! What a node says about itself, derived from its state.
 
 mod block;
-mod kubernetes;
+pub(crate) mod kubernetes;
 mod network;
 
 use serde_json::{Map, Value, json};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::cluster::Cluster;
+use super::super::fact::kubernetes;
 use super::super::node::{EtcdState, NodeInner};
 use super::super::pki::{self, Authority, Clients, Request};
 
@@ -150,34 +151,24 @@ fn node_object(node: &NodeInner, ready: bool) -> Value {
     let machine = node.machine();
     let name = machine.hostname();
     let config = &machine.config;
-    let control_plane = config.is_control_plane();
-    let mut labels = json!({"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": machine.system.architecture});
-    if let Some(map) = labels.as_object_mut() {
-        if control_plane {
-            map.insert("node-role.kubernetes.io/control-plane".into(), json!(""));
-        }
-        let extra =
-            config.at("machine.nodeLabels").and_then(Value::as_object).cloned().unwrap_or_default();
-        map.extend(extra);
+    let mut labels = kubernetes::labels(&machine);
+    for (key, value) in [
+        ("kubernetes.io/hostname", name.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", &machine.system.architecture),
+    ] {
+        labels.insert(key.to_owned(), json!(value));
     }
-    let schedulable = config.at("cluster.allowSchedulingOnControlPlanes") == Some(&json!(true));
-    let taints = if control_plane && !schedulable {
-        json!([{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}])
-    } else {
-        json!([])
-    };
-    let subnets: Vec<ipnet::IpNet> = config
-        .texts("machine.kubelet.nodeIP.validSubnets")
-        .iter()
-        .filter_map(|s| s.parse().ok())
+    let taints: Vec<Value> = kubernetes::taints(&machine)
+        .into_iter()
+        .map(|[key, value, effect]| match value.is_empty() {
+            true => json!({ "key": key, "effect": effect }),
+            false => json!({ "key": key, "value": value, "effect": effect }),
+        })
         .collect();
-    let valid =
-        |a: &&ipnet::IpNet| subnets.is_empty() || subnets.iter().any(|s| s.contains(&a.addr()));
-    let all = machine.addresses();
-    let mut addresses: Vec<Value> = all
-        .iter()
-        .filter(valid)
-        .map(|a| json!({"type": "InternalIP", "address": a.addr().to_string()}))
+    let mut addresses: Vec<Value> = kubernetes::addresses(&machine)
+        .into_iter()
+        .map(|address| json!({ "type": "InternalIP", "address": address }))
         .collect();
     addresses.push(json!({"type": "Hostname", "address": name}));
     let version =
