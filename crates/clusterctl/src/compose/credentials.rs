@@ -65,7 +65,7 @@ impl Credentials {
             && (values.contains_key("pve_api_token")
                 || (values.contains_key("pve_username") && values.contains_key("pve_password")));
         let unsealed;
-        let of_tree = match site.credentials.is_sealed && !is_whole {
+        let of_tree = match site.credentials.sealed.is_some() && !is_whole {
             true => {
                 unsealed = unseal()?;
                 &unsealed

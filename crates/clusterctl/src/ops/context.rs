@@ -126,8 +126,8 @@ impl Context {
         {
             return Err(failed().detail(error));
         }
-        if credentials.is_sealed {
-            return Err(failed().detail("no key at hand opens it").hint(
+        if let Some(reason) = &credentials.sealed {
+            return Err(failed().detail(reason.clone()).hint(
                 "give an age identity with SOPS_AGE_KEY_FILE, or PROXMOX_VE_ENDPOINT and \
                  PROXMOX_VE_API_TOKEN in the environment",
             ));

@@ -75,8 +75,8 @@ pub struct Credentials {
     /// Secret values that stand there, or that it takes from elsewhere; never written out.
     #[serde(skip)]
     pub secret: BTreeMap<String, secrecy::SecretString>,
-    /// Something of `credentials.hcl` is not known yet, since it is encrypted.
-    pub is_sealed: bool,
+    /// Why something of `credentials.hcl` is not known yet: it is encrypted.
+    pub sealed: Option<String>,
 }
 
 /// Versions that images and configurations are made for.

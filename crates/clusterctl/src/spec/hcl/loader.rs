@@ -32,8 +32,8 @@ pub enum Sealed {
     Clear(Rc<FileEval>),
     /// It was opened: every value of it is sensitive.
     Opened(Rc<FileEval>),
-    /// No key is at hand: nothing is known of what it holds.
-    Shut,
+    /// No key is at hand, for this reason: nothing is known of what it holds.
+    Shut(String),
 }
 
 /// How closely Terragrunt is followed.
@@ -137,7 +137,7 @@ impl Loader {
         let failed = |what: &str| Failure::new(Class::Sops, what).in_file(path);
         let text = match (self.options.decrypt)(path) {
             Ok(DecryptedText::Plain(text)) => text,
-            Ok(DecryptedText::NoKey(_)) => return Ok(Sealed::Shut),
+            Ok(DecryptedText::NoKey(reason)) => return Ok(Sealed::Shut(reason)),
             Err(reason) => return Err(failed(&reason)),
         };
         let body = parse::body(&text).map_err(|_| failed("what it decrypts to is no HCL"))?;

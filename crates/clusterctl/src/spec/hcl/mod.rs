@@ -11,6 +11,7 @@ mod glob;
 mod json;
 mod loader;
 mod number;
+mod operator;
 mod parse;
 mod place;
 mod schema;
@@ -18,7 +19,7 @@ mod template;
 mod value;
 
 pub use error::{Class, Failure, Place, did_you_mean};
-pub use file::{Entry, FileEval};
+pub use file::FileEval;
 pub use loader::{Decrypt, DecryptedText, Loader, Options, Sealed, Strictness};
 pub use number::Number;
 pub use parse::{LARGEST_FILE, body as parse_body, expression as parse_expression};

@@ -31,12 +31,12 @@ fn a_sensitive_value_stays_so_and_is_never_shown() {
          u = upper(local.m.k)\n  n = tonumber(local.s)\n  l = [for x in [local.s] : x]\n}\n",
     );
     for name in ["t", "u"] {
-        let value = file.get(name).unwrap().unwrap();
+        let value = file.local(name).unwrap().unwrap();
         assert!(value.sensitive, "{name}");
         assert!(!format!("{value:?}").to_lowercase().contains("geheim"));
     }
-    assert!(file.get("l").unwrap().unwrap().has_sensitive());
-    let failure = file.get("n").unwrap().unwrap_err();
+    assert!(file.local("l").unwrap().unwrap().has_sensitive());
+    let failure = file.local("n").unwrap().unwrap_err();
     assert!(!format!("{failure:?}").contains("geheim"), "{failure:?}");
 }
 
@@ -49,7 +49,7 @@ fn an_encrypted_value_without_a_key_is_not_known_and_sensitive() {
         "locals {\n  all = yamldecode(sops_decrypt_file(\"x.yaml\"))\n  a = local.all.token\n}\n";
     fs_err::write(&path, text).unwrap();
     let file = loader(dir.path()).open(&path, None).unwrap();
-    let value = file.get("a").unwrap().unwrap();
+    let value = file.local("a").unwrap().unwrap();
     assert_eq!(value.unknown_reason(), Some("no key is at hand"));
     assert!(value.sensitive);
 }
@@ -57,8 +57,8 @@ fn an_encrypted_value_without_a_key_is_not_known_and_sensitive() {
 #[test]
 fn only_what_is_read_is_evaluated() {
     let (_dir, file) = file("locals {\n  good = 1\n  bad = 1 + \"x\"\n  also = local.bad\n}\n");
-    assert_eq!(file.get("good").unwrap().unwrap(), Value::number(1));
-    let failure = file.get("also").unwrap().unwrap_err();
+    assert_eq!(file.local("good").unwrap().unwrap(), Value::number(1));
+    let failure = file.local("also").unwrap().unwrap_err();
     assert_eq!(failure.chain(), ["local.bad", "local.also"]);
 }
 
@@ -82,7 +82,7 @@ fn files_stay_inside_of_the_repository() {
     let (_dir, file) =
         file("locals {\n  a = file(\"../../../../etc/passwd\")\n  b = file(\"/etc/passwd\")\n}\n");
     for name in ["a", "b"] {
-        let failure = file.get(name).unwrap().unwrap_err();
+        let failure = file.local(name).unwrap().unwrap_err();
         assert!(failure.message().contains("outside of the repository"), "{failure}");
     }
 }
@@ -95,7 +95,7 @@ fn a_link_does_not_lead_out_of_the_repository() {
     let path = dir.path().join("a.hcl");
     fs_err::write(&path, "locals {\n  a = file(\"link\")\n}\n").unwrap();
     let file = loader(dir.path()).open(&path, None).unwrap();
-    assert!(file.get("a").unwrap().is_err());
+    assert!(file.local("a").unwrap().is_err());
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn an_origin_is_as_deep_as_objects_are_written() {
 #[test]
 fn run_cmd_is_refused_with_the_reason() {
     let (_dir, file) = file("locals {\n  a = run_cmd(\"date\")\n}\n");
-    assert_eq!(file.get("a").unwrap().unwrap_err().class(), Class::RunCmd);
+    assert_eq!(file.local("a").unwrap().unwrap_err().class(), Class::RunCmd);
 }
 
 #[test]
@@ -137,7 +137,7 @@ proptest! {
         let path = dir.path().join("a.hcl");
         fs_err::write(&path, format!("locals {{\n  a = {text}\n}}\n")).unwrap();
         if let Ok(file) = loader(dir.path()).open(&path, None) {
-            drop(file.get("a"));
+            drop(file.local("a"));
         }
     }
 

@@ -205,7 +205,9 @@ fn path_of(
     let path = file.path.parent().unwrap_or(context.live).join(&text);
     let place = file.place(&[name]);
     let Ok(real) = fs_err::canonicalize(&path) else {
-        gathered.error("tree-0016", format!("`{name}`: there is no file {text}"), place.as_ref());
+        let is_secret = file.get(&[name]).is_some_and(Value::has_sensitive);
+        let shown = if is_secret { "(sensitive value)" } else { &text };
+        gathered.error("tree-0016", format!("`{name}`: there is no file {shown}"), place.as_ref());
         return None;
     };
     let root = fs_err::canonicalize(context.repo_root);
@@ -254,5 +256,11 @@ pub(super) fn credentials(context: &Context<'_>, gathered: &mut Gathered) -> Cre
         gathered.diagnostics.push(diagnostic);
     }
     let secrets_file = path_of(context, file, "secrets_file", gathered);
-    Credentials { secrets_file, age_key_file, direct, secret: hidden, is_sealed: file.is_sealed() }
+    Credentials {
+        secrets_file,
+        age_key_file,
+        direct,
+        secret: hidden,
+        sealed: file.sealed().map(str::to_owned),
+    }
 }

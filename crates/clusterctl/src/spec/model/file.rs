@@ -43,11 +43,12 @@ pub(super) struct File {
 }
 
 /// Whether a file is encrypted as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Seal {
     None,
     Opened,
-    Shut,
+    /// It could not be opened, for this reason.
+    Shut(String),
 }
 
 impl File {
@@ -58,9 +59,12 @@ impl File {
         Self { section, path, folder, eval, values, behind, seal }
     }
 
-    /// Something that it would say is not known here, since it is encrypted.
-    pub(super) fn is_sealed(&self) -> bool {
-        self.seal == Seal::Shut || self.values.values().any(Value::is_unknown)
+    /// Why something that it would say is not known here: it is encrypted.
+    pub(super) fn sealed(&self) -> Option<&str> {
+        match &self.seal {
+            Seal::Shut(reason) => Some(reason),
+            Seal::None | Seal::Opened => self.values.values().find_map(Value::unknown_reason),
+        }
     }
 
     pub(super) fn is_absent(&self) -> bool {
@@ -87,8 +91,8 @@ impl File {
                 file.seal = Seal::Opened;
                 eval
             }
-            Ok(Sealed::Shut) => {
-                file.seal = Seal::Shut;
+            Ok(Sealed::Shut(reason)) => {
+                file.seal = Seal::Shut(reason);
                 return file;
             }
             Err(failure) => {

@@ -45,6 +45,28 @@ impl std::fmt::Debug for LoadOptions {
     }
 }
 
+/// A tree that is about to be read.
+struct Begun {
+    live: PathBuf,
+    repo_root: PathBuf,
+    lab: bool,
+    gathered: tree::Gathered,
+}
+
+impl LoadOptions {
+    fn begin(self) -> Begun {
+        let Self { live, repo_root, lab, variables, decrypt } = self;
+        let loader = Loader::new(Options {
+            strictness: Strictness::Lazy,
+            variables,
+            cwd: live.clone(),
+            boundary: Some(repo_root.clone()),
+            decrypt,
+        });
+        Begun { live, repo_root, lab, gathered: tree::Gathered::new(loader) }
+    }
+}
+
 /// What a tree gave.
 #[derive(Debug)]
 pub struct Loaded {
@@ -71,15 +93,7 @@ impl Loaded {
 
 /// Reads a tree. It opens nothing but files below the repository's root, and writes nothing.
 pub fn load(options: LoadOptions) -> Loaded {
-    let LoadOptions { live, repo_root, lab, variables, decrypt } = options;
-    let loader = Loader::new(Options {
-        strictness: Strictness::Lazy,
-        variables,
-        cwd: live.clone(),
-        boundary: Some(repo_root.clone()),
-        decrypt,
-    });
-    let mut gathered = tree::Gathered::new(loader);
+    let Begun { live, repo_root, lab, mut gathered } = options.begin();
     let tree = tree::Tree::read(&live, &mut gathered);
     let context = common::Context { tree: &tree, live: &live, repo_root: &repo_root, lab };
     let (site, plan) = cluster::site(&context, &mut gathered);
@@ -106,15 +120,7 @@ pub fn load(options: LoadOptions) -> Loaded {
 
 /// Reads `common/credentials.hcl` alone, and what it reads.
 pub fn load_credentials(options: LoadOptions) -> (Credentials, Vec<Diagnostic>) {
-    let LoadOptions { live, repo_root, lab, variables, decrypt } = options;
-    let loader = Loader::new(Options {
-        strictness: Strictness::Lazy,
-        variables,
-        cwd: live.clone(),
-        boundary: Some(repo_root.clone()),
-        decrypt,
-    });
-    let mut gathered = tree::Gathered::new(loader);
+    let Begun { live, repo_root, lab, mut gathered } = options.begin();
     let tree = tree::Tree::credentials(&live, &mut gathered);
     let context = common::Context { tree: &tree, live: &live, repo_root: &repo_root, lab };
     (common::credentials(&context, &mut gathered), gathered.diagnostics)

@@ -1,5 +1,8 @@
 //! One file in its place: locals and inputs, evaluated when they are asked for.
 
+mod blocks;
+mod origin;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +12,7 @@ use super::ast::{Attribute, Block, Body, Expr, Span};
 use super::error::{Class, Failure, Place, did_you_mean};
 use super::eval::{Result, Scope, attribute, evaluate};
 use super::file_call;
-use super::loader::{Loader, Strictness};
+use super::loader::Loader;
 use super::place::{Site, folder, join};
 use super::schema;
 use super::value::Value;
@@ -43,17 +46,6 @@ enum Merge {
     None,
     Shallow,
     Deep,
-}
-
-/// One entry of a file: a local or an input.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// Its name.
-    pub name: String,
-    /// Where its expression stands.
-    pub place: Place,
-    /// Whether it is a local; else it is an input.
-    pub is_local: bool,
 }
 
 /// A file in its place.
@@ -161,11 +153,6 @@ impl FileEval {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The folder that includes this text as a unit.
-    pub fn is_unit(&self) -> bool {
-        self.path == self.site.unit
     }
 
     fn locals_block(&self) -> Option<&Block> {
@@ -391,259 +378,9 @@ impl FileEval {
         Ok((locals, self.inputs()?))
     }
 
-    fn features(&self) -> Result<()> {
-        for block in self.body.blocks.iter().filter(|block| &*block.kind == "feature") {
-            if let Some(default) = block.body.attribute("default") {
-                self.attribute_in(Phase::Include, &default.expr)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn other_blocks(&self) -> Result<()> {
-        for block in &self.body.blocks {
-            match &*block.kind {
-                "locals" | "include" | "feature" => {}
-                "dependencies" => self.dependencies(block)?,
-                "terraform" => {
-                    self.block(&block.body, Phase::Lax)?;
-                    for hook in &block.body.blocks {
-                        self.block(&hook.body, Phase::Strict)?;
-                    }
-                }
-                "generate" | "remote_state" | "dependency" => {
-                    self.block(&block.body, Phase::Lax)?
-                }
-                _ => {
-                    self.block(&block.body, Phase::Strict)?;
-                    for inner in &block.body.blocks {
-                        self.block(&inner.body, Phase::Strict)?;
-                    }
-                }
-            }
-        }
-        for found in self.body.attributes.iter().filter(|found| &*found.name != "inputs") {
-            self.attribute_in(Phase::Lax, &found.expr)?;
-        }
-        Ok(())
-    }
-
-    fn block(&self, body: &Body, phase: Phase) -> Result<()> {
-        body.attributes.iter().try_for_each(|found| self.attribute_in(phase, &found.expr).map(drop))
-    }
-
-    fn dependencies(&self, block: &Block) -> Result<()> {
-        let Some(paths) = block.body.attribute("paths") else { return Ok(()) };
-        let value = self.attribute_in(Phase::Strict, &paths.expr)?;
-        for path in value.items().into_iter().flat_map(|items| items.iter()) {
-            let Some(path) = path.as_str() else { continue };
-            if !join(self.site.unit_dir(), path).exists() {
-                return Err(Failure::new(
-                    Class::Dependency,
-                    format!("there is no {path} that this unit depends on"),
-                )
-                .at(&paths.expr.span)
-                .in_file(&self.path));
-            }
-        }
-        Ok(())
-    }
-
-    /// The file as `read_terragrunt_config` gives it.
-    pub(super) fn as_value(&self) -> Result<Value> {
-        let (locals, inputs) =
-            self.loader.while_reading(&self.path, || match self.loader.options.strictness {
-                Strictness::Terragrunt => self.evaluate_all(),
-                _ => Ok((self.locals()?, self.inputs()?)),
-            })?;
-        let mut fields: BTreeMap<String, Value> = BTreeMap::new();
-        for name in ["dependencies", "iam_assume_role_duration"] {
-            fields.insert(name.into(), Value::NULL);
-        }
-        for name in ["dependency", "feature", "generate"] {
-            fields.insert(name.into(), Value::object(BTreeMap::new()));
-        }
-        for name in [
-            "download_dir",
-            "iam_assume_role_session_name",
-            "iam_role",
-            "iam_web_identity_token",
-            "terraform_binary",
-            "terraform_version_constraint",
-            "terragrunt_version_constraint",
-        ] {
-            fields.insert(name.into(), Value::string(""));
-        }
-        for block in &self.body.blocks {
-            let kind = &*block.kind;
-            if matches!(kind, "terraform" | "remote_state" | "exclude" | "errors" | "engine") {
-                fields.insert(kind.into(), self.block_value(block)?);
-            }
-        }
-        let attributes = self.body.attributes.iter().filter(|found| &*found.name != "inputs");
-        for found in attributes {
-            let value = self.attribute_in(Phase::Lax, &found.expr)?;
-            fields.insert(found.name.to_string(), value.untyped(true));
-        }
-        let mut generated = BTreeMap::new();
-        for block in self.body.blocks.iter().filter(|block| &*block.kind == "generate") {
-            if let Some(label) = block.labels.first() {
-                generated.insert(label.to_string(), self.block_value(block)?);
-            }
-        }
-        fields.insert("generate".into(), Value::object(generated));
-        fields.insert("feature".into(), self.feature_value()?);
-        fields.insert("dependency".into(), self.dependency_value()?);
-        let keep = self.loader.options.strictness == Strictness::Lazy;
-        let plain = |value: Option<Value>| value.map_or(Value::NULL, |value| value.untyped(keep));
-        fields.insert("locals".into(), plain(locals));
-        fields.insert("inputs".into(), plain(inputs));
-        Ok(Value::object(fields))
-    }
-
-    fn block_value(&self, block: &Block) -> Result<Value> {
-        let mut fields = BTreeMap::new();
-        for found in &block.body.attributes {
-            let value = self.attribute_in(Phase::Lax, &found.expr)?;
-            fields.insert(found.name.to_string(), value.untyped(true));
-        }
-        Ok(Value::object(fields))
-    }
-
-    fn feature_value(&self) -> Result<Value> {
-        let mut features = BTreeMap::new();
-        let files = self.includes.iter().map(|include| &*include.file).chain([self]);
-        for file in files {
-            for block in file.body.blocks.iter().filter(|block| &*block.kind == "feature") {
-                let Some(label) = block.labels.first() else { continue };
-                let Some(default) = block.body.attribute("default") else { continue };
-                let value = file.attribute_in(Phase::Include, &default.expr)?;
-                let fields = BTreeMap::from([("value".to_owned(), value)]);
-                features.insert(label.to_string(), Value::object(fields));
-            }
-        }
-        Ok(Value::object(features))
-    }
-
-    fn dependency_value(&self) -> Result<Value> {
-        let mut dependencies = BTreeMap::new();
-        let files = self.includes.iter().map(|include| &*include.file).chain([self]);
-        for file in files {
-            for block in file.body.blocks.iter().filter(|block| &*block.kind == "dependency") {
-                let Some(label) = block.labels.first() else { continue };
-                let outputs = match block.body.attribute("mock_outputs") {
-                    Some(found) if self.loader.options.strictness == Strictness::Terragrunt => {
-                        file.attribute_in(Phase::Lax, &found.expr)?
-                    }
-                    _ => Value::unknown("an output of another unit, which is not read here"),
-                };
-                let fields = BTreeMap::from([("outputs".to_owned(), outputs)]);
-                dependencies.insert(label.to_string(), Value::object(fields));
-            }
-        }
-        Ok(Value::object(dependencies))
-    }
-
-    fn include_value(&self) -> Result<Option<Value>> {
-        if self.includes.is_empty() {
-            return Ok(None);
-        }
-        let mut named = BTreeMap::new();
-        for include in self.includes.iter().filter(|include| include.expose) {
-            let value = include.file.as_value()?;
-            if include.name.is_empty() {
-                return Ok(Some(value));
-            }
-            named.insert(include.name.clone(), value);
-        }
-        Ok(Some(Value::object(named)))
-    }
-
-    /// Its locals and inputs, locals first.
-    pub fn entries(&self) -> Vec<Entry> {
-        let entry = |attribute: &Attribute, is_local: bool| Entry {
-            name: attribute.name.to_string(),
-            place: self.place(&attribute.expr.span),
-            is_local,
-        };
-        self.local_attributes().iter().map(|attribute| entry(attribute, true)).collect()
-    }
-
-    /// A local, or else an input, by its name.
-    ///
-    /// # Errors
-    /// Why it cannot be evaluated.
-    pub fn get(&self, name: &str) -> Option<Result<Value>> {
-        if let Some(value) = self.local(name) {
-            return Some(value);
-        }
-        match self.inputs() {
-            Ok(inputs) => inputs?.get(name).cloned().map(Ok),
-            Err(failure) => Some(Err(failure)),
-        }
-    }
-
     /// Bytes of this file as a place.
     pub fn place(&self, span: &Span) -> Place {
         Place { file: self.path.clone(), start: span.start, end: span.end }
-    }
-
-    /// Where the value at a path of keys is written, with its text: as deep as objects are
-    /// written out, also through a local that stands alone for a value.
-    pub fn origin(&self, path: &[&str]) -> Option<(Place, String)> {
-        let (first, rest) = path.split_first()?;
-        let expr = match self.local_attribute(first) {
-            Some(found) => &found.expr,
-            None => {
-                let inputs = self.body.attribute("inputs")?;
-                return Some(self.descend(&inputs.expr, path, 0));
-            }
-        };
-        Some(self.descend(expr, rest, 0))
-    }
-
-    /// As [`Self::origin`], of the inputs alone, whatever local has the name too.
-    pub fn input_origin(&self, path: &[&str]) -> Option<(Place, String)> {
-        Some(self.descend(&self.body.attribute("inputs")?.expr, path, 0))
-    }
-
-    fn descend(&self, expr: &Expr, path: &[&str], depth: usize) -> (Place, String) {
-        use super::ast::{Node, ObjectKey};
-        if depth < DEEPEST_CHAIN
-            && let Some((key, rest)) = path.split_first()
-        {
-            match &expr.node {
-                Node::Object(items) => {
-                    let named = |item: &&(ObjectKey, Expr)| match &item.0 {
-                        ObjectKey::Word(word, _) => &**word == *key,
-                        ObjectKey::Expr(Expr { node: Node::Text(text), .. }) => &**text == *key,
-                        ObjectKey::Expr(_) => false,
-                    };
-                    if let Some((_, value)) = items.iter().rev().find(named) {
-                        return self.descend(value, rest, depth + 1);
-                    }
-                }
-                Node::Tuple(items) => {
-                    if let Some(item) = key.parse::<usize>().ok().and_then(|at| items.get(at)) {
-                        return self.descend(item, rest, depth + 1);
-                    }
-                }
-                Node::Attribute(inner, name) => {
-                    if let Node::Name(root) = &inner.node
-                        && &**root == "local"
-                        && let Some(found) = self.local_attribute(name)
-                    {
-                        return self.descend(&found.expr, path, depth + 1);
-                    }
-                }
-                Node::Group(inner) => return self.descend(inner, path, depth + 1),
-                _ => {}
-            }
-        }
-        let text = self.loader.sources().get(&self.path).map_or_else(String::new, |text| {
-            text.get(expr.span.clone()).unwrap_or_default().to_owned()
-        });
-        (self.place(&expr.span), text)
     }
 
     /// Evaluates an expression in the context of this file.
