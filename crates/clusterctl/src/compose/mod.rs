@@ -10,6 +10,7 @@ pub mod crew;
 pub mod destroy;
 pub mod draft;
 pub mod execute;
+mod host;
 pub mod image;
 pub mod issue;
 pub mod kubernetes;

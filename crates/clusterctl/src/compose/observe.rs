@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use proxmox_client::plan::sdn::SdnObserved;
 use proxmox_client::plan::vm::VmObserved;
-use proxmox_client::{ClusterRow, NodeName, StorageStatus, VmId, VmRow, Volume};
+use proxmox_client::{NodeName, StorageStatus, VmId, VmRow, Volume};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 use talos_client::ErrorKind;
@@ -18,6 +18,7 @@ use talos_client::config::{FieldChange, MachineConfig};
 use super::access;
 use super::config::DiskSelector;
 use super::crew::{Crew, Opened};
+use super::host::{known, peers};
 use super::kubernetes::{Kubernetes, NodeState};
 use super::machine::{Storages, TAG, selectors};
 use super::world::{ClusterSeen, NodeSeen, Running, SecretsSeen, World};
@@ -77,13 +78,8 @@ pub enum Machines {
 pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Error> {
     let version = crew.proxmox.version().await.map_err(failed("ask Proxmox for its version"))?;
     let rows = crew.proxmox.nodes().await.map_err(failed("list the Proxmox nodes"))?;
-    for name in &crew.site.proxmox.nodes {
-        if !rows.iter().any(|row| row.node == *name) {
-            let known: Vec<&str> = rows.iter().map(|row| row.node.as_str()).collect();
-            return Err(Error::failed(format!("Proxmox has no node {name}"))
-                .hint(format!("it has {}; see proxmox_nodes", known.join(", "))));
-        }
-    }
+    let there: Vec<&str> = rows.iter().map(|row| row.node.as_str()).collect();
+    known(&crew.site, &there)?;
     if let Some(row) = rows.iter().find(|row| row.status.as_deref() == Some("offline")) {
         return Err(Error::failed(format!("Proxmox node {} is offline", row.node))
             .hint("what runs there cannot be seen; bring it back, or remove it from the cluster"));
@@ -115,26 +111,6 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
         nodes: BTreeMap::new(),
         clusters: BTreeMap::new(),
     })
-}
-
-/// The addresses of the nodes of a VXLAN zone: it has no controller that would know them.
-async fn peers(crew: &Crew) -> Result<Vec<IpAddr>, Error> {
-    let Some(sdn) = crew.site.sdn.as_ref().filter(|sdn| sdn.controller.is_none()) else {
-        return Ok(Vec::new());
-    };
-    let rows = crew.proxmox.cluster_status().await;
-    let rows = rows.map_err(failed("read the addresses of the Proxmox nodes"))?;
-    let is_on = |row: &&ClusterRow| {
-        row.kind == "node" && (sdn.nodes.is_empty() || sdn.nodes.contains(&row.name))
-    };
-    let of = |row: &ClusterRow| {
-        row.ip.as_deref().and_then(|text| text.parse().ok()).ok_or_else(|| {
-            Error::failed(format!("Proxmox tells no address of its node {}", row.name)).hint(
-                "a VXLAN zone needs the addresses of its nodes; or give the zone a `controller`",
-            )
-        })
-    };
-    rows.iter().filter(is_on).map(of).collect()
 }
 
 /// The storages of the tree; where it names none, the one that fits. Which of them, ISO files and

@@ -175,7 +175,9 @@ pub fn diff(
                 plan.unapplied.push(object.title());
             }
         } else if is_ours(current) {
-            if !only_absent {
+            if let Some(why) = impossible(object, &fields, observed) {
+                plan.conflicts.push(why);
+            } else if !only_absent {
                 plan.changes.push(SdnChange::Update { object: object.clone(), fields });
             }
         } else {
@@ -192,6 +194,29 @@ pub fn diff(
         plan.conflicts.retain(|text| !text.ends_with("somebody is at work"));
     }
     plan
+}
+
+/// Why the server refuses a change of an object, where it does.
+fn impossible(
+    object: &Object,
+    fields: &[(String, Option<String>, Option<String>)],
+    observed: &SdnObserved,
+) -> Option<String> {
+    let title = object.title();
+    let change = |key: &str| fields.iter().find(|(name, ..)| name == key);
+    if let Some((_, before, after)) = change("type") {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let (before, after) = (text(before), text(after));
+        return Some(format!("{title} is of type {before}; one cannot become {after}"));
+    }
+    let has_subnets = || {
+        let mut objects = observed.objects.iter();
+        objects.any(|other| other.vnet.as_ref() == Some(&object.id))
+    };
+    if object.kind == Kind::Vnet && change("zone").is_some() && has_subnets() {
+        return Some(format!("{title} has subnets: it cannot go to another zone with them"));
+    }
+    None
 }
 
 /// What it takes to remove objects: subnets first, then VNets, zones and controllers.
@@ -340,6 +365,27 @@ mod tests {
         assert!(removal(&unwanted, &SdnObserved::default(), |_| true).is_empty());
         let plan = removal(&unwanted, &observed, |object| object.kind == Kind::Vnet);
         assert_eq!(plan.changes.len(), 0, "a VNet keeps its foreign subnet");
+    }
+
+    #[test]
+    fn what_the_server_refuses_is_told_instead_of_planned() {
+        let zone = object(Kind::Zone, "z1", &[("type", "evpn")]);
+        let vnet = object(Kind::Vnet, "vnet101", &[("zone", "z1")]);
+        let mut observed = SdnObserved { objects: vec![zone, vnet], pending: BTreeMap::new() };
+        let moved = [object(Kind::Vnet, "vnet101", &[("zone", "z2")])];
+        let texts = |observed: &SdnObserved, desired: &[Object]| {
+            let plan = diff(desired, observed, |_| true, false);
+            (plan.changes.len(), plan.conflicts)
+        };
+        assert_eq!(texts(&observed, &moved), (1, vec![]));
+        let mut subnet = object(Kind::Subnet, "z1-10.0.0.0-24", &[]);
+        subnet.vnet = Some("vnet101".into());
+        observed.objects.push(subnet);
+        let told = "vnet vnet101 has subnets: it cannot go to another zone with them";
+        assert_eq!(texts(&observed, &moved), (0, vec![told.to_owned()]));
+        let other = [object(Kind::Zone, "z1", &[("type", "vxlan")])];
+        let told = "zone z1 is of type evpn; one cannot become vxlan";
+        assert_eq!(texts(&observed, &other), (0, vec![told.to_owned()]));
     }
 
     #[test]

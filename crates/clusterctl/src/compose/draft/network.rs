@@ -1,5 +1,7 @@
 //! Zone, controller, VNets, subnets.
 
+use std::collections::BTreeSet;
+
 use proxmox_client::plan::sdn;
 
 use super::{Draft, Sketch, ledger_kind};
@@ -34,6 +36,18 @@ impl Draft<'_> {
                     ledger.contains(&LedgerEntry { kind, id: object.id.clone() })
                 })
         };
+        if full {
+            let titles: BTreeSet<String> = desired.iter().map(sdn::Object::title).collect();
+            let objects = self.world.sdn.objects.iter().filter(|object| is_ours(object));
+            let left: Vec<String> =
+                objects.map(sdn::Object::title).filter(|title| !titles.contains(title)).collect();
+            if !left.is_empty() {
+                self.notes.push(format!(
+                    "made here, and the tree has it no more: {}: it stays until it is removed by hand",
+                    left.join(", ")
+                ));
+            }
+        }
         let found = sdn::diff(&desired, &self.world.sdn, is_ours, !full);
         for conflict in &found.conflicts {
             self.problem(

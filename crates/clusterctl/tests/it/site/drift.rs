@@ -124,3 +124,14 @@ fn a_zone_without_a_controller_sends_to_the_addresses_of_its_nodes() {
     assert_eq!(zone["type"], "vxlan");
     assert_eq!(zone["peers"], format!("{},{}", address("pve01"), address("pve02")));
 }
+
+#[test]
+fn what_a_zone_cannot_become_is_told_before_anything_is_changed() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "common/0-sdn-setup"]).expect(0);
+    site.edit("common/0-sdn-setup/sdn.hcl", "zone_id   = \"evpnz1\"", "zone_id   = \"evpnz2\"");
+    let said = site.run(&["plan", "common/0-sdn-setup"]);
+    assert_ne!(said.code, 0, "{}", said.out);
+    said.says("vnet vnet101 has subnets: it cannot go to another zone")
+        .says("made here, and the tree has it no more: zone evpnz1");
+}
