@@ -13,7 +13,7 @@ use super::render::{diagnostic, inventory, table::table};
 use super::{data, form, say};
 use crate::ops::access::Kind;
 use crate::ops::{self, Context, Error, ErrorKind};
-use crate::spec::model::Level;
+use crate::spec::model::{Level, Location};
 use crate::spec::site::Unmanaged;
 
 /// Longest expression that is read from standard input, in bytes.
@@ -165,19 +165,21 @@ fn why(context: &Context, options: &args::Why, form: OutputForm) -> Result<Exit,
         data(&text);
         return Ok(Exit::Success);
     }
+    let shown = |location: &Location| {
+        let file = location.file.strip_prefix(&report.root.repository).unwrap_or(&location.file);
+        format!("{}:{}:{}", file.display(), location.line, location.column)
+    };
     for origin in &report.origins {
         let value = origin.value.as_deref().unwrap_or("(sensitive or not known)");
         data(&format!("{} = {value}\n", origin.path));
         if let Some(location) = &origin.location {
-            let file =
-                location.file.strip_prefix(&report.root.repository).unwrap_or(&location.file);
-            data(&format!("  at {}:{}:{}\n", file.display(), location.line, location.column));
+            data(&format!("  at {}\n", shown(location)));
         }
         if !origin.formula.is_empty() {
             data(&format!("  from {}\n", origin.formula.replace('\n', "\n       ")));
         }
         if let Some(other) = &origin.overridden_by {
-            data(&format!("  overridden by {other}\n"));
+            data(&format!("  overridden by {}\n", shown(other)));
         }
     }
     Ok(Exit::Success)

@@ -172,7 +172,7 @@ keys! {
         "delegated_gateways" Map Acted "" "Their gateways by VNet.";
     }
     Credentials {
-        "secrets_file" Text Acted "" "A SOPS file with the keys below.";
+        "secrets_file" Text Acted "" "A SOPS file with the keys below. `credentials.hcl` itself may be encrypted as a whole instead.";
         "age_key_file" Text Acted "" "An age key inside the repository: for examples only.";
         "pve_endpoint" Text Acted "" "Address of the Proxmox API.";
         "pve_api_token" Text Acted "" "API token, `user@realm!name=secret`.";

@@ -22,11 +22,14 @@ const PAIRS: &[(Section, &str, Section, &str)] = &[
     (Sdn, "delegated_prefixes", Prefixes, "delegated_gateways"),
 ];
 
-/// Notes at every shared value that a stage replaces where that is.
+/// Notes at every shared value that a stage replaces by another where that is. A stage that reads the
+/// shared value and says the same hides nothing.
 pub(super) fn mark(context: &Context<'_>, gathered: &mut Gathered) {
     for (section, key, shared, hidden) in PAIRS {
         let file = context.file(*section);
-        if file.get(&[key]).is_none() {
+        let path: Vec<&str> = hidden.split('.').collect();
+        let (own, other) = (file.get(&[key]), context.file(*shared).get(&path));
+        if own.is_none() || own == other {
             continue;
         }
         let sources = gathered.sources();

@@ -55,6 +55,12 @@ fn origins_say_where_values_stand() {
         .unwrap();
     assert_eq!((origin.formula.as_str(), origin.value.as_deref()), ("true", Some("true")));
     assert!(origin.location.as_ref().is_some_and(|location| location.line > 1));
+    // The stage reads the shared VNets: a change there counts. Its prefixes are others.
+    let hidden = |path: &str| {
+        let origin = loaded.origins.iter().find(|origin| origin.path == path).unwrap();
+        origin.overridden_by.is_some()
+    };
+    assert!(!hidden("sdn-vnets.vnets") && hidden("ipv6-prefixes.delegated_prefixes"));
 }
 
 /// The reference of keys, as it is made from the table.

@@ -145,3 +145,44 @@ fn secrets_stay_where_they_belong() {
         fs_err::read_to_string(tree.join("clusters/cluster-103/secrets.sops.yaml")).unwrap();
     assert!(secrets.iter().all(|secret| !bundle.contains(secret.as_str())));
 }
+
+#[test]
+fn a_whole_file_of_credentials_may_be_encrypted() {
+    use clusterctl::spec::sops::{EncryptOptions, Format, Plain, encrypt, rule_of, time_text};
+    use secrecy::ExposeSecret as _;
+
+    let site = Site::new();
+    site.run(&["lab", "up"]).expect(0);
+    let (lab, common) = (site.lab(), site.live().join("common"));
+    fs_err::write(common.join("ca.pem"), lab.ca_pem()).unwrap();
+    let token = lab.proxmox_token().expose_secret().to_owned();
+    let text = format!(
+        "locals {{\n  pve_endpoint  = \"{}\"\n  pve_api_token = \"{token}\"\n  pve_ca_file   = \"ca.pem\"\n}}\n",
+        lab.proxmox_endpoint()
+    );
+    let key = fs_err::read_to_string(common.join("example-age-key.txt")).unwrap();
+    let recipient = key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let rules = format!("creation_rules:\n  - age: {recipient}\n");
+    let path = common.join("credentials.hcl");
+    let config = site.live().join(".sops.yaml");
+    let rule = rule_of(rules.as_bytes(), &config, &path, &EncryptOptions::default()).unwrap();
+    let time = time_text(1_780_000_000);
+    let sealed = encrypt(Plain::Text(text.as_bytes()), Format::Binary, &rule, &time).unwrap();
+    fs_err::write(&path, &sealed.bytes).unwrap();
+
+    // As with a real site: no lab on the command line.
+    let run = |args: &[&str], key: Option<&str>| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_clusterctl"));
+        command.args(args).current_dir(site.live()).env_clear();
+        command.env("HOME", site.dir.path()).env("USER", "tester");
+        command.envs(key.map(|file| ("SOPS_AGE_KEY_FILE", file)));
+        Said::of(command.output().unwrap())
+    };
+    run(&["validate"], None).expect(0);
+    let shut = run(&["plan", "common/0-sdn-setup"], None).expect(1);
+    shut.says("open common/credentials.hcl").says("SOPS_AGE_KEY_FILE");
+    let opened = run(&["-vv", "plan", "common/0-sdn-setup"], Some("common/example-age-key.txt"));
+    opened.says("create zone evpnz1");
+    assert!(!format!("{opened:?}").contains(token.rsplit('=').next().unwrap()));
+    opened.expect(0);
+}
