@@ -136,7 +136,8 @@ async fn play(node: &SimNode, step: &Value) -> Option<String> {
     }
 }
 
-async fn run(group: ReplayGroup, node: &str, names: &[&str]) {
+/// Plays recordings; steps of `lacking` are not simulated, and must differ.
+async fn run(group: ReplayGroup, node: &str, names: &[&str], lacking: &[&str]) {
     let (net, nodes) = replay(group, &super::fixtures()).await.unwrap();
     let node = nodes.iter().find(|(n, _)| n == node).unwrap().1.clone();
     let mut wrong = Vec::new();
@@ -144,8 +145,12 @@ async fn run(group: ReplayGroup, node: &str, names: &[&str]) {
         let recording: Value =
             serde_json::from_str(&super::fixture(&format!("{name}.json"))).unwrap();
         for step in recording["steps"].as_array().unwrap() {
-            if let Some(why) = play(&node, step).await {
-                wrong.push(format!("{name}/{}: {why}", step["id"]));
+            let id = format!("{name}/{}", step["id"].as_str().unwrap());
+            match play(&node, step).await {
+                Some(_) if lacking.contains(&id.as_str()) => {}
+                Some(why) => wrong.push(format!("{id}: {why}")),
+                None if lacking.contains(&id.as_str()) => wrong.push(format!("{id} agrees now")),
+                None => {}
             }
         }
     }
@@ -164,12 +169,12 @@ async fn a_blank_machine_answers_as_recorded() {
         "maint-apply-invalid",
         "maint-watch",
     ];
-    run(ReplayGroup::Maintenance, "node", &names).await;
+    run(ReplayGroup::Maintenance, "node", &names, &[]).await;
 }
 
 #[tokio::test]
 async fn a_nocloud_machine_answers_as_recorded() {
-    run(ReplayGroup::Nocloud, "node", &["nocloud-maintenance"]).await;
+    run(ReplayGroup::Nocloud, "node", &["nocloud-maintenance"], &[]).await;
 }
 
 #[tokio::test]
@@ -180,8 +185,16 @@ async fn a_control_plane_answers_as_recorded() {
         "run-status",
         "run-apply-dry-run",
         "run-roles-write",
+        "run-images",
+        "run-k8s-reads",
     ];
-    run(ReplayGroup::Etcd, "node", &names).await;
+    // The kubelet's whole settings, static pods and manifests of the bootstrap are not made.
+    let lacking = [
+        "run-k8s-reads/02-get-kubelet",
+        "run-k8s-reads/07-list-staticpods",
+        "run-k8s-reads/09-list-manifests",
+    ];
+    run(ReplayGroup::Etcd, "node", &names, &lacking).await;
 }
 
 #[test]
