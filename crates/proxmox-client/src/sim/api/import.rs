@@ -1,6 +1,6 @@
 //! What a storage finds in files that are to be imported.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::content::{parse_name, path_of, usable};
 use crate::sim::fail::Fail;
@@ -74,5 +74,6 @@ pub(super) fn metadata(call: &mut Call<'_>) -> Result<Value, Fail> {
         let path = path_of(call.state, own, name);
         return Err(Fail::die(format!("file '{path}' does not exist")));
     }
-    Ok(json!({"type": "vm", "source": "ova", "create-args": {}, "disks": {}, "net": {}}))
+    // An answer without the machine's disks would be that of another archive.
+    Err(Fail::status(501, "what an archive of a machine holds is not simulated"))
 }
