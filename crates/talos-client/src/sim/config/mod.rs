@@ -5,6 +5,7 @@ mod diff;
 mod load;
 pub(crate) mod net;
 mod schema;
+mod script;
 mod validate;
 pub(crate) mod yaml;
 
