@@ -6,7 +6,7 @@ use super::super::disk::Content;
 use super::super::life::wwid;
 use super::super::node::Machine;
 use super::super::spec::DiskSpec;
-use super::Facts;
+use super::{Facts, partition, volume};
 
 /// Where a disk sits.
 pub(crate) fn bus(disk: &DiskSpec) -> (String, &'static str, String) {
@@ -43,12 +43,7 @@ pub(crate) fn pretty(size: u64) -> String {
 /// Everything about disks.
 pub(super) fn facts(machine: &Machine, content: &Content, out: &mut Facts) {
     for (index, disk) in machine.spec.disks.iter().enumerate() {
-        disk_facts(
-            disk,
-            index,
-            content.installed.is_some() && machine.system_disk.as_ref() == Some(&disk.key),
-            out,
-        );
+        disk_facts(disk, index, out);
     }
     let dvd = json!({
         "bus_path": "/pci0000:00/0000:00:01.1/ata2/host1/target1:0:0/1:0:0:0", "cdrom": true, "dev_path": "/dev/sr0",
@@ -82,38 +77,23 @@ pub(super) fn facts(machine: &Machine, content: &Content, out: &mut Facts) {
             spec,
         );
     }
-    volumes(system.filter(|_| installed), machine.config.v1alpha1().is_some(), out);
+    let system = system.filter(|_| installed);
+    let partitions = system.map(|disk| partition::layout(disk, content, &machine.config));
+    let partitions = partitions.unwrap_or_default();
+    for disk in &machine.spec.disks {
+        let own = if system == Some(disk) { partitions.as_slice() } else { &[] };
+        partition::facts(disk, &device(disk), content, own, out);
+    }
+    let dev = system.map(|disk| disk.dev.as_str());
+    volume::facts(machine, content, dev, &partitions, out);
 }
 
-fn volumes(system: Option<&DiskSpec>, configured: bool, out: &mut Facts) {
-    let state = json!({"fileMode": 448, "projectQuotaSupport": false, "selinuxLabel": "system_u:object_r:system_state_t:s0", "targetPath": "/system/state"});
-    let ephemeral = json!({"fileMode": 493, "projectQuotaSupport": true, "selinuxLabel": "system_u:object_r:ephemeral_t:s0", "targetPath": "/var"});
-    let mut list = vec![("META", 4, None), ("STATE", 5, Some(state))];
-    if configured {
-        list.push(("EPHEMERAL", 6, Some(ephemeral)));
-    }
-    for (id, number, mount) in list {
-        let mut spec = Map::new();
-        spec.insert("type".into(), json!("partition"));
-        spec.insert("phase".into(), json!(if system.is_some() { "ready" } else { "missing" }));
-        if let Some(mount) = mount {
-            spec.insert("mountSpec".into(), mount);
-        }
-        if let Some(disk) = system {
-            let device = format!("/dev/{}{number}", disk.dev);
-            spec.insert("location".into(), json!(device));
-            spec.insert("mountLocation".into(), json!(device));
-            spec.insert("parentLocation".into(), json!(format!("/dev/{}", disk.dev)));
-        }
-        let place = ("runtime", "VolumeStatuses.block.talos.dev");
-        out.add(place, "block.VolumeManagerController", id, Value::Object(spec));
-        if let Some(fact) = out.0.last_mut() {
-            fact.labels.push(("talos.dev/system-volume".into(), String::new()));
-        }
-    }
+/// Where the kernel shows a disk.
+fn device(disk: &DiskSpec) -> String {
+    format!("/sys/devices{}/block/{}", bus(disk).0, disk.dev)
 }
 
-fn disk_facts(disk: &DiskSpec, index: usize, system: bool, out: &mut Facts) {
+fn disk_facts(disk: &DiskSpec, index: usize, out: &mut Facts) {
     let (path, transport, modalias) = bus(disk);
     let dev = &disk.dev;
     let mut spec = Map::new();
@@ -153,19 +133,8 @@ fn disk_facts(disk: &DiskSpec, index: usize, system: bool, out: &mut Facts) {
         dev.clone(),
         Value::Object(spec),
     );
-    let device = format!("/sys/devices{path}/block/{dev}");
-    let volume = json!({
-        "dev_path": format!("/dev/{dev}"), "device_path": device, "io_size": 512, "name": if system { "gpt" } else { "" },
-        "offset": 0, "pretty_size": pretty_size, "sector_size": 512, "size": disk.size, "type": "disk",
-    });
-    out.add(
-        ("runtime", "DiscoveredVolumes.block.talos.dev"),
-        "block.DiscoveryController",
-        dev.clone(),
-        volume,
-    );
     let (major, minor) = if dev.starts_with("vd") { (254, index * 16) } else { (8, index * 16) };
-    let spec = json!({"devicePath": device, "generation": 1, "major": major, "minor": minor, "type": "disk"});
+    let spec = json!({"devicePath": device(disk), "generation": 1, "major": major, "minor": minor, "type": "disk"});
     out.add(
         ("runtime", "BlockDevices.block.talos.dev"),
         "block.DevicesController",

@@ -3,6 +3,8 @@
 mod block;
 pub(crate) mod kubernetes;
 mod network;
+mod partition;
+mod volume;
 
 use serde_json::{Map, Value, json};
 

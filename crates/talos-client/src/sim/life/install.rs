@@ -100,12 +100,10 @@ pub(crate) fn wwid(wwn: &str) -> String {
     format!("naa.{}", wwn.trim_start_matches("0x").trim_start_matches("naa."))
 }
 
-fn size(actual: u64, wanted: &Value) -> bool {
-    let text = wanted.as_str().map_or_else(|| wanted.to_string(), str::to_owned);
-    let text = text.trim();
-    let operators = [">=", "<=", ">", "<", "=="];
-    let operator = operators.into_iter().find(|o| text.starts_with(o)).unwrap_or("==");
-    let number = text.trim_start_matches(operator).trim();
+/// A number of bytes, written with or without a unit.
+pub(crate) fn bytes(value: &Value) -> Option<u64> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let number = text.trim();
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
     let unit = number.trim_start_matches(|c: char| c.is_ascii_digit()).trim().to_ascii_uppercase();
     let factor: u64 = match unit.as_str() {
@@ -118,10 +116,17 @@ fn size(actual: u64, wanted: &Value) -> bool {
         "MIB" => 1 << 20,
         "GIB" => 1 << 30,
         "TIB" => 1 << 40,
-        _ => return false,
+        _ => return None,
     };
-    let Ok(number) = digits.parse::<u64>() else { return false };
-    let wanted = number.saturating_mul(factor);
+    digits.parse::<u64>().ok().map(|number| number.saturating_mul(factor))
+}
+
+fn size(actual: u64, wanted: &Value) -> bool {
+    let text = wanted.as_str().map_or_else(|| wanted.to_string(), str::to_owned);
+    let text = text.trim();
+    let operators = [">=", "<=", ">", "<", "=="];
+    let operator = operators.into_iter().find(|o| text.starts_with(o)).unwrap_or("==");
+    let Some(wanted) = bytes(&json!(text.trim_start_matches(operator))) else { return false };
     match operator {
         ">=" => actual >= wanted,
         "<=" => actual <= wanted,

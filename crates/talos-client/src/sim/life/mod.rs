@@ -17,7 +17,7 @@ use super::pki::{self, Authority, Clients, Request};
 use super::spec::{BootDevice, NodeEventKind};
 
 pub(crate) use etcd::{advertised, has_quorum, leave};
-pub(crate) use install::wwid;
+pub(crate) use install::{bytes, wwid};
 
 /// How a boot ended.
 pub(crate) enum End {
