@@ -41,6 +41,9 @@ pub(crate) struct Cluster {
     pub(crate) ca: String,
     /// Members.
     pub(crate) members: Vec<Member>,
+    /// How many members joined after the first one.
+    #[serde(default)]
+    pub(crate) joined: u64,
     /// Who leads.
     pub(crate) leader: u64,
     /// Revision of the last change.

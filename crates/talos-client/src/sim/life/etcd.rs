@@ -58,7 +58,8 @@ pub(crate) fn advertised(node: &NodeInner) -> String {
 
 fn found(node: &NodeInner, net: &NetInner) {
     let id = uuid::Uuid::new_v4().simple().to_string();
-    let member = member(node, false);
+    let address = advertised(node);
+    let member = member(node, false, founder_id(&address));
     let config = node.machine().config.clone();
     let cluster = Cluster {
         id: id.clone(),
@@ -76,16 +77,25 @@ fn found(node: &NodeInner, net: &NetInner) {
     set(node, EtcdState::Starting);
 }
 
-fn member(node: &NodeInner, learner: bool) -> Member {
+fn member(node: &NodeInner, learner: bool, id: u64) -> Member {
     let address = advertised(node);
-    let id = if learner { rand::random::<u64>() | 1 << 63 } else { founder_id(&address) };
     Member { id, name: node.hostname(), address, learner, uuid: node.uuid.clone() }
 }
 
 /// The id that etcd gives the first member: a hash of its peers' URL and the cluster's token.
 fn founder_id(address: &str) -> u64 {
+    hashed(address, "etcd-cluster")
+}
+
+/// The id of a later member. In place of etcd's clock stands how many joined before, so that the
+/// order of members, which is that of their ids, is the same in every run.
+fn joiner_id(address: &str, joined: u64) -> u64 {
+    hashed(address, &joined.to_string())
+}
+
+fn hashed(address: &str, salt: &str) -> u64 {
     let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
-    let digest = Sha1::digest(format!("https://{host}:2380etcd-cluster").as_bytes());
+    let digest = Sha1::digest(format!("https://{host}:2380{salt}").as_bytes());
     digest.first_chunk::<8>().map_or(1, |head| u64::from_be_bytes(*head))
 }
 
@@ -135,11 +145,12 @@ async fn join(node: &Arc<NodeInner>, net: &NetInner) -> bool {
     if target.members.iter().any(|m| m.learner && m.uuid != node.uuid) {
         return false;
     }
-    let new = member(node, true);
+    let new = member(node, true, joiner_id(&advertised(node), target.joined));
     let (id, name) = (new.id, new.name.clone());
     net.clusters.change(&target.id, |c| {
         c.members.retain(|m| m.name != name);
         c.members.push(new);
+        c.joined += 1;
         c.members.sort_by_key(|m| m.id);
     });
     node.write(|c| c.etcd = Some(EtcdData { cluster: target.id.clone(), member: id }));
