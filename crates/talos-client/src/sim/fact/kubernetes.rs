@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::super::node::Machine;
-use super::Facts;
+use super::{Facts, kubelet, manifest, pod};
 
 /// Port of the API server on control planes.
-const API_PORT: u16 = 6443;
+pub(super) const API_PORT: u16 = 6443;
 
 /// Port at which the kubelet fetches its static pods; a real node takes any that is free.
 const STATIC_PODS: u16 = 41_234;
@@ -27,24 +27,23 @@ pub(super) fn add(machine: &Machine, peers: &[String], out: &mut Facts) {
     let spec = json!({ "addresses": addresses(machine) });
     out.add(place, "k8s.NodeIPController", "kubelet", spec);
     prism(machine, peers, out);
-    kubelet(machine, out);
+    let static_pods = format!("http://127.0.0.1:{STATIC_PODS}");
+    kubelet_config(machine, &static_pods, out);
+    kubelet::facts(machine, &static_pods, out);
+    pod::own(machine, out);
     if machine.config.is_control_plane() {
         control_plane(machine, out);
+        pod::control_plane(machine, out);
+        manifest::facts(machine, out);
     }
 }
 
 /// What the kubelet is told, before the node's name and addresses are known.
-fn kubelet(machine: &Machine, out: &mut Facts) {
+fn kubelet_config(machine: &Machine, static_pods: &str, out: &mut Facts) {
     let flag = |path: &str| machine.config.at(path) == Some(&json!(true));
-    let services = subnets(machine, "cluster.network.serviceSubnets", "10.96.0.0/12");
-    let own = machine.config.texts("machine.kubelet.clusterDNS");
-    let resolvers: Vec<String> = match own.is_empty() {
-        true => services.iter().filter_map(|net| tenth(net)).collect(),
-        false => own.iter().map(ToString::to_string).collect(),
-    };
     let spec = json!({
         "image": machine.config.text("machine.kubelet.image"),
-        "clusterDNS": resolvers,
+        "clusterDNS": resolvers(machine),
         "clusterDomain": domain(machine),
         "allowSchedulingOnControlPlane": flag("cluster.allowSchedulingOnControlPlanes"),
         "cloudProviderExternal": flag("cluster.externalCloudProvider.enabled"),
@@ -52,7 +51,7 @@ fn kubelet(machine: &Machine, out: &mut Facts) {
         "disableManifestsDirectory": flag("machine.kubelet.disableManifestsDirectory"),
         "enableFSQuotaMonitoring": flag("machine.features.diskQuotaSupport"),
         "skipNodeRegistration": flag("machine.kubelet.skipNodeRegistration"),
-        "staticPodListURL": format!("http://127.0.0.1:{STATIC_PODS}"),
+        "staticPodListURL": static_pods,
     });
     let place = ("k8s", "KubeletConfigs.kubernetes.talos.dev");
     out.add(place, "k8s.KubeletConfigController", "kubelet", spec);
@@ -62,7 +61,7 @@ fn kubelet(machine: &Machine, out: &mut Facts) {
 fn control_plane(machine: &Machine, out: &mut Facts) {
     let external = machine.config.at("cluster.externalCloudProvider.enabled") == Some(&json!(true));
     let cloud = if external { "external" } else { "" };
-    let services = subnets(machine, "cluster.network.serviceSubnets", "10.96.0.0/12");
+    let services = services(machine);
     let port = machine.config.at("cluster.controlPlane.localAPIServerPort");
     let api = json!({
         "advertisedAddress": "$(POD_IP)",
@@ -78,7 +77,7 @@ fn control_plane(machine: &Machine, out: &mut Facts) {
     let manager = json!({
         "cloudProvider": cloud,
         "enabled": is_enabled(machine, "controllerManager"),
-        "podCIDRs": subnets(machine, "cluster.network.podSubnets", "10.244.0.0/16"),
+        "podCIDRs": pods(machine),
         "serviceCIDRs": services,
     });
     let place = ("controlplane", "ControllerManagerConfigs.kubernetes.talos.dev");
@@ -94,7 +93,8 @@ fn control_plane(machine: &Machine, out: &mut Facts) {
     out.add(place, "k8s.ControlPlaneSchedulerController", "kube-scheduler", spec);
 }
 
-fn is_enabled(machine: &Machine, part: &str) -> bool {
+/// Whether a part of the control plane runs.
+pub(super) fn is_enabled(machine: &Machine, part: &str) -> bool {
     machine.config.at(&format!("cluster.{part}.disabled")) != Some(&json!(true))
 }
 
@@ -106,10 +106,7 @@ fn part(machine: &Machine, name: &str, own: Value) -> Value {
     // An argument may be given more than once: each has a list of values.
     let arguments: Map<String, Value> = arguments
         .into_iter()
-        .map(|(key, value)| match value {
-            Value::Array(_) => (key, json!({ "values": value })),
-            value => (key, json!({ "values": [value] })),
-        })
+        .map(|(key, value)| (key, json!({ "values": values(&value) })))
         .collect();
     let mut spec = json!({
         "image": machine.config.text(&format!("cluster.{name}.image")),
@@ -130,7 +127,38 @@ fn part(machine: &Machine, name: &str, own: Value) -> Value {
     spec
 }
 
-fn domain(machine: &Machine) -> &str {
+/// Values of an argument, which may be one or a list.
+pub(super) fn values(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(list) => list.iter().flat_map(values).collect(),
+        Value::Null => Vec::new(),
+        other => vec![other.to_string()],
+    }
+}
+
+/// Addresses of the resolver that pods ask.
+pub(super) fn resolvers(machine: &Machine) -> Vec<String> {
+    let own = machine.config.texts("machine.kubelet.clusterDNS");
+    if own.is_empty() {
+        services(machine).iter().filter_map(|net| tenth(net)).collect()
+    } else {
+        own
+    }
+}
+
+/// Ranges of services.
+pub(super) fn services(machine: &Machine) -> Vec<String> {
+    subnets(machine, "cluster.network.serviceSubnets", "10.96.0.0/12")
+}
+
+/// Ranges of pods.
+pub(super) fn pods(machine: &Machine) -> Vec<String> {
+    subnets(machine, "cluster.network.podSubnets", "10.244.0.0/16")
+}
+
+/// The domain of the cluster's names.
+pub(super) fn domain(machine: &Machine) -> &str {
     match machine.config.text("cluster.network.dnsDomain") {
         "" => "cluster.local",
         domain => domain,
@@ -138,7 +166,7 @@ fn domain(machine: &Machine) -> &str {
 }
 
 fn subnets(machine: &Machine, path: &str, default: &str) -> Vec<String> {
-    let own: Vec<String> = machine.config.texts(path).iter().map(ToString::to_string).collect();
+    let own = machine.config.texts(path);
     if own.is_empty() { vec![default.to_owned()] } else { own }
 }
 

@@ -1,9 +1,12 @@
 //! What a node says about itself, derived from its state.
 
 mod block;
+mod kubelet;
 pub(crate) mod kubernetes;
+mod manifest;
 mod network;
 mod partition;
+mod pod;
 mod volume;
 
 use serde_json::{Map, Value, json};

@@ -196,13 +196,7 @@ async fn a_control_plane_answers_as_recorded() {
         "run-disks",
         "run-k8s-reads",
     ];
-    // The kubelet's whole settings, static pods and manifests of the bootstrap are not made.
-    let lacking = [
-        "run-k8s-reads/02-get-kubelet",
-        "run-k8s-reads/07-list-staticpods",
-        "run-k8s-reads/09-list-manifests",
-    ];
-    run(ReplayGroup::Etcd, "node", &names, &lacking).await;
+    run(ReplayGroup::Etcd, "node", &names, &[]).await;
 }
 
 #[test]
