@@ -54,7 +54,7 @@ pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Erro
         Verb::Talosconfig(options) => {
             super::site::open(&context, Kind::Talosconfig, options, &cli.global)
         }
-        Verb::Secrets(options) => secrets(&context, options),
+        Verb::Secrets(options) => secrets(&context, options, cli.global.lab),
         Verb::Unlock(_) => super::site::unlock(&context, &cli.global, environment),
         Verb::Doctor(options) => super::site::doctor(&context, &options, &cli.global),
         Verb::Lab(verb) => super::lab::lab(&context, verb, form, environment),
@@ -221,12 +221,14 @@ fn eval(context: &Context, options: args::Eval, form: OutputForm) -> Result<Exit
     Ok(Exit::Success)
 }
 
-fn secrets(context: &Context, options: Secrets) -> Result<Exit, Error> {
+fn secrets(context: &Context, options: Secrets, lab: bool) -> Result<Exit, Error> {
     let report = match options {
-        Secrets::Generate(options) => ops::secrets::generate(context, &options.clusters)?,
-        Secrets::Import(options) => ops::secrets::import(context, &options.cluster, &options.file)?,
+        Secrets::Generate(options) => ops::secrets::generate(context, &options.clusters, lab)?,
+        Secrets::Import(options) => {
+            ops::secrets::import(context, &options.cluster, &options.file, lab)?
+        }
         Secrets::Export(options) => {
-            let path = ops::secrets::export(context, &options.cluster, &options.file)?;
+            let path = ops::secrets::export(context, &options.cluster, &options.file, lab)?;
             say(&format!("wrote {} in the clear: delete it after use", path.display()));
             return Ok(Exit::Success);
         }
@@ -240,7 +242,7 @@ fn secrets(context: &Context, options: Secrets) -> Result<Exit, Error> {
     for path in &report.sealed {
         say(&format!("warning: no identity of yours opens {}", path.display()));
     }
-    if !report.written.is_empty() {
+    if !report.written.is_empty() && !lab {
         say("next: commit them; without them a cluster cannot be repaired");
     }
     Ok(Exit::Success)

@@ -15,7 +15,7 @@ use talos_client::secrets::{Bundle, Contract};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::spec::site::Cluster;
+use crate::spec::site::{Cluster, Site};
 use crate::spec::sops::{self, EncryptOptions, Format, Plain, Step};
 use crate::state::{FileError, Layout, Mode, read_text_if_present, write, write_new};
 
@@ -81,6 +81,15 @@ impl BundleStore {
     /// The bundles of a tree.
     pub fn new(layout: Layout, variables: BTreeMap<String, String>) -> Self {
         Self { layout, variables, key_files: Vec::new(), gathered: Arc::default() }
+    }
+
+    /// The bundles of a site, with the key that it names.
+    pub fn of_site(site: &Site, lab: bool, variables: &BTreeMap<String, String>) -> Self {
+        let store = Self::new(Layout::new(&site.live, lab), variables.clone());
+        match &site.credentials.age_key_file {
+            Some(file) => store.with_key_file(file.clone()),
+            None => store,
+        }
     }
 
     /// Joins a key file to the identities.

@@ -2,24 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use imagefactory::{FactoryClient, RegistryClient, RegistryOptions, TransportOptions};
 use proxmox_client::{Client as Proxmox, ClientConfig};
 use talos_client::config::{GenerateInput, MachineConfig, MachineType, Patch};
-use talos_client::secrets::Bundle;
-use talos_client::{Client as Talos, ClientConfig as TalosConfig, Dialer, Identity, Timeouts};
 
-use super::bundle::BundleStore;
 use super::config::{ConfigInput, DiskSelector, documents};
 use super::image::Images;
-use super::kubernetes::Dial;
+use super::reach::{Opened, Reach};
 use super::{cilium, image};
 use crate::error::Error;
 use crate::spec::site::{Cluster, Cni, Node, Role, Site};
-use crate::state::{Layout, LockFile, LockFileError};
+use crate::state::{LockFile, LockFileError};
 
 /// Where names and addresses of the plan are really reached; empty outside of the lab.
 #[derive(Debug, Clone, Default)]
@@ -34,10 +31,8 @@ pub struct Detour {
 
 /// Clients, keys and places.
 pub struct Crew {
-    /// The site.
-    pub site: Site,
-    /// Our files.
-    pub layout: Layout,
+    /// The site with what opens and reaches its nodes; its fields and methods are those of the crew.
+    pub reach: Reach,
     /// The images that the tree asks for.
     pub images: Images,
     /// The Proxmox API.
@@ -46,25 +41,9 @@ pub struct Crew {
     pub factory: FactoryClient,
     /// Registries.
     pub registry: RegistryClient,
-    /// The clusters' secrets.
-    pub bundles: BundleStore,
-    /// Where the Kubernetes API is reached.
-    pub dial: Dial,
     /// Who is at work, for the lock.
     pub site_key: String,
-    dialer: Dialer,
-    lab: bool,
-    opened: Mutex<BTreeMap<String, Arc<Opened>>>,
     lock_file: Mutex<LockFile>,
-}
-
-/// The secrets of a cluster with the identity that they give us.
-#[derive(Debug)]
-pub struct Opened {
-    /// The bundle.
-    pub bundle: Bundle,
-    /// An administrator of the Talos API.
-    pub admin: Identity,
 }
 
 impl std::fmt::Debug for Crew {
@@ -73,14 +52,13 @@ impl std::fmt::Debug for Crew {
     }
 }
 
-/// Time limits of the Talos API: a node that boots is asked again soon.
-const TALOS: Timeouts = Timeouts {
-    connect: Duration::from_secs(5),
-    call: Duration::from_secs(15),
-    long: Duration::from_mins(2),
-    etcd: Duration::from_secs(5),
-    bootstrap: Duration::from_secs(30),
-};
+impl Deref for Crew {
+    type Target = Reach;
+
+    fn deref(&self) -> &Reach {
+        &self.reach
+    }
+}
 
 impl Crew {
     /// Clients for a site. Nothing is dialled yet.
@@ -94,7 +72,6 @@ impl Crew {
         detour: Option<Detour>,
     ) -> Result<Self, Error> {
         let lab = detour.is_some();
-        let layout = Layout::new(&site.live, lab);
         let images = image::desired(&site)?;
         let failed = |what: &str| Error::failed(format!("prepare {what}"));
         let detour = detour.unwrap_or_default();
@@ -111,85 +88,18 @@ impl Crew {
             .map_err(|error| failed("the registries' client").because(error))?;
         let proxmox =
             Proxmox::new(proxmox).map_err(|error| failed("the Proxmox client").because(error))?;
-        let mut bundles = BundleStore::new(layout.clone(), variables.clone());
-        if let Some(file) = &site.credentials.age_key_file {
-            bundles = bundles.with_key_file(file.clone());
-        }
-        let lock_file = LockFile::read(&layout.lock_file())
+        let reach = Reach::new(site, variables, lab, detour.talos);
+        let lock_file = LockFile::read(&reach.layout.lock_file())
             .map_err(|error| Error::failed("read the lock file").because(error))?;
-        let dialer = if lab { Dialer::mapped(detour.talos.clone()) } else { Dialer::direct() };
         Ok(Self {
-            site_key: site.name.clone(),
-            site,
-            layout,
+            site_key: reach.site.name.clone(),
+            reach,
             images,
             proxmox,
             factory,
             registry,
-            bundles,
-            dial: Arc::new(detour.talos),
-            dialer,
-            lab,
-            opened: Mutex::new(BTreeMap::new()),
             lock_file: Mutex::new(lock_file),
         })
-    }
-
-    /// Whether this is the lab.
-    pub fn is_lab(&self) -> bool {
-        self.lab
-    }
-
-    /// The cluster of a folder.
-    ///
-    /// # Errors
-    /// The tree has none: the plan was made from another tree.
-    pub fn cluster(&self, folder: &str) -> Result<&Cluster, Error> {
-        self.site
-            .clusters
-            .iter()
-            .find(|cluster| cluster.folder == folder)
-            .ok_or_else(|| Error::failed(format!("the tree has no cluster {folder}")))
-    }
-
-    /// A node of a cluster.
-    ///
-    /// # Errors
-    /// As [`Self::cluster`].
-    pub fn node(&self, folder: &str, name: &str) -> Result<(&Cluster, &Node), Error> {
-        let cluster = self.cluster(folder)?;
-        let node = cluster.nodes.iter().find(|node| node.name == name);
-        let absent = || Error::failed(format!("cluster {folder} has no node {name}"));
-        Ok((cluster, node.ok_or_else(absent)?))
-    }
-
-    /// The secrets of a cluster; `None` when there are none yet.
-    ///
-    /// # Errors
-    /// They cannot be opened, or are not whole.
-    pub fn secrets(&self, cluster: &Cluster) -> Result<Option<Arc<Opened>>, Error> {
-        if let Some(opened) = self.lock_opened().get(&cluster.folder) {
-            return Ok(Some(Arc::clone(opened)));
-        }
-        let Some(bundle) = self.bundles.open(cluster)? else { return Ok(None) };
-        self.remember(cluster, bundle).map(Some)
-    }
-
-    /// Keeps secrets that were just made.
-    ///
-    /// # Errors
-    /// They are not whole.
-    pub fn remember(&self, cluster: &Cluster, bundle: Bundle) -> Result<Arc<Opened>, Error> {
-        let admin = Identity::admin(&bundle).map_err(|error| {
-            Error::failed(format!("use the secrets of cluster {}", cluster.name)).because(error)
-        })?;
-        let opened = Arc::new(Opened { bundle, admin });
-        self.lock_opened().insert(cluster.folder.clone(), Arc::clone(&opened));
-        Ok(opened)
-    }
-
-    fn lock_opened(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Opened>>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A copy of the lock file as it is now.
@@ -222,41 +132,6 @@ impl Crew {
     /// Where the ISO of a version is kept.
     pub fn iso_path(&self, file: &str) -> PathBuf {
         self.layout.cache().join(&self.images.identity).join(file)
-    }
-
-    /// The address at which a node is dialled.
-    ///
-    /// # Errors
-    /// It has none.
-    pub fn address(&self, node: &Node) -> Result<IpAddr, Error> {
-        node.addresses()
-            .first()
-            .copied()
-            .ok_or_else(|| Error::failed(format!("node {} has no address", node.name)))
-    }
-
-    /// The Talos API of a node in maintenance mode; opens the connection.
-    ///
-    /// # Errors
-    /// As [`Talos::connect`].
-    pub async fn maintenance(&self, address: IpAddr) -> Result<Talos, talos_client::Error> {
-        let config = TalosConfig::maintenance(address).dialer(self.dialer.clone()).timeouts(TALOS);
-        Talos::connect(config).await
-    }
-
-    /// The Talos API of a node as its administrator; opens the connection.
-    ///
-    /// # Errors
-    /// As [`Talos::connect`].
-    pub async fn talos(
-        &self,
-        address: IpAddr,
-        opened: &Opened,
-    ) -> Result<Talos, talos_client::Error> {
-        let config = TalosConfig::new(address, opened.admin.clone())
-            .dialer(self.dialer.clone())
-            .timeouts(TALOS);
-        Talos::connect(config).await
     }
 
     /// The configuration of a node.

@@ -6,7 +6,7 @@ use talos_client::talosconfig::{ClientOptions, DEFAULT_LIFETIME};
 use zeroize::Zeroizing;
 
 use super::access::{self, Admin};
-use super::crew::{Crew, Opened};
+use super::reach::{Opened, Reach};
 use crate::error::Error;
 use crate::spec::site::{Cluster, Role};
 
@@ -67,14 +67,14 @@ pub fn talosconfig(cluster: &Cluster, opened: &Opened) -> Result<Zeroizing<Strin
 /// # Errors
 /// None does; the error is that of the last one.
 pub async fn kubeconfig(
-    crew: &Crew,
+    reach: &Reach,
     cluster: &Cluster,
     opened: &Opened,
 ) -> Result<Zeroizing<String>, IssueError> {
     let mut last = IssueError::Own(Error::failed("the cluster has no control plane"));
     for node in cluster.nodes.iter().filter(|node| node.role == Role::ControlPlane) {
-        let address = crew.address(node)?;
-        let made = async { crew.talos(address, opened).await?.kubeconfig().await };
+        let address = reach.address(node)?;
+        let made = async { reach.talos(address, opened).await?.kubeconfig().await };
         match made.await {
             Ok(made) => return Ok(Admin::of_kubeconfig(made.expose())?.to_kubeconfig(cluster)),
             Err(error) => {

@@ -19,6 +19,7 @@ pub mod machine;
 pub mod network;
 pub mod observe;
 mod proof;
+pub mod reach;
 pub mod rights;
 mod sketch;
 pub mod target;

@@ -17,10 +17,11 @@ use talos_client::config::{FieldChange, MachineConfig};
 
 use super::access;
 use super::config::DiskSelector;
-use super::crew::{Crew, Opened};
+use super::crew::Crew;
 use super::host::{known, peers};
 use super::kubernetes::{Kubernetes, NodeState};
 use super::machine::{Storages, TAG, selectors};
+use super::reach::Opened;
 use super::world::{ClusterSeen, NodeSeen, Running, SecretsSeen, World};
 use crate::error::{Error, chain};
 use crate::spec::site::{Cluster, Node, Role};

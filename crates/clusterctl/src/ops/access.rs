@@ -1,15 +1,18 @@
 //! `kubeconfig` and `talosconfig`: the files that open a cluster, handed out or merged.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use talos_client::TalosConfig;
 use zeroize::Zeroizing;
 
-use super::session::{Session, runtime};
+use super::inventory::named;
+use super::session::runtime;
 use super::{Context, Error};
 use crate::compose::access;
-use crate::compose::crew::Opened;
 use crate::compose::issue;
+use crate::compose::reach::{Opened, Reach};
+use crate::lab::Lab;
 use crate::spec::site::Cluster;
 use crate::state::{Mode, read_text_if_present, write};
 
@@ -50,20 +53,15 @@ pub struct Options {
 /// The tree has errors, the cluster is not there or has no secrets, or no control plane makes a
 /// kubeconfig.
 pub fn access(context: &Context, options: &Options) -> Result<(String, Zeroizing<String>), Error> {
-    let wanted = std::slice::from_ref(&options.cluster);
-    let session = Session::open_for(context, options.lab, wanted)?;
-    let found = session.clusters(wanted)?;
-    let [cluster] = found.as_slice() else {
-        return Err(Error::usage(format!("{:?} names more than one cluster", options.cluster)));
-    };
-    let opened = session.crew.secrets(cluster)?.ok_or_else(|| {
+    let (reach, cluster) = open(context, options)?;
+    let cluster = &cluster;
+    let opened = reach.secrets(cluster)?.ok_or_else(|| {
         Error::failed(format!("cluster {} has no secrets", cluster.name))
             .hint("`clusterctl apply` makes it with them, `secrets import` takes over those of a cluster that runs")
     })?;
-    let layout = &session.crew.layout;
     let path = match options.kind {
-        Kind::Kubeconfig => layout.kubeconfig(&cluster.folder),
-        Kind::Talosconfig => layout.talosconfig(&cluster.folder),
+        Kind::Kubeconfig => reach.layout.kubeconfig(&cluster.folder),
+        Kind::Talosconfig => reach.layout.talosconfig(&cluster.folder),
     };
     let there =
         read_text_if_present(&path).map_err(|error| Error::failed("read a file").because(error))?;
@@ -74,14 +72,29 @@ pub fn access(context: &Context, options: &Options) -> Result<(String, Zeroizing
     }
     let text = match options.kind {
         Kind::Talosconfig => issue::talosconfig(cluster, &opened)?,
-        Kind::Kubeconfig => {
-            runtime()?.block_on(issue::kubeconfig(&session.crew, cluster, &opened))?
-        }
+        Kind::Kubeconfig => runtime()?.block_on(issue::kubeconfig(&reach, cluster, &opened))?,
     };
     write(&path, text.as_bytes(), Mode::Private).map_err(|error| {
         Error::failed(format!("keep the {}", options.kind.name())).because(error)
     })?;
     Ok((cluster.name.clone(), text))
+}
+
+/// The tree, its secrets and the cluster: Proxmox and its credentials have no part in this.
+fn open(context: &Context, options: &Options) -> Result<(Reach, Cluster), Error> {
+    let (root, loaded) = context.load_valid_as(options.lab)?;
+    let site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
+    let found = named(&site, std::slice::from_ref(&options.cluster))?;
+    let [cluster] = found.as_slice() else {
+        return Err(Error::usage(format!("{:?} names more than one cluster", options.cluster)));
+    };
+    let cluster = (*cluster).clone();
+    // A talosconfig is made of the secrets alone; only a kubeconfig is asked of a node.
+    let sockets = match (options.lab, options.kind) {
+        (true, Kind::Kubeconfig) => Lab::ensure(&root, &site)?.talos_dial(),
+        _ => BTreeMap::new(),
+    };
+    Ok((Reach::new(site, &context.variables, options.lab, sockets), cluster))
 }
 
 fn problem(kind: Kind, text: &str, cluster: &Cluster, opened: &Opened) -> Option<String> {

@@ -2,7 +2,6 @@
 
 use super::{Context, Error};
 use crate::spec::hcl::did_you_mean;
-use crate::spec::root::Root;
 use crate::spec::site::{Cluster, Site};
 
 /// The site, or some clusters of it.
@@ -10,19 +9,13 @@ use crate::spec::site::{Cluster, Site};
 /// # Errors
 /// There is no tree, it has errors, or a cluster is not there.
 pub fn inventory(context: &Context, clusters: &[String]) -> Result<Site, Error> {
-    let (_, site) = selected(context, clusters)?;
-    Ok(site)
-}
-
-/// The tree with some clusters of it; all of them when none is named.
-pub(super) fn selected(context: &Context, clusters: &[String]) -> Result<(Root, Site), Error> {
-    let (root, loaded) = context.load_valid()?;
+    let (_, loaded) = context.load_valid()?;
     let Some(mut site) = loaded.site else { return Err(Error::failed("the tree gave no site")) };
     named(&site, clusters)?;
     if !clusters.is_empty() {
         site.clusters.retain(|cluster| clusters.iter().any(|wanted| is_named(cluster, wanted)));
     }
-    Ok((root, site))
+    Ok(site)
 }
 
 /// The clusters that are called so; all when none is named.

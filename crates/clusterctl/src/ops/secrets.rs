@@ -1,16 +1,17 @@
 //! `secrets`: the bundles of clusters, beside their `cluster.hcl`.
 //!
 //! A bundle is written once, encrypted, and never over another one: it is the one thing of a
-//! cluster that nothing can make again.
+//! cluster that nothing can make again. The lab has bundles of its own; those of the tree stay shut
+//! there.
 
 use std::path::{Path, PathBuf};
 
 use talos_client::secrets::Bundle;
 
-use super::inventory::selected;
+use super::inventory::{inventory, named};
 use super::{Context, Error};
 use crate::compose::bundle::{BundleStore, Written, authority_of};
-use crate::spec::root::Root;
+use crate::spec::site::Site;
 use crate::state::{Layout, Mode, write_new};
 
 /// What became of the bundles.
@@ -33,8 +34,12 @@ impl Report {
     }
 }
 
-fn store(context: &Context, root: &Root) -> BundleStore {
-    BundleStore::new(Layout::new(&root.live, false), context.variables.clone())
+fn store(context: &Context, site: &Site, lab: bool) -> Result<BundleStore, Error> {
+    if lab {
+        let layout = Layout::new(&site.live, lab);
+        layout.prepare().map_err(|error| Error::failed("make the lab's folder").because(error))?;
+    }
+    Ok(BundleStore::of_site(site, lab, &context.variables))
 }
 
 /// Makes bundles for the clusters that have none; all clusters when none is named.
@@ -42,9 +47,9 @@ fn store(context: &Context, root: &Root) -> BundleStore {
 /// # Errors
 /// The tree has errors, a cluster is not there, no rule of a `.sops.yaml` fits, or a file cannot
 /// be written. Nothing that was there is changed.
-pub fn generate(context: &Context, clusters: &[String]) -> Result<Report, Error> {
-    let (root, site) = selected(context, clusters)?;
-    let store = store(context, &root);
+pub fn generate(context: &Context, clusters: &[String], lab: bool) -> Result<Report, Error> {
+    let site = inventory(context, clusters)?;
+    let store = store(context, &site, lab)?;
     let mut report = Report::default();
     for cluster in &site.clusters {
         if store.is_there(cluster)? {
@@ -61,13 +66,13 @@ pub fn generate(context: &Context, clusters: &[String]) -> Result<Report, Error>
 /// # Errors
 /// The cluster is not there or has a bundle, the file is neither a bundle nor the configuration
 /// of a control plane or is not complete, or another cluster has the same authority.
-pub fn import(context: &Context, cluster: &str, file: &Path) -> Result<Report, Error> {
-    let (root, site) = selected(context, &[])?;
-    let (_, chosen) = selected(context, &[cluster.to_owned()])?;
-    let [cluster] = chosen.clusters.as_slice() else {
+pub fn import(context: &Context, cluster: &str, file: &Path, lab: bool) -> Result<Report, Error> {
+    let site = inventory(context, &[])?;
+    let chosen = named(&site, &[cluster.to_owned()])?;
+    let [cluster] = chosen.as_slice() else {
         return Err(Error::usage(format!("{cluster:?} names more than one cluster")));
     };
-    let store = store(context, &root);
+    let store = store(context, &site, lab)?;
     if store.is_there(cluster)? {
         return Err(Error::refused(format!("{} exists", store.path(cluster).display()))
             .hint("a bundle is never written over; move it away if it is not the right one"));
@@ -112,12 +117,12 @@ pub fn import(context: &Context, cluster: &str, file: &Path) -> Result<Report, E
 /// # Errors
 /// The cluster or its bundle is not there, no identity opens it, it belongs to another cluster,
 /// or the file exists.
-pub fn export(context: &Context, cluster: &str, file: &Path) -> Result<PathBuf, Error> {
-    let (root, site) = selected(context, &[cluster.to_owned()])?;
+pub fn export(context: &Context, cluster: &str, file: &Path, lab: bool) -> Result<PathBuf, Error> {
+    let site = inventory(context, &[cluster.to_owned()])?;
     let [cluster] = site.clusters.as_slice() else {
         return Err(Error::usage(format!("{cluster:?} names more than one cluster")));
     };
-    let store = store(context, &root);
+    let store = store(context, &site, lab)?;
     let bundle = store.open(cluster)?.ok_or_else(|| {
         Error::failed(format!("cluster {} has no bundle", cluster.name))
             .detail(format!("there is no {}", store.path(cluster).display()))

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret as _;
+use clusterctl::ops::access::{self, Kind, access};
 use clusterctl::ops::{Context, ErrorKind, init, new_cluster, secrets};
 use talos_client::secrets::Bundle;
 
@@ -47,7 +48,7 @@ impl Tree {
     }
 
     fn export(&self, cluster: &str, name: &str) -> String {
-        let path = secrets::export(&self.context(), cluster, Path::new(name)).unwrap();
+        let path = secrets::export(&self.context(), cluster, Path::new(name), false).unwrap();
         fs_err::read_to_string(path).unwrap()
     }
 }
@@ -65,7 +66,7 @@ fn a_new_tree_with_new_clusters_is_valid() {
 #[test]
 fn a_bundle_is_made_once_and_is_encrypted() {
     let tree = Tree::new("");
-    let report = secrets::generate(&tree.context(), &one("sol")).unwrap();
+    let report = secrets::generate(&tree.context(), &one("sol"), false).unwrap();
     assert_eq!((report.written.len(), report.kept.len(), report.sealed.len()), (1, 0, 0));
     let sealed = fs_err::read_to_string(tree.bundle(101)).unwrap();
     assert!(sealed.contains("cluster_name: sol") && sealed.contains("cluster_id: 101"));
@@ -75,7 +76,7 @@ fn a_bundle_is_made_once_and_is_encrypted() {
     let token = bundle.trustd_token.as_ref().unwrap().text().unwrap();
     assert!(!sealed.contains(token));
 
-    let again = secrets::generate(&tree.context(), &one("sol")).unwrap();
+    let again = secrets::generate(&tree.context(), &one("sol"), false).unwrap();
     assert_eq!((again.written.len(), again.kept.len()), (0, 1));
     assert_eq!(fs_err::read_to_string(tree.bundle(101)).unwrap(), sealed);
 }
@@ -85,7 +86,7 @@ fn a_bundle_is_made_once_and_is_encrypted() {
 fn files_with_secrets_are_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let tree = Tree::new("");
-    secrets::generate(&tree.context(), &one("sol")).unwrap();
+    secrets::generate(&tree.context(), &one("sol"), false).unwrap();
     tree.export("sol", "plain.yaml");
     for path in [tree.bundle(101), tree.dir.path().join("plain.yaml")] {
         assert_eq!(fs_err::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -95,21 +96,23 @@ fn files_with_secrets_are_private() {
 #[test]
 fn a_bundle_moves_between_trees_but_not_between_clusters() {
     let tree = Tree::new("");
-    secrets::generate(&tree.context(), &one("sol")).unwrap();
+    secrets::generate(&tree.context(), &one("sol"), false).unwrap();
     let plain = tree.export("sol", "plain.yaml");
 
     let other = Tree::new("");
     fs_err::write(other.dir.path().join("in.yaml"), &plain).unwrap();
-    secrets::import(&other.context(), "sol", Path::new("in.yaml")).unwrap();
+    secrets::import(&other.context(), "sol", Path::new("in.yaml"), false).unwrap();
     assert_eq!(other.export("sol", "out.yaml"), plain);
 
-    let refused = secrets::import(&other.context(), "luna", Path::new("in.yaml")).unwrap_err();
+    let refused =
+        secrets::import(&other.context(), "luna", Path::new("in.yaml"), false).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(!other.bundle(102).exists());
 
     // A copied folder is found by the clear fields.
     fs_err::copy(other.bundle(101), other.bundle(102)).unwrap();
-    let refused = secrets::export(&other.context(), "luna", Path::new("x.yaml")).unwrap_err();
+    let refused =
+        secrets::export(&other.context(), "luna", Path::new("x.yaml"), false).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(!other.dir.path().join("x.yaml").exists());
 }
@@ -117,7 +120,7 @@ fn a_bundle_moves_between_trees_but_not_between_clusters() {
 #[test]
 fn a_rule_that_leaves_secrets_readable_is_refused() {
     let tree = Tree::new("    encrypted_regex: ^(certs)$\n");
-    let refused = secrets::generate(&tree.context(), &one("sol")).unwrap_err();
+    let refused = secrets::generate(&tree.context(), &one("sol"), false).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(!tree.bundle(101).exists());
 }
@@ -126,15 +129,15 @@ fn a_rule_that_leaves_secrets_readable_is_refused() {
 fn without_a_rule_or_a_key_nothing_is_written_or_shown() {
     let tree = Tree::new("");
     fs_err::remove_file(tree.dir.path().join("live/.sops.yaml")).unwrap();
-    assert!(secrets::generate(&tree.context(), &one("sol")).is_err());
+    assert!(secrets::generate(&tree.context(), &one("sol"), false).is_err());
     assert!(!tree.bundle(101).exists());
 
     let tree = Tree::new("");
     let mut context = tree.context();
     context.variables.clear();
-    let report = secrets::generate(&context, &one("sol")).unwrap();
+    let report = secrets::generate(&context, &one("sol"), false).unwrap();
     assert_eq!(report.sealed, report.written);
-    assert!(secrets::export(&context, "sol", Path::new("x.yaml")).is_err());
+    assert!(secrets::export(&context, "sol", Path::new("x.yaml"), false).is_err());
     assert!(!tree.dir.path().join("x.yaml").exists());
 }
 
@@ -142,8 +145,61 @@ fn without_a_rule_or_a_key_nothing_is_written_or_shown() {
 fn half_a_bundle_is_refused_with_what_it_lacks() {
     let tree = Tree::new("");
     fs_err::write(tree.dir.path().join("in.yaml"), "cluster: {id: a, secret: b}\n").unwrap();
-    let refused = secrets::import(&tree.context(), "sol", Path::new("in.yaml")).unwrap_err();
+    let refused = secrets::import(&tree.context(), "sol", Path::new("in.yaml"), false).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(refused.details().iter().any(|detail| detail == "certs is required"));
     assert!(!tree.bundle(101).exists());
+}
+
+fn wanted(kind: Kind) -> access::Options {
+    access::Options { kind, cluster: "sol".to_owned(), renew: false, lab: false }
+}
+
+#[test]
+fn access_to_a_cluster_asks_for_no_proxmox() {
+    let tree = Tree::new("");
+    let error = access(&tree.context(), &wanted(Kind::Talosconfig)).unwrap_err();
+    assert!(error.to_string().contains("has no secrets"), "{error}");
+    secrets::generate(&tree.context(), &one("sol"), false).unwrap();
+    // Credentials that nobody can open, and no endpoint anywhere.
+    let credentials = tree.dir.path().join("live/common/credentials.hcl");
+    fs_err::write(&credentials, "locals {\n  secrets_file = \"gone.sops.yaml\"\n}\n").unwrap();
+    fs_err::write(tree.dir.path().join("live/common/gone.sops.yaml"), "sops: {}\n").unwrap();
+    let (name, text) = access(&tree.context(), &wanted(Kind::Talosconfig)).unwrap();
+    let config = talos_client::TalosConfig::parse(&text).unwrap();
+    assert_eq!((name.as_str(), config.context.as_str()), ("sol", "sol"));
+    assert!(!config.contexts["sol"].endpoints.is_empty());
+    // The same file serves the next time.
+    assert_eq!(*access(&tree.context(), &wanted(Kind::Talosconfig)).unwrap().1, *text);
+
+    // A kubeconfig is asked of a control plane, here of one that is not there.
+    let error = access(&tree.context(), &wanted(Kind::Kubeconfig)).unwrap_err();
+    assert!(error.to_string().contains("get a kubeconfig of solcp01"), "{error}");
+}
+
+#[test]
+fn the_key_that_the_tree_names_opens_a_bundle() {
+    let tree = Tree::new("");
+    secrets::generate(&tree.context(), &one("sol"), false).unwrap();
+    let common = tree.dir.path().join("live/common");
+    let key = tree.key.to_string().expose_secret().to_owned();
+    fs_err::write(common.join("age.key"), key).unwrap();
+    let text = "locals {\n  age_key_file = \"age.key\"\n}\n";
+    fs_err::write(common.join("credentials.hcl"), text).unwrap();
+    let mut context = tree.context();
+    context.variables.clear();
+    secrets::export(&context, "sol", Path::new("plain.yaml"), false).unwrap();
+}
+
+#[test]
+fn the_lab_has_bundles_of_its_own() {
+    let tree = Tree::new("");
+    let report = secrets::generate(&tree.context(), &one("sol"), true).unwrap();
+    assert!(report.sealed.is_empty());
+    let own = tree.dir.path().join("live/.clusterctl");
+    assert!(report.written.iter().all(|path| path.starts_with(own.join("lab"))));
+    assert!(own.join(".gitignore").exists() && !tree.bundle(101).exists());
+    let said = secrets::export(&tree.context(), "sol", Path::new("x.yaml"), false);
+    assert!(said.unwrap_err().to_string().contains("has no bundle"));
+    secrets::export(&tree.context(), "sol", Path::new("lab.yaml"), true).unwrap();
 }

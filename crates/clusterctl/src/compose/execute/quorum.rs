@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::Hands;
 use super::verdict::own;
 use crate::compose::action::Action;
-use crate::compose::crew::Opened;
+use crate::compose::reach::Opened;
 use crate::engine::{Check, Impact, Step, StepError};
 use crate::error::chain;
 use crate::spec::site::{Node, Role};
