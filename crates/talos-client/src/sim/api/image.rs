@@ -127,7 +127,7 @@ fn named(node: &NodeInner, paths: &[&str]) -> Vec<String> {
     images.filter(|image| !image.is_empty()).collect()
 }
 
-/// Rows of a list: each image by its tag, and by its digest.
+/// Rows of a list, by name: each image by its tag, by its digest, and by the bare digest.
 fn list(node: &NodeInner, is_cri: bool, labels: bool) -> Vec<Value> {
     let images: Vec<String> = match is_cri {
         true => node.content().images.into_iter().collect(),
@@ -137,7 +137,7 @@ fn list(node: &NodeInner, is_cri: bool, labels: bool) -> Vec<Value> {
     let since = node.machine().booted_at.to_string();
     let rows = images.iter().flat_map(|image| {
         let (repository, digest) = parts(image);
-        [image.clone(), format!("{repository}@{digest}")].map(|name| {
+        [image.clone(), format!("{repository}@{digest}"), digest.clone()].map(|name| {
             let mut row =
                 json!({ "name": name, "digest": digest, "createdAt": since, "size": "10485760" });
             if let Some(row) = row.as_object_mut().filter(|_| is_cri && labels) {
@@ -146,7 +146,9 @@ fn list(node: &NodeInner, is_cri: bool, labels: bool) -> Vec<Value> {
             row
         })
     });
-    rows.collect()
+    let mut rows: Vec<Value> = rows.collect();
+    rows.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    rows
 }
 
 /// The runtime of Kubernetes does not answer before there is a configuration.
