@@ -17,6 +17,7 @@ use super::render::events::{Label, Progress, Style};
 use super::render::plan::{self as words, Stakes};
 use super::{data, say};
 use crate::compose::action::Action;
+use crate::compose::effect::{Counts, Effect};
 use crate::engine::{Event, Plan};
 use crate::ops::apply::{Console, Options as ApplyOptions, apply as carry_out};
 use crate::ops::destroy::{Options as DestroyOptions, destroy as remove, plan as plan_removal};
@@ -81,8 +82,15 @@ fn as_json(report: &Report) -> serde_json::Value {
         .iter()
         .map(|problem| json!({ "text": problem.text, "help": problem.help }))
         .collect();
+    let mut plan = json!(report.plan);
+    for (id, step) in &report.plan.steps {
+        if let Some(shown) = plan.get_mut("steps").and_then(|steps| steps.get_mut(id.as_str())) {
+            shown["effect"] = json!(Effect::of(step));
+        }
+    }
     json!({
-        "plan": report.plan,
+        "plan": plan,
+        "counts": Counts::of(&report.plan),
         "problems": problems,
         "clusters": report.clusters,
         "worst_impact": report.plan.worst_impact(),

@@ -85,6 +85,14 @@ pub enum Action {
         /// The node.
         node: String,
     },
+    /// Waits until a node that was installed before answers, and looks that its configuration is
+    /// the one of the tree.
+    Reach {
+        /// The cluster's folder.
+        cluster: String,
+        /// The node.
+        node: String,
+    },
     /// Changes the configuration of a node that runs.
     Reconfigure {
         /// The cluster's folder.

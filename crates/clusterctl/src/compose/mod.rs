@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod crew;
 pub mod destroy;
 pub mod draft;
+pub mod effect;
 pub mod execute;
 mod host;
 pub mod image;

@@ -65,6 +65,7 @@ pub fn needed(crew: &Crew, storages: &Storages, plan: &Plan<Action>) -> Rights {
             | Action::CopyInstaller { .. }
             | Action::MakeSecrets { .. }
             | Action::Configure { .. }
+            | Action::Reach { .. }
             | Action::Reconfigure { .. }
             | Action::Bootstrap { .. }
             | Action::AwaitCluster { .. }

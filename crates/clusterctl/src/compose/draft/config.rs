@@ -31,7 +31,8 @@ impl<'a> Draft<'a> {
         };
         if let Some(reason) = first {
             // Without a medium it was installed: it is waited for, and never configured unseen.
-            let title = if has_medium {
+            let is_new = has_medium || matches!(seen, NodeSeen::Maintenance);
+            let title = if is_new {
                 format!("configure {}", node.name)
             } else {
                 format!("reach {} and compare its configuration", node.name)
@@ -45,7 +46,12 @@ impl<'a> Draft<'a> {
                 ])
                 .seconds(60, 1800);
             let (cluster, node) = (cluster.folder.clone(), node.name.clone());
-            self.step(sketch, Action::Configure { cluster, node });
+            let action = if is_new {
+                Action::Configure { cluster, node }
+            } else {
+                Action::Reach { cluster, node }
+            };
+            self.step(sketch, action);
         }
         if has_medium {
             let title = format!("eject the installation medium of {}", node.name);

@@ -78,6 +78,7 @@ impl Executor<Action> for Hands {
                 self.check_destroy(node, *vmid, uuid).await
             }
             Action::Configure { cluster, node } => self.check_configure(cluster, node).await,
+            Action::Reach { cluster, node } => self.check_reach(cluster, node).await,
             Action::Reconfigure { cluster, node, .. } => {
                 let found = self.check_reconfigure(cluster, node).await?;
                 self.unless_needed(step, (cluster, node), found).await
@@ -121,7 +122,7 @@ impl Executor<Action> for Hands {
             }
             Action::Bootstrap { cluster } => self.bootstrap(cluster, context).await,
             // Waiting is all there is to do.
-            Action::AwaitCluster { .. } => Ok(()),
+            Action::AwaitCluster { .. } | Action::Reach { .. } => Ok(()),
             Action::WriteAccess { cluster } => self.write_access(cluster).await,
             Action::RemoveAccess { cluster } => self.remove_access(cluster),
             Action::RemoveIso { node, storage, file } => self.remove_iso(file, node, storage).await,
@@ -132,7 +133,9 @@ impl Executor<Action> for Hands {
         match &step.action {
             Action::CreateMachine { cluster, node } => self.verify_machine(cluster, node).await,
             Action::StartMachine { cluster, node } => self.verify_running(cluster, node).await,
-            Action::Configure { cluster, node } => self.verify_configured(cluster, node).await,
+            Action::Configure { cluster, node } | Action::Reach { cluster, node } => {
+                self.verify_configured(cluster, node).await
+            }
             // What runs stays as it is until the node reboots.
             Action::Reconfigure { mode: ApplyMode::Staged, .. } => Ok(()),
             Action::Reconfigure { cluster, node, .. } => {

@@ -57,6 +57,18 @@ impl Hands {
         })
     }
 
+    /// A node that was installed before is waited for; one that has lost its configuration since
+    /// the plan was made is another plan's matter.
+    pub(super) async fn check_reach(&self, cluster: &str, node: &str) -> Result<Check, StepError> {
+        match self.check_configure(cluster, node).await? {
+            Check::Ready => Err(StepError::failed_with_help(
+                "it waits for a configuration, and the plan took it for installed",
+                "run plan again: it shows what is to be done with it",
+            )),
+            other => Ok(other),
+        }
+    }
+
     pub(super) async fn configure(
         &self,
         cluster: &str,

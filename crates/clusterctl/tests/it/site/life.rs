@@ -10,6 +10,18 @@ fn a_cluster_is_made_looked_at_handed_out_and_removed() {
     site.run(&["plan", "--detailed-exitcode", "terra"])
         .expect(2)
         .says("create terracp01 (VM 103011)");
+    // Waiting and ejecting are counted as what they are, in every form.
+    let counts = &site.run(&["plan", "terra", "-o", "json"]).expect(0).json()["counts"];
+    assert_eq!(
+        (&counts["run"], &counts["wait"], &counts["change"]),
+        (&4.into(), &1.into(), &0.into())
+    );
+    let words = format!(
+        "{} to add, 0 to change, 0 to replace, 0 to destroy; 4 to start or eject, 1 to wait for.",
+        counts["add"]
+    );
+    site.run(&["plan", "terra"]).expect(0).says(&words);
+    site.run(&["plan", "terra", "-o", "markdown"]).expect(0).says(&words);
     site.run(&["status", "terra"]).expect(0).says("absent");
     let sick = site.run(&["health", "terra"]).expect(4);
     sick.says("there are none: the cluster was not made yet");
