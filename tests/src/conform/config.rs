@@ -111,7 +111,7 @@ pub(super) fn validate(case: &Value) -> anyhow::Result<Value> {
         }
         value
     };
-    let config = match MachineConfig::load(text) {
+    let config = match MachineConfig::load_for(text, newest(case)) {
         Ok(config) => config,
         Err(error) => {
             let error =

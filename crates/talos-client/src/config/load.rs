@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::machine::{ConfigError, MachineConfig};
-use super::typed;
+use super::{since, typed};
 use crate::yaml::{self, Node};
 
 /// Keys of the main document, by which it is known without a kind.
@@ -31,8 +31,12 @@ pub(super) fn is_bare(node: &Node) -> bool {
     entries.iter().all(|(key, node)| is_name(key) && matches!(node, Node::Scalar { .. }))
 }
 
-/// The kind of a document.
+/// The kind of a document, as the newest version sees it.
 pub(super) fn kind_of(node: &Node) -> Result<String, ConfigError> {
+    kind_for(node, since::NEWEST)
+}
+
+fn kind_for(node: &Node, minor: u32) -> Result<String, ConfigError> {
     let Node::Map(entries) = node else {
         return Err(ConfigError::classed("not-a-mapping", "a document is no mapping"));
     };
@@ -48,7 +52,7 @@ pub(super) fn kind_of(node: &Node) -> Result<String, ConfigError> {
             format!("a document of kind {kind} has fields of the main document"),
         )),
         (Some(kind), None) => Err(ConfigError::classed(
-            "missing-api-version",
+            if minor < 12 { "unknown-document" } else { "missing-api-version" },
             format!("a document of kind {kind} has no apiVersion"),
         )),
         (Some(kind), Some("v1alpha1")) => Ok(kind.to_owned()),
@@ -95,14 +99,28 @@ impl MachineConfig {
     /// The text is no YAML, a kind, field or value is not one that Talos takes, or documents are
     /// doubled or exclude one another; [`ConfigError::class`] tells which.
     pub fn load(text: &str) -> Result<Self, ConfigError> {
+        Self::load_for(text, since::NEWEST)
+    }
+
+    /// Reads a configuration as [`MachineConfig::load`] does, for a minor version of Talos 1: what
+    /// came later is refused.
+    ///
+    /// # Errors
+    /// As with [`MachineConfig::load`].
+    pub fn load_for(text: &str, minor: u32) -> Result<Self, ConfigError> {
         let mut documents = Vec::new();
         let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
         for node in yaml::documents(text)? {
-            if node.is_null() {
+            if node.is_null() && minor >= 12 {
                 continue;
             }
-            let kind = kind_of(&node)?;
+            let kind = kind_for(&node, minor)?;
+            if !since::has_kind(&kind, minor) {
+                let text = format!("Talos 1.{minor} has no document kind {kind:?}");
+                return Err(ConfigError::classed("unknown-document", text));
+            }
             documents.push(typed::document(&kind, &node)?);
+            since::check(&kind, &node, minor)?;
             add(&mut seen, &kind, &name_of(&kind, &node))?;
         }
         if documents.is_empty() {

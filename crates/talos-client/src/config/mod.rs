@@ -12,6 +12,7 @@ mod operation;
 mod patch;
 pub mod release;
 mod schema;
+mod since;
 mod text;
 mod typed;
 mod url;

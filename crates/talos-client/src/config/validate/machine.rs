@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cluster::not_an_endpoint;
 use super::text::{is_prefix, is_subnet_filter, label_name, label_value};
-use super::{Findings, Mode, Part, Type};
+use super::{Findings, Mode, Part, Type, runtime};
 use crate::config::release;
 
 /// Fields of the kubelet's configuration that Talos sets itself.
@@ -198,17 +198,7 @@ pub(super) fn rest(
     if root.at("persist").flag() == Some(false) {
         findings.error("persist-off", "`persist` is off");
     }
-    if machine
-        .at("baseRuntimeSpecOverrides")
-        .at("process")
-        .0
-        .is_some_and(|value| !value.is_object())
-    {
-        findings.error(
-            "runtime-spec-invalid",
-            "`baseRuntimeSpecOverrides` does not fit the OCI runtime specification",
-        );
-    }
+    runtime::check(findings, machine.at("baseRuntimeSpecOverrides"));
     for (section, class, what) in [
         ("config", "registry-config-null", "registries.config"),
         ("mirrors", "registry-mirror-null", "registries.mirrors"),

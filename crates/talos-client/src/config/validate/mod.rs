@@ -5,6 +5,7 @@ mod document;
 mod machine;
 mod network;
 mod other;
+mod runtime;
 mod text;
 pub(super) mod volume;
 
