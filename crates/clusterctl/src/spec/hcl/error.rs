@@ -186,15 +186,34 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The name among `known` that is nearest to a misspelt one.
+/// The name among `known` that is nearest to a misspelt one; where words are joined by other signs,
+/// or by none, is no misspelling.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).clamp(1, 3);
     known
         .into_iter()
-        .map(|known| (distance(name, known), known))
+        .map(|known| (distance(name, known).min(distance(&plain(name), &plain(known))), known))
         .filter(|(distance, _)| *distance <= limit)
         .min()
         .map(|(_, known)| known)
+}
+
+/// Whether a name is one of `known` but for a slip: words joined otherwise, or an edit in a name that
+/// is long enough to tell. Closer than [`did_you_mean`], for names that need not be known.
+pub fn slip_of<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = plain(name);
+    let limit = match name.chars().count() {
+        0..6 => 0,
+        6..12 => 1,
+        _ => 2,
+    };
+    let near = known.into_iter().map(|known| (distance(&name, &plain(known)), known));
+    near.filter(|(distance, _)| *distance <= limit).min().map(|(_, known)| known)
+}
+
+/// A name without what joins its words.
+fn plain(name: &str) -> String {
+    name.chars().filter(|sign| !matches!(sign, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
 /// Edit distance (Levenshtein) with swapped neighbours as one edit.
@@ -229,5 +248,16 @@ mod tests {
         assert_eq!(did_you_mean("cluster_nmae", known), Some("cluster_name"));
         assert_eq!(did_you_mean("worker", known), Some("workers"));
         assert_eq!(did_you_mean("banana", known), None);
+        assert_eq!(did_you_mean("clusterId", known), Some("cluster_id"));
+    }
+
+    #[test]
+    fn a_slip_is_closer_than_a_guess() {
+        let known = ["controlplanes", "workers", "network", "cni"];
+        assert_eq!(slip_of("control_planes", known), Some("controlplanes"));
+        assert_eq!(slip_of("control-plane", known), Some("controlplanes"));
+        assert_eq!(slip_of("netwrok", known), Some("network"));
+        assert_eq!(slip_of("worker_nodes", known), None);
+        assert_eq!(slip_of("cnis", known), None);
     }
 }

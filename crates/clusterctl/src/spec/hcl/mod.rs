@@ -18,7 +18,7 @@ mod schema;
 mod template;
 mod value;
 
-pub use error::{Class, Failure, Place, did_you_mean};
+pub use error::{Class, Failure, Place, did_you_mean, slip_of};
 pub use file::FileEval;
 pub use loader::{Decrypt, DecryptedText, Loader, Options, Sealed, Strictness};
 pub use number::Number;

@@ -1,6 +1,6 @@
 //! One data file: evaluated, its keys checked against the table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use super::diagnostic::{Diagnostic, Level, Location};
 use super::key::{self, Section, Shape, Status};
 use super::tree::Gathered;
 use crate::spec::hcl::{
-    Class, Failure, FileEval, Kind, Loader, Place, Sealed, Value, did_you_mean,
+    Class, Failure, FileEval, Kind, Loader, Place, Sealed, Value, did_you_mean, slip_of,
 };
 
 /// Where a value of the tree comes from.
@@ -137,9 +137,31 @@ impl File {
                 file.values.insert(name.to_owned(), value.marked(is_secret));
             }
         }
+        if !is_secret {
+            let input_names = inputs.as_ref().and_then(Value::attributes);
+            let input_names = input_names.into_iter().flat_map(|inputs| inputs.keys());
+            let own = eval.unread_locals().into_iter().map(str::to_owned);
+            file.slips(&eval, own.chain(input_names.cloned()).collect(), gathered);
+        }
         file.eval = Some(eval);
         file.check(gathered);
         file
+    }
+
+    /// Names of the user's own are fine; one that nothing reads, and that but for a slip is a key
+    /// which is not set, is hardly meant as such.
+    fn slips(&self, eval: &FileEval, names: BTreeSet<String>, gathered: &mut Gathered) {
+        let known = key::below(self.section, &[]);
+        let unset = || known.iter().copied().filter(|key| !self.values.contains_key(*key));
+        for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+            let Some(near) = slip_of(name, unset()) else { continue };
+            let message = format!("`{name}` is no key, and nothing reads it");
+            let place = eval.origin(&[name]).map(|(place, _)| place);
+            let diagnostic = Diagnostic::new(Level::Warning, "tree-0001", message)
+                .help(format!("did you mean `{near}`?"))
+                .at(place.as_ref(), &gathered.sources());
+            gathered.diagnostics.push(diagnostic);
+        }
     }
 
     /// Where a key is written.

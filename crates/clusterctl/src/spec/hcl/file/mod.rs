@@ -175,6 +175,23 @@ impl FileEval {
         self.local_attributes().iter().map(|attribute| &*attribute.name)
     }
 
+    /// The names of locals that nothing in the file reads.
+    pub fn unread_locals(&self) -> BTreeSet<&str> {
+        let mut unread: BTreeSet<&str> = self.local_names().collect();
+        let inputs = self.body.attribute("inputs").map(|attribute| &attribute.expr);
+        for expr in self.local_attributes().iter().map(|local| &local.expr).chain(inputs) {
+            expr.names(&mut |root, part, _| {
+                match part {
+                    Some(name) if root == "local" => drop(unread.remove(name)),
+                    // All of them at once.
+                    None if root == "local" => unread.clear(),
+                    _ => {}
+                }
+            });
+        }
+        unread
+    }
+
     /// Checks what can be seen without evaluating: names that locals may and do refer to.
     ///
     /// # Errors
