@@ -39,17 +39,6 @@ pub struct Clear {
     pub ca_sha256: String,
 }
 
-/// Something wrong with a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BundleProblem {
-    /// The bundle.
-    pub path: PathBuf,
-    /// What is wrong.
-    pub text: String,
-    /// What to do.
-    pub help: &'static str,
-}
-
 /// A bundle that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -119,55 +108,6 @@ impl BundleStore {
     pub fn clear(&self, cluster: &Cluster) -> Result<Option<Clear>, Error> {
         let text = read_text_if_present(&self.path(cluster)).map_err(read_failed)?;
         Ok(text.as_deref().and_then(clear_fields))
-    }
-
-    /// What is wrong with the bundles of a site, told from their clear fields: nothing is opened.
-    /// One of another cluster is a copied folder; two clusters with one authority trust each
-    /// other's administrators.
-    ///
-    /// # Errors
-    /// A file is there and cannot be read.
-    pub fn problems(&self, clusters: &[Cluster]) -> Result<Vec<BundleProblem>, Error> {
-        let mut found = Vec::new();
-        let mut authorities: BTreeMap<String, PathBuf> = BTreeMap::new();
-        for cluster in clusters {
-            let path = self.path(cluster);
-            let Some(clear) = self.clear(cluster)? else { continue };
-            let named = (clear.cluster_id, clear.cluster_name.as_str());
-            if clear.cluster_id == cluster.id && clear.cluster_name != cluster.name {
-                found.push(BundleProblem {
-                    path: path.clone(),
-                    text: format!(
-                        "it is the bundle of cluster {}, and {} calls that cluster {}",
-                        clear.cluster_name,
-                        cluster.file.display(),
-                        cluster.name
-                    ),
-                    help: "the name of a cluster does not change while it lives: set cluster_name back. Its bundle is the only key to it: keep it as it is",
-                });
-            } else if named != (cluster.id, cluster.name.as_str()) {
-                found.push(BundleProblem {
-                    path: path.clone(),
-                    text: format!(
-                        "it is the bundle of cluster {} (id {}), not of {} (id {}) in {}",
-                        clear.cluster_name,
-                        clear.cluster_id,
-                        cluster.name,
-                        cluster.id,
-                        cluster.file.display()
-                    ),
-                    help: "a copied folder keeps the bundle of the old cluster: move it away, and `clusterctl secrets generate` makes a new one",
-                });
-            }
-            if let Some(other) = authorities.insert(clear.ca_sha256, path.clone()) {
-                found.push(BundleProblem {
-                    path,
-                    text: format!("it has the same authority as {}", other.display()),
-                    help: "two clusters with one authority trust each other's administrators: give one of them a bundle of its own",
-                });
-            }
-        }
-        Ok(found)
     }
 
     /// Opens the bundle of a cluster; `None` when there is none.
@@ -270,9 +210,7 @@ impl BundleStore {
             return Err(failed().detail("it is too large for a bundle"));
         }
         let bytes = Zeroizing::new(fs_err::read(path).map_err(|error| failed().because(error))?);
-        let is_sealed = std::str::from_utf8(&bytes)
-            .is_ok_and(|text| text.lines().any(|line| line.trim_end() == "sops:"));
-        if is_sealed {
+        if std::str::from_utf8(&bytes).is_ok_and(is_sealed) {
             let opened = self.decrypt(&bytes).and_then(|opened| opened.to_text(Format::Yaml));
             return opened.map(Zeroizing::new).map_err(|error| {
                 let failure = failed();
@@ -367,7 +305,12 @@ pub fn is_lack_of_keys(class: sops::SopsClass) -> bool {
     )
 }
 
-fn clear_fields(text: &str) -> Option<Clear> {
+/// Whether a text is a SOPS file.
+pub(super) fn is_sealed(text: &str) -> bool {
+    text.lines().any(|line| line.trim_end() == "sops:")
+}
+
+pub(super) fn clear_fields(text: &str) -> Option<Clear> {
     #[derive(Deserialize)]
     struct File {
         clusterctl_unencrypted: Option<Clear>,
@@ -414,7 +357,7 @@ fn dotted(steps: &[Step]) -> String {
     names.join(".")
 }
 
-fn read_failed(error: FileError) -> Error {
+pub(super) fn read_failed(error: FileError) -> Error {
     Error::failed("read a bundle").because(error)
 }
 

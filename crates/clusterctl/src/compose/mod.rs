@@ -7,6 +7,7 @@ pub mod cilium;
 pub mod config;
 pub mod credentials;
 pub mod crew;
+pub mod custody;
 pub mod destroy;
 pub mod draft;
 pub mod effect;

@@ -11,7 +11,8 @@ use talos_client::secrets::Bundle;
 use super::inventory::{inventory, named};
 use super::{Context, Error};
 use crate::compose::bundle::{BundleStore, Written, authority_of};
-use crate::spec::site::Site;
+use crate::compose::custody;
+use crate::spec::site::{Cluster, Site};
 use crate::state::{Layout, Mode, write_new};
 
 /// What became of the bundles.
@@ -97,7 +98,7 @@ pub fn import(context: &Context, cluster: &str, file: &Path, lab: bool) -> Resul
     }
     let authority = authority_of(&bundle)?;
     for other in site.clusters.iter().filter(|other| other.folder != cluster.folder) {
-        if store.clear(other)?.is_some_and(|clear| clear.ca_sha256 == authority) {
+        if store.is_there(other)? && authority_in(&store, other)?.as_ref() == Some(&authority) {
             return Err(Error::refused(format!(
                 "{} holds the authority of cluster {}",
                 source.display(),
@@ -132,6 +133,14 @@ pub fn export(context: &Context, cluster: &str, file: &Path, lab: bool) -> Resul
     write_new(&target, bundle.to_yaml().as_bytes(), Mode::Private)
         .map_err(|error| Error::failed("write the bundle").because(error))?;
     Ok(target)
+}
+
+/// The authority of a cluster's bundle, as far as it can be told.
+fn authority_in(store: &BundleStore, cluster: &Cluster) -> Result<Option<String>, Error> {
+    Ok(match store.clear(cluster)? {
+        Some(clear) => Some(clear.ca_sha256),
+        None => custody::opened(store, cluster).ok(),
+    })
 }
 
 /// Whether a text is a machine configuration rather than a bundle.

@@ -9,6 +9,7 @@ use super::inventory::named;
 use super::{Context, Error};
 use crate::compose::credentials::Credentials;
 use crate::compose::crew::{Crew, Detour};
+use crate::compose::custody::{self, Keys};
 use crate::compose::destroy::destroy;
 use crate::compose::draft::{Drafted, Wish, draft};
 use crate::compose::observe::{Machines, observe, observe_proxmox};
@@ -17,6 +18,7 @@ use crate::compose::target::Target;
 use crate::compose::world::World;
 use crate::engine::Base;
 use crate::lab::Lab;
+use crate::spec::model::Level;
 use crate::spec::root::Root;
 use crate::spec::site::Cluster;
 
@@ -106,14 +108,18 @@ impl Session {
         };
         let config = config.concurrency(CONCURRENCY);
         let crew = Crew::new(site, &config, &context.variables, detour)?;
-        let problems = crew.bundles.problems(&crew.site.clusters)?;
-        if !problems.is_empty() {
-            let mut error = Error::refused("secrets of the tree are not what they should be");
-            for problem in problems {
-                let (path, text, help) = (problem.path.display(), problem.text, problem.help);
-                error = error.detail(format!("{path}: {text}\n  help: {help}"));
+        let mut wrong = Vec::new();
+        for problem in custody::problems(&crew.bundles, &crew.site.clusters, Keys::AtHand)? {
+            let (path, text, help) = (problem.path.display(), problem.text, problem.help);
+            let told = format!("{path}: {text}\n  help: {help}");
+            match problem.level {
+                Level::Error => wrong.push(told),
+                Level::Warning | Level::Info => warnings.push(told),
             }
-            return Err(error);
+        }
+        if !wrong.is_empty() {
+            let error = Error::refused("secrets of the tree are not what they should be");
+            return Err(wrong.into_iter().fold(error, Error::detail));
         }
         Ok(Self { root, crew: Arc::new(crew), tree, warnings })
     }

@@ -2,10 +2,10 @@
 
 use super::{Context, Error};
 use crate::compose::bundle::BundleStore;
+use crate::compose::custody::{self, Keys};
 use crate::spec::model::{Diagnostic, Level, Location, Sources};
 use crate::spec::root::Root;
 use crate::spec::site::Unmanaged;
-use crate::state::Layout;
 
 /// What was found.
 #[derive(Debug)]
@@ -45,13 +45,14 @@ pub fn validate(context: &Context) -> Result<Report, Error> {
         .filter(|diagnostic| diagnostic.level != Level::Info)
         .collect();
     if let Some(site) = &loaded.site {
-        let store = BundleStore::new(Layout::new(&root.live, false), context.variables.clone());
-        for problem in store.problems(&site.clusters)? {
-            let mut found = Diagnostic::new(Level::Error, "tree-0055", problem.text);
+        let store = BundleStore::of_site(site, false, &context.variables);
+        for problem in custody::problems(&store, &site.clusters, Keys::Unused)? {
+            let mut found = Diagnostic::new(problem.level, problem.code, problem.text);
             found.location = Some(Location { file: problem.path, line: 0, column: 0 });
-            found.help = Some(problem.help.to_owned());
+            found.help = Some(problem.help);
             diagnostics.push(found);
         }
     }
+    diagnostics.sort_by_key(|diagnostic| std::cmp::Reverse(diagnostic.level));
     Ok(Report { root, diagnostics, sources: loaded.sources, size, unmanaged })
 }

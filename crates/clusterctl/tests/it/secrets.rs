@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret as _;
 use clusterctl::ops::access::{self, Kind, access};
-use clusterctl::ops::{Context, ErrorKind, init, new_cluster, secrets};
+use clusterctl::ops::{Context, ErrorKind, init, new_cluster, secrets, validate};
 use talos_client::secrets::Bundle;
 
 struct Tree {
@@ -202,4 +202,65 @@ fn the_lab_has_bundles_of_its_own() {
     let said = secrets::export(&tree.context(), "sol", Path::new("x.yaml"), false);
     assert!(said.unwrap_err().to_string().contains("has no bundle"));
     secrets::export(&tree.context(), "sol", Path::new("lab.yaml"), true).unwrap();
+}
+
+/// What `validate` tells of bundles: level, code, and folder.
+fn told(tree: &Tree) -> Vec<String> {
+    let report = validate::validate(&tree.context()).unwrap();
+    let bundles = report.diagnostics.into_iter().filter(|one| {
+        one.location.as_ref().is_some_and(|place| place.file.ends_with("secrets.sops.yaml"))
+    });
+    let line = |one: clusterctl::spec::model::Diagnostic| {
+        assert!(one.help.is_some_and(|help| !help.is_empty()));
+        let file = one.location.unwrap().file;
+        let folder = file.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+        format!("{} {} {folder}", one.level, one.code)
+    };
+    bundles.map(line).collect()
+}
+
+#[test]
+fn a_bundle_in_the_clear_is_told_and_compared() {
+    let tree = Tree::new("");
+    secrets::generate(&tree.context(), &one("sol"), false).unwrap();
+    assert_eq!(told(&tree), Vec::<String>::new());
+    let plain = tree.export("sol", "plain.yaml");
+    fs_err::write(tree.bundle(102), &plain).unwrap();
+    assert_eq!(told(&tree), ["error tree-0056 cluster-102", "warning tree-0057 cluster-102"]);
+    let report = validate::validate(&tree.context()).unwrap();
+    let help = report.diagnostics.iter().find(|one| one.code == "tree-0057").unwrap();
+    let help = help.help.as_ref().unwrap();
+    assert!(help.contains("sops --encrypt --in-place") && help.contains("secrets.sops.yaml"));
+    let token = Bundle::parse(&plain).unwrap().trustd_token.unwrap();
+    assert!(!help.contains(token.text().unwrap()));
+}
+
+#[test]
+fn a_bundle_that_does_not_say_whose_it_is_is_compared_where_a_key_is_at_hand() {
+    use clusterctl::compose::bundle::BundleStore;
+    use clusterctl::compose::custody::{Keys, problems};
+    use clusterctl::spec::sops::{EncryptOptions, Format, Plain, encrypt, find_rule, time_text};
+
+    let tree = Tree::new("");
+    secrets::generate(&tree.context(), &one("sol"), false).unwrap();
+    // The same bundle, as another program would have encrypted it.
+    let plain = tree.export("sol", "plain.yaml");
+    let path = tree.bundle(102);
+    let rule = find_rule(path.parent().unwrap(), &path, &EncryptOptions::default()).unwrap();
+    let time = time_text(1_780_000_000);
+    let sealed = encrypt(Plain::Text(plain.as_bytes()), Format::Yaml, &rule, &time).unwrap();
+    fs_err::write(&path, &sealed.bytes).unwrap();
+    assert_eq!(told(&tree), ["warning tree-0058 cluster-102"]);
+
+    let codes = |context: &Context| {
+        let (_, loaded) = context.load_valid().unwrap();
+        let site = loaded.site.unwrap();
+        let store = BundleStore::of_site(&site, false, &context.variables);
+        let found = problems(&store, &site.clusters, Keys::AtHand).unwrap();
+        found.into_iter().map(|one| one.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(&tree.context()), ["tree-0056"]);
+    let mut context = tree.context();
+    context.variables.clear();
+    assert_eq!(codes(&context), ["tree-0058"]);
 }
