@@ -113,9 +113,15 @@ impl StdError for Error {
     }
 }
 
-/// A message with its chain of causes on one line.
+/// A message with its details and its chain of causes on one line.
 pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
+    if let Some(own) = error.downcast_ref::<Error>()
+        && !own.details().is_empty()
+    {
+        text.push_str(": ");
+        text.push_str(&own.details().join("; "));
+    }
     let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");

@@ -8,14 +8,15 @@ use std::sync::{Mutex, PoisonError};
 
 use imagefactory::{FactoryClient, RegistryClient, RegistryOptions, TransportOptions};
 use proxmox_client::{Client as Proxmox, ClientConfig};
-use talos_client::config::{GenerateInput, MachineConfig, MachineType, Patch};
+use secrecy::ExposeSecret as _;
+use talos_client::config::{GenerateInput, Hidden, MachineConfig, MachineType, Patch};
 
 use super::config::{ConfigInput, DiskSelector, documents};
 use super::image::Images;
 use super::reach::{Opened, Reach};
 use super::{cilium, image};
 use crate::error::Error;
-use crate::spec::site::{Cluster, Cni, Node, Role, Site};
+use crate::spec::site::{Cluster, Cni, Node, PatchText, Role, Site};
 use crate::state::{LockFile, LockFileError};
 
 /// Where names and addresses of the plan are really reached; empty outside of the lab.
@@ -179,17 +180,39 @@ impl Crew {
             Patch::of_documents("the configuration that the tree gives", &own)
                 .map_err(|error| failed().because(error))?,
         ];
-        let by_role = match node.role {
-            Role::ControlPlane => &cluster.patches_controlplane,
-            Role::Worker => &cluster.patches_worker,
-        };
-        for patch in cluster.patches_all.iter().chain(by_role).chain(&node.patches) {
-            patches.push(
-                Patch::parse(&patch.origin, &patch.text)
-                    .map_err(|error| failed().because(error))?,
-            );
+        let mut is_secret = false;
+        for patch in cluster.patches_of(node) {
+            let text = match &patch.text {
+                PatchText::Sealed(reason) => {
+                    return Err(failed().detail(format!(
+                        "the patch at {} is encrypted: {reason}; give an age identity with \
+                         SOPS_AGE_KEY_FILE",
+                        patch.origin
+                    )));
+                }
+                PatchText::Clear(text) => text,
+                PatchText::Secret { text, .. } => {
+                    is_secret = true;
+                    text.expose_secret()
+                }
+            };
+            patches.push(Patch::parse(&patch.origin, text).map_err(|error| match is_secret {
+                // The error may quote what does not fit.
+                true => failed().detail(format!("{} cannot be used", patch.origin)),
+                false => failed().because(error),
+            })?);
         }
-        base.patched(&patches).map_err(|error| failed().because(error))
+        base.patched(&patches).map_err(|error| match is_secret {
+            true => failed()
+                .detail("the patches do not fit; why is not told, since one of them holds secrets"),
+            false => failed().because(error),
+        })
+    }
+
+    /// The values in the configuration of a node that come from encrypted files or are marked as
+    /// sensitive.
+    pub fn hidden(cluster: &Cluster, node: &Node) -> Hidden {
+        cluster.patches_of(node).flat_map(|patch| patch.text.secrets()).cloned().collect()
     }
 }
 

@@ -342,7 +342,7 @@ pub fn compare(
     let selector = selector_of(&current, node);
     let desired =
         crew.machine_config(cluster, node, opened, &selector).map_err(|error| chain(&error))?;
-    Ok(current.diff(&desired))
+    Ok(current.diff_hiding(&desired, &Crew::hidden(cluster, node)))
 }
 
 /// The way to tell the disk apart that a configuration has, if it is one of ours.

@@ -3,13 +3,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use sha2::Digest as _;
 
 use super::Error;
 use crate::compose::bundle::is_lack_of_keys;
 use crate::spec::hcl::{Decrypt, DecryptedText};
-use crate::spec::model::{LoadOptions, Loaded, load, load_credentials};
+use crate::spec::model::{Level, LoadOptions, Loaded, load, load_credentials};
 use crate::spec::root::{Root, RootError};
-use crate::spec::site::{Credentials, Site};
+use crate::spec::site::{Credentials, Patch, PatchText, Site};
 use crate::spec::sops;
 
 /// What a verb is given from outside.
@@ -91,10 +94,8 @@ impl Context {
         if !loaded.has_errors() {
             return Ok((root, loaded));
         }
-        let errors = loaded
-            .diagnostics
-            .iter()
-            .filter(|diagnostic| diagnostic.level == crate::spec::model::Level::Error);
+        let errors =
+            loaded.diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error);
         let mut failure = Error::failed("the tree has errors");
         for diagnostic in errors {
             failure = failure.detail(diagnostic.render(&root.repository));
@@ -118,9 +119,7 @@ impl Context {
             decrypt: opening(&self.variables, key_files),
         });
         let failed = || Error::failed("open common/credentials.hcl");
-        let errors = diagnostics
-            .iter()
-            .filter(|diagnostic| diagnostic.level == crate::spec::model::Level::Error);
+        let errors = diagnostics.iter().filter(|diagnostic| diagnostic.level == Level::Error);
         if let Some(error) =
             errors.map(|one| one.render(&root.repository)).reduce(|all, one| all + "\n" + &one)
         {
@@ -133,6 +132,57 @@ impl Context {
             ));
         }
         Ok(credentials)
+    }
+}
+
+impl Context {
+    /// Opens what is encrypted in the patches of a site, and gives the hash of every file that
+    /// was read for it. Without a key they stay closed: what needs them says so.
+    ///
+    /// # Errors
+    /// What they hold cannot be used. No value is told.
+    pub(super) fn open_patches(
+        &self,
+        root: &Root,
+        lab: bool,
+        site: &mut Site,
+    ) -> Result<BTreeMap<PathBuf, [u8; 32]>, Error> {
+        let is_sealed = |patch: &Patch| matches!(patch.text, PatchText::Sealed(_));
+        if !site.clusters.iter().any(|cluster| cluster.patches().any(is_sealed)) {
+            return Ok(BTreeMap::new());
+        }
+        let read: Rc<RefCell<BTreeMap<PathBuf, [u8; 32]>>> = Rc::default();
+        let key_files = site.credentials.age_key_file.clone().into_iter().collect();
+        let (open, seen) = (opening(&self.variables, key_files), Rc::clone(&read));
+        let opened = load(LoadOptions {
+            live: root.live.clone(),
+            repo_root: root.repository.clone(),
+            lab,
+            variables: self.variables.clone(),
+            decrypt: Box::new(move |path| {
+                let bytes = fs_err::read(path).map_err(|error| error.to_string())?;
+                let hash = sha2::Sha256::digest(&bytes).into();
+                seen.borrow_mut().insert(path.to_path_buf(), hash);
+                open(path)
+            }),
+        });
+        let Some(opened_site) = opened.site else {
+            let mut failure = Error::failed("open the encrypted patches of the tree");
+            for one in opened.diagnostics.iter().filter(|one| one.level == Level::Error) {
+                failure = failure.detail(one.render(&root.repository));
+            }
+            return Err(failure);
+        };
+        // Nothing else of what was opened is used.
+        for (cluster, opened) in site.clusters.iter_mut().zip(opened_site.clusters) {
+            cluster.patches_all = opened.patches_all;
+            cluster.patches_controlplane = opened.patches_controlplane;
+            cluster.patches_worker = opened.patches_worker;
+            for (node, opened) in cluster.nodes.iter_mut().zip(opened.nodes) {
+                node.patches = opened.patches;
+            }
+        }
+        Ok(read.take())
     }
 }
 

@@ -1,5 +1,7 @@
 //! A look at a site, and what it takes for one: the tree, credentials, clients, the lab.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
@@ -76,8 +78,9 @@ impl Session {
             }
             return Err(error.hint("nothing that is written is ignored: remove these keys for now"));
         }
-        let tree = fingerprint(&loaded.sources);
-        let site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
+        let mut site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
+        let opened = context.open_patches(&root, lab, &mut site)?;
+        let tree = fingerprint(&loaded.sources, &opened);
         let mut warnings = Vec::new();
         let (config, detour) = if lab {
             let lab = Lab::ensure(&root, &site)?;
@@ -225,7 +228,11 @@ fn calls(drafted: &Drafted) -> u64 {
     drafted.plan.steps.values().map(|step| of(&step.action)).sum()
 }
 
-fn fingerprint(sources: &crate::spec::model::Sources) -> String {
+/// Of the tree's texts, and of the encrypted files as they lie there.
+fn fingerprint(
+    sources: &crate::spec::model::Sources,
+    encrypted: &BTreeMap<PathBuf, [u8; 32]>,
+) -> String {
     use std::fmt::Write as _;
     let mut hash = sha2::Sha256::new();
     for (path, text) in &sources.0 {
@@ -233,6 +240,11 @@ fn fingerprint(sources: &crate::spec::model::Sources) -> String {
         hash.update([0]);
         hash.update(text.as_bytes());
         hash.update([0]);
+    }
+    for (path, of) in encrypted {
+        hash.update(path.to_string_lossy().as_bytes());
+        hash.update([0]);
+        hash.update(of);
     }
     hash.finalize().iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -2,6 +2,7 @@
 
 pub mod hcl;
 pub mod model;
+mod patch;
 pub mod root;
 pub mod site;
 pub mod sops;

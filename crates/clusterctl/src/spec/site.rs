@@ -312,6 +312,24 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
 }
 
+impl Cluster {
+    /// All of its patches and of its nodes'.
+    pub fn patches(&self) -> impl Iterator<Item = &Patch> {
+        let of_roles = self.patches_all.iter().chain(&self.patches_controlplane);
+        let of_nodes = self.nodes.iter().flat_map(|node| &node.patches);
+        of_roles.chain(&self.patches_worker).chain(of_nodes)
+    }
+
+    /// The patches of one of its nodes, in the order in which they are applied.
+    pub fn patches_of<'a>(&'a self, node: &'a Node) -> impl Iterator<Item = &'a Patch> {
+        let by_role = match node.role {
+            Role::ControlPlane => &self.patches_controlplane,
+            Role::Worker => &self.patches_worker,
+        };
+        self.patches_all.iter().chain(by_role).chain(&node.patches)
+    }
+}
+
 /// Images other than the site's.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct ArtifactOverrides {
@@ -321,14 +339,7 @@ pub struct ArtifactOverrides {
     pub iso_file_id: Option<String>,
 }
 
-/// A piece of configuration that the user adds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Patch {
-    /// Where it stands, `file:line`.
-    pub origin: String,
-    /// Its text: YAML or JSON, either kind of patch.
-    pub text: String,
-}
+pub use super::patch::{Patch, PatchText};
 
 /// Layer two of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

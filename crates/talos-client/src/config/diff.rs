@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use secrecy::{ExposeSecret as _, SecretString};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -36,10 +38,47 @@ impl fmt::Display for FieldChange {
     }
 }
 
+/// Values that are secret wherever they stand in a configuration, beside those whose field says
+/// so: what a user's patch takes out of an encrypted file.
+#[derive(Clone, Default)]
+pub struct Hidden(Vec<SecretString>);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hidden").field("values", &self.0.len()).finish_non_exhaustive()
+    }
+}
+
+impl FromIterator<SecretString> for Hidden {
+    fn from_iter<I: IntoIterator<Item = SecretString>>(values: I) -> Self {
+        Self(values.into_iter().filter(|value| !value.expose_secret().is_empty()).collect())
+    }
+}
+
+impl Hidden {
+    /// Whether one of them is in a value.
+    fn are_in(&self, value: &Value) -> bool {
+        let is = |text: &str| self.0.iter().any(|one| one.expose_secret() == text);
+        match value {
+            Value::String(text) => is(text),
+            Value::Number(number) => is(&number.to_string()),
+            Value::Array(items) => items.iter().any(|item| self.are_in(item)),
+            Value::Object(map) => map.values().any(|item| self.are_in(item)),
+            Value::Bool(_) | Value::Null => false,
+        }
+    }
+}
+
 impl MachineConfig {
     /// What it takes to get from this configuration to another. The order of keys and what is
     /// empty do not count.
     pub fn diff(&self, after: &Self) -> Vec<FieldChange> {
+        self.diff_hiding(after, &Hidden::default())
+    }
+
+    /// As [`Self::diff`], with more values that are told as fingerprints. What stood in the place
+    /// of one of them is not told either: it is likely to be its forerunner.
+    pub fn diff_hiding(&self, after: &Self, hidden: &Hidden) -> Vec<FieldChange> {
         let mut changes = Vec::new();
         let ids: BTreeSet<_> = self.ids().chain(after.ids()).collect();
         for id in ids {
@@ -47,7 +86,7 @@ impl MachineConfig {
                 |config: &Self| config.documents().iter().find(|one| id_of(one) == id).map(pruned);
             let (one, other) = (find(self), find(after));
             let place = Place { document: id.to_string(), path: Vec::new() };
-            compare(one.as_ref(), other.as_ref(), place, &mut changes);
+            compare(one.as_ref(), other.as_ref(), place, hidden, &mut changes);
         }
         changes
     }
@@ -84,6 +123,7 @@ fn compare(
     before: Option<&Value>,
     after: Option<&Value>,
     place: Place,
+    hidden: &Hidden,
     changes: &mut Vec<FieldChange>,
 ) {
     if before == after {
@@ -94,32 +134,62 @@ fn compare(
         for key in keys {
             let mut inner = place.clone();
             inner.path.push(key.clone());
-            compare(one.get(key), other.get(key), inner, changes);
+            compare(one.get(key), other.get(key), inner, hidden, changes);
         }
         return;
     }
-    let name = place.path.last().map(String::as_str).unwrap_or_default();
+    let is_hidden = before.into_iter().chain(after).any(|value| hidden.are_in(value));
+    let show = |value: &Value| match value {
+        Value::String(text) if is_hidden => fingerprint(text),
+        Value::Object(_) | Value::Array(_) if is_hidden => veiled(value).to_string(),
+        other if is_hidden => fingerprint(&other.to_string()),
+        other => shown(&place.path, other),
+    };
     changes.push(FieldChange {
         document: place.document.clone(),
         path: place.path.join("."),
-        before: before.map(|value| shown(name, value)),
-        after: after.map(|value| shown(name, value)),
+        before: before.map(show),
+        after: after.map(show),
     });
 }
 
+/// A value of which only the names of fields are told.
+fn veiled(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), veiled(value))).collect(),
+        Value::Array(items) => items.iter().map(veiled).collect(),
+        Value::String(text) => fingerprint(text).into(),
+        other => fingerprint(&other.to_string()).into(),
+    }
+}
+
+/// Whether what a field holds is the user's own text, which may be anything, secrets too: files,
+/// manifests, environments.
+fn is_free(name: &str) -> bool {
+    matches!(name, "content" | "contents" | "env" | "environment")
+}
+
 /// A value for people.
-fn shown(name: &str, value: &Value) -> String {
+fn shown(path: &[String], value: &Value) -> String {
+    let name = path.last().map(String::as_str).unwrap_or_default();
+    let is_free = path.iter().any(|name| is_free(name));
     let text = match value {
         Value::String(text) if is_secret(name) => return fingerprint(text),
         Value::String(text) => text.clone(),
+        Value::Object(_) | Value::Array(_) if is_free => value.to_string(),
         Value::Object(_) | Value::Array(_) => hidden(value).to_string(),
         other => other.to_string(),
     };
     // A long text, such as a manifest, is told apart by its hash.
-    if text.chars().count() > LONGEST || text.contains('\n') {
-        return format!("{} of {} bytes", fingerprint(&text).replace("secret ", ""), text.len());
+    if is_free || text.chars().count() > LONGEST || text.contains('\n') {
+        return hashed(&text);
     }
     text
+}
+
+/// A text by its hash and length.
+fn hashed(text: &str) -> String {
+    format!("{} of {} bytes", fingerprint(text).replace("secret ", ""), text.len())
 }
 
 /// A value with the secrets in it replaced.
@@ -130,6 +200,12 @@ fn hidden(value: &Value) -> Value {
                 .map(|(key, value)| match value {
                     Value::String(text) if is_secret(key) => {
                         (key.clone(), Value::String(fingerprint(text)))
+                    }
+                    Value::String(text) if is_free(key) => {
+                        (key.clone(), Value::String(hashed(text)))
+                    }
+                    other if is_free(key) => {
+                        (key.clone(), Value::String(hashed(&other.to_string())))
                     }
                     other => (key.clone(), hidden(other)),
                 })
@@ -162,5 +238,29 @@ mod tests {
         for secret in ["abc", "def", "geheim", "neu", "innen"] {
             assert!(!all.contains(secret), "{all}");
         }
+    }
+
+    #[test]
+    fn values_out_of_encrypted_files_and_texts_of_the_user_are_not_told() {
+        let one = MachineConfig::parse(
+            "machine: {env: {http_proxy: 'http://u:alt@p'}, sysctls: {a: vorher, b: '1'}, \
+             files: [{path: /a, content: inhalt}], nodeLabels: {pin: 4711}}\n",
+        )
+        .unwrap();
+        let other = MachineConfig::parse(
+            "machine: {env: {http_proxy: 'http://u:frisch@p'}, sysctls: {a: nachher, b: '2'}, \
+             nodeLabels: {pin: 4712}, kernel: {modules: [{name: m, parameters: [x, nachher]}]}}\n",
+        )
+        .unwrap();
+        let hidden: Hidden = ["nachher", "4712", ""].map(SecretString::from).into_iter().collect();
+        let texts: Vec<String> =
+            one.diff_hiding(&other, &hidden).iter().map(ToString::to_string).collect();
+        let all = texts.join("\n");
+        for secret in ["alt", "frisch", "vorher", "nachher", "inhalt", "4711", "4712"] {
+            assert!(!all.contains(secret), "{secret}: {all}");
+        }
+        assert!(all.contains("machine.sysctls.b: 1 -> 2"), "{all}");
+        assert!(all.contains("machine.sysctls.a: (secret sha256:"), "{all}");
+        assert!(!format!("{hidden:?}").contains("nachher"));
     }
 }

@@ -18,7 +18,7 @@ mod typed;
 mod url;
 mod validate;
 
-pub use diff::FieldChange;
+pub use diff::{FieldChange, Hidden};
 pub use generate::{
     Cni, GenerateInput, LinkSelector, LinkSetting, MachineType, NetworkOption, UserDisk,
 };

@@ -13,6 +13,13 @@ pub(super) struct Operation {
     value: Value,
 }
 
+impl Operation {
+    /// What it brings in; null where it brings nothing.
+    pub(super) fn value(&self) -> &Value {
+        &self.value
+    }
+}
+
 fn refused(class: &'static str, text: impl Into<String>) -> ConfigError {
     ConfigError::classed(class, text)
 }

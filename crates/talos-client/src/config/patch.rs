@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use secrecy::SecretString;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -45,12 +46,37 @@ impl Patch {
         Ok(Self { origin: origin.to_owned(), change })
     }
 
+    /// The texts and numbers that it brings in, for [`Hidden`](super::Hidden) of a patch whose
+    /// whole text is secret.
+    pub fn scalars(&self) -> Vec<SecretString> {
+        let mut found = Vec::new();
+        match &self.change {
+            Change::Documents(documents) => {
+                documents.iter().for_each(|document| scalars(document, &mut found));
+            }
+            Change::Operations(operations) => {
+                operations.iter().for_each(|operation| scalars(operation.value(), &mut found))
+            }
+        }
+        found
+    }
+
     /// A patch out of documents that are data already.
     ///
     /// # Errors
     /// A document has an unknown kind or field.
     pub fn of_documents(origin: &str, documents: &[Value]) -> Result<Self, ConfigError> {
         Self::parse(origin, &text::write(documents))
+    }
+}
+
+fn scalars(value: &Value, found: &mut Vec<SecretString>) {
+    match value {
+        Value::String(text) => found.push(text.clone().into()),
+        Value::Number(number) => found.push(number.to_string().into()),
+        Value::Array(items) => items.iter().for_each(|item| scalars(item, found)),
+        Value::Object(map) => map.values().for_each(|item| scalars(item, found)),
+        Value::Bool(_) | Value::Null => {}
     }
 }
 

@@ -10,12 +10,13 @@ use super::diagnostic::{Diagnostic, Level};
 use super::file::{self, File};
 use super::identity::{self, Identity};
 use super::key::Section;
+use super::patches::patches;
 use super::tree::Gathered;
 use super::{network, plan, stage};
 use crate::spec::hcl::{Value, did_you_mean};
 use crate::spec::site::{
-    ArtifactOverrides, Cluster, Cni, Node, Patch, PciDevice, PciSource, Role, Segment, Site,
-    Unmanaged, Versions,
+    ArtifactOverrides, Cluster, Cni, Node, PciDevice, PciSource, Role, Segment, Site, Unmanaged,
+    Versions,
 };
 
 /// Reads the whole site. There is none when something that everything needs is missing.
@@ -225,48 +226,6 @@ fn endpoint(file: &File, gathered: &mut Gathered) {
         let help = "write it as `https://HOST:6443`, an IPv6 address in brackets";
         gathered.error_help("tree-0053", message, place.as_ref(), help);
     }
-}
-
-/// Patches: texts, or objects, which are written as JSON; a single one may stand without a list.
-fn patches(file: &File, path: &[&str], gathered: &mut Gathered) -> Vec<Patch> {
-    let Some(value) = file.get(path) else { return Vec::new() };
-    let single;
-    let items: &[Value] = match value.items() {
-        Some(items) => items,
-        None => {
-            single = [value.clone()];
-            &single
-        }
-    };
-    let mut found = Vec::new();
-    // What is not known is told where keys are checked.
-    let known = items.iter().enumerate().filter(|(_, item)| item.unknown_reason().is_none());
-    for (number, item) in known {
-        let at = number.to_string();
-        let inner: Vec<&str> = path.iter().copied().chain([at.as_str()]).collect();
-        let place = file.place(&inner);
-        let text = match item.attributes() {
-            Some(_) => item.to_json(),
-            None => item.as_str().map(str::to_owned),
-        };
-        let origin = place.as_ref().map(|place| gathered.sources().locate(place));
-        match (text, origin) {
-            (Some(text), Some(origin)) => {
-                let origin = format!("{}:{}", origin.file.display(), origin.line);
-                if let Err(error) = talos_client::config::Patch::parse("the patch", &text) {
-                    let message = format!("`{}` cannot be used: {error}", path.join("."));
-                    gathered.error("tree-0054", message, place.as_ref());
-                }
-                found.push(Patch { origin, text });
-            }
-            _ => {
-                let message =
-                    format!("`{}` holds a patch that is no text or object", path.join("."));
-                gathered.error("tree-0046", message, place.as_ref());
-            }
-        }
-    }
-    found
 }
 
 /// Names of overrides that are nodes; the others are told.

@@ -251,15 +251,19 @@ impl File {
         let place = self.place(path);
         self.note_origin(path, value, gathered);
         let known = key::below(self.section, path);
-        // Credentials are opened when they are needed.
-        if self.section != Section::Credentials
+        // Credentials and patches are opened when they are needed.
+        let is_opened_later = self.section == Section::Credentials || key::is_patch(path);
+        if !is_opened_later
             && (known.is_empty() || value.is_unknown())
             && let Some(reason) = value.unknown_reason()
         {
             let message =
                 format!("`{}` is not known from the tree alone: {reason}", path.join("."));
             let diagnostic = Diagnostic::new(Level::Error, "tree-0055", message)
-                .help("write the value out: of what is encrypted only credentials are used")
+                .help(
+                    "write the value out: of what is encrypted only credentials and `config_patches` \
+                     are used",
+                )
                 .at(place.as_ref(), &gathered.sources());
             gathered.unsupported.push(diagnostic);
             return;

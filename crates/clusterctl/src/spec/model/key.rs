@@ -379,7 +379,7 @@ keys! {
         "proxmox_ha" Any NotYet "" "High availability.";
         "talos_apply_mode" Text Acted "auto" "`auto`, `no-reboot`, `reboot` or `staged`.";
         "cni" Text Acted "cilium" "`cilium`, `flannel` or `none`.";
-        "config_patches" Object Acted "" "Patches of configurations.";
+        "config_patches" Object Acted "" "Patches of configurations. Values may come from SOPS files: of an object only they are kept from what is shown, of a text every value.";
         "config_patches.all" Any Acted "" "Of all nodes.";
         "config_patches.controlplane" Any Acted "" "Of control planes.";
         "config_patches.worker" Any Acted "" "Of workers.";
@@ -393,6 +393,16 @@ pub fn find(section: Section, path: &[&str]) -> Option<&'static Key> {
             && key.path.split('.').count() == path.len()
             && key.path.split('.').zip(path).all(|(part, given)| part == "*" || part == *given)
     })
+}
+
+/// Whether a path of a cluster's file holds patches of machine configuration: they may be
+/// encrypted.
+pub fn is_patch(path: &[&str]) -> bool {
+    matches!(
+        path,
+        ["config_patches", "all" | "controlplane" | "worker", ..]
+            | ["node_overrides", _, "config_patches", ..]
+    )
 }
 
 /// Names that may stand below a path.

@@ -7,6 +7,7 @@ mod file;
 mod identity;
 pub mod key;
 mod network;
+mod patches;
 mod plan;
 mod shadow;
 mod stage;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use clusterctl::spec::sops::{EncryptOptions, Format, Plain, encrypt, rule_of, time_text};
 use talos_client::secrets::Bundle;
 
 use super::{Said, Site, pause};
@@ -146,9 +147,100 @@ fn secrets_stay_where_they_belong() {
     assert!(secrets.iter().all(|secret| !bundle.contains(secret.as_str())));
 }
 
+/// Writes an encrypted file for the key of the example tree.
+fn seal(site: &Site, path: &Path, text: &str, format: Format) {
+    let key = fs_err::read_to_string(site.live().join("common/example-age-key.txt")).unwrap();
+    let recipient = key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let rules = format!("creation_rules:\n  - age: {recipient}\n");
+    let config = site.live().join(".sops.yaml");
+    let rule = rule_of(rules.as_bytes(), &config, path, &EncryptOptions::default()).unwrap();
+    let sealed =
+        encrypt(Plain::Text(text.as_bytes()), format, &rule, &time_text(1_780_000_000)).unwrap();
+    fs_err::write(path, &sealed.bytes).unwrap();
+}
+
+#[test]
+fn secrets_of_patches_come_from_encrypted_files_and_are_never_told() {
+    let site = Site::new();
+    let file = site.live().join("clusters/cluster-103/own.sops.yaml");
+    let write = |password: &str, pin: u32| {
+        seal(&site, &file, &format!("password: {password}\npin: {pin}\n"), Format::Yaml);
+    };
+    write("first-secret-word", 47_110_815);
+    site.edit(
+        "clusters/cluster-103/cluster.hcl",
+        "  controlplanes",
+        r#"  own = yamldecode(sops_decrypt_file("own.sops.yaml"))
+  config_patches = {
+    all = [
+      { machine = { registries = { config = { "ghcr.io" = { auth = { username = "bot", password = local.own.password } } } } } },
+      { machine = { nodeAnnotations = { "example.org/pin" = tostring(local.own.pin) } } },
+    ]
+    worker = <<-EOT
+      machine:
+        sysctls:
+          net.core.somaxconn: "4096"
+          kernel.domainname: ${local.own.password}
+    EOT
+  }
+  controlplanes"#,
+    );
+    let mut said = String::new();
+    let mut run = |args: &[&str]| {
+        let one = Said::of(site.command(&[&["-vvv", "-y"], args].concat()).output().unwrap());
+        said.push_str(&one.out);
+        said.push_str(&one.err);
+        one
+    };
+    run(&["validate"]).expect(0);
+    run(&["inventory", "-o", "json"]).expect(0);
+    run(&["apply", "terra"]).expect(0);
+    run(&["plan", "terra", "--detailed-exitcode"]).expect(0);
+    // What the nodes were given, from where the lab keeps it.
+    let given = |word: &str| {
+        let mut all = Vec::new();
+        files(&site.live().join(".clusterctl/lab"), &mut all);
+        let texts = all.iter().filter_map(|path| fs_err::read_to_string(path).ok());
+        texts.map(|text| text.matches(word).count()).sum::<usize>()
+    };
+    assert_eq!((given("first-secret-word"), given("47110815")), (3, 2));
+
+    // Other secrets are a change, told by fingerprints; a saved plan is about the files it saw.
+    write("second-secret-word", 47_110_816);
+    let changed = run(&["plan", "terra", "--detailed-exitcode", "--out", "saved.plan"]);
+    for text in ["auth.password", "example.org/pin", "kernel.domainname"] {
+        changed.says(text);
+    }
+    changed.expect(2);
+    let saved = fs_err::read_to_string(site.live().join("saved.plan")).unwrap();
+    write("third-secret-word", 47_110_817);
+    run(&["apply", "--plan", "saved.plan"]).expect(6).says("stale");
+    run(&["apply", "terra"]).expect(0);
+    let words = ["first", "second", "third"].map(|word| given(&format!("{word}-secret-word")));
+    assert_eq!(words, [0, 0, 3]);
+
+    // What has left the tree is told no more than what comes into it.
+    site.edit(
+        "clusters/cluster-103/cluster.hcl",
+        "    worker = <<-EOT",
+        "    controlplane = <<-EOT",
+    );
+    run(&["plan", "terra"]).expect(0).says("kernel.domainname");
+
+    // Without a key they are not known, and that is told.
+    site.edit("common/credentials.hcl", "  age_key_file", "  # age_key_file");
+    run(&["validate"]).expect(0);
+    let shut = run(&["plan", "terra"]);
+    shut.says("cluster.hcl:").says("is encrypted").says("SOPS_AGE_KEY_FILE");
+    assert_ne!(shut.code, 0);
+    for secret in ["secret-word", "4711081"] {
+        assert!(!said.contains(secret), "{secret} was told");
+        assert!(!saved.contains(secret), "{secret} is in the plan");
+    }
+}
+
 #[test]
 fn a_whole_file_of_credentials_may_be_encrypted() {
-    use clusterctl::spec::sops::{EncryptOptions, Format, Plain, encrypt, rule_of, time_text};
     use secrecy::ExposeSecret as _;
 
     let site = Site::new();
@@ -160,15 +252,7 @@ fn a_whole_file_of_credentials_may_be_encrypted() {
         "locals {{\n  pve_endpoint  = \"{}\"\n  pve_api_token = \"{token}\"\n  pve_ca_file   = \"ca.pem\"\n}}\n",
         lab.proxmox_endpoint()
     );
-    let key = fs_err::read_to_string(common.join("example-age-key.txt")).unwrap();
-    let recipient = key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    let rules = format!("creation_rules:\n  - age: {recipient}\n");
-    let path = common.join("credentials.hcl");
-    let config = site.live().join(".sops.yaml");
-    let rule = rule_of(rules.as_bytes(), &config, &path, &EncryptOptions::default()).unwrap();
-    let time = time_text(1_780_000_000);
-    let sealed = encrypt(Plain::Text(text.as_bytes()), Format::Binary, &rule, &time).unwrap();
-    fs_err::write(&path, &sealed.bytes).unwrap();
+    seal(&site, &common.join("credentials.hcl"), &text, Format::Binary);
 
     // As with a real site: no lab on the command line.
     let run = |args: &[&str], key: Option<&str>| {
