@@ -49,7 +49,7 @@ pub struct ConfigInput {
 pub fn documents(site: &Site, cluster: &Cluster, node: &Node, input: &ConfigInput) -> Vec<Value> {
     let split = cluster.versions.talos.minor >= 12;
     let mut machine = Map::new();
-    machine.insert("certSANs".into(), json!(node_sans(node)));
+    machine.insert("certSANs".into(), json!(node_sans(site, node)));
     machine.insert(
         "install".into(),
         json!({ "image": input.installer_image, "diskSelector": input.disk.to_value() }),
@@ -86,8 +86,11 @@ fn texts<T: ToString>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
-fn node_sans(node: &Node) -> Vec<String> {
+/// Names and addresses by which the machine API of a node is dialled.
+fn node_sans(site: &Site, node: &Node) -> Vec<String> {
     let mut sans: Vec<String> = vec![node.name.clone()];
+    let domain = site.network.base_domain.iter();
+    sans.extend(domain.map(|domain| format!("{}.{domain}", node.name)));
     sans.extend(texts(&node.addresses()));
     sans.extend(node.loopbacks.iter().map(|net| net.addr().to_string()));
     sans
@@ -287,3 +290,6 @@ fn mask_sizes(cluster: &Cluster) -> Map<String, Value> {
     }
     args
 }
+
+#[cfg(test)]
+mod tests;
