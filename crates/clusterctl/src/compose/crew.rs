@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use imagefactory::{FactoryClient, RegistryClient, RegistryOptions, TransportOptions};
 use proxmox_client::{Client as Proxmox, ClientConfig};
 use secrecy::ExposeSecret as _;
 use talos_client::config::{GenerateInput, Hidden, MachineConfig, MachineType, Patch};
+use talos_client::secrets::{Bundle, BundleError};
 
-use super::config::{ConfigInput, DiskSelector, documents};
+use super::config::{ConfigInput, DiskSelector, documents, refusals};
 use super::image::Images;
+use super::machine::selectors;
 use super::reach::{Opened, Reach};
 use super::{cilium, image};
 use crate::error::Error;
@@ -45,6 +47,8 @@ pub struct Crew {
     /// Who is at work, for the lock.
     pub site_key: String,
     lock_file: Mutex<LockFile>,
+    /// Secrets to try configurations with; see [`Crew::try_config`].
+    trial: OnceLock<Bundle>,
 }
 
 impl std::fmt::Debug for Crew {
@@ -100,6 +104,7 @@ impl Crew {
             factory,
             registry,
             lock_file: Mutex::new(lock_file),
+            trial: OnceLock::new(),
         })
     }
 
@@ -138,12 +143,43 @@ impl Crew {
     /// The configuration of a node.
     ///
     /// # Errors
-    /// A patch of the tree does not fit, or the secrets are not whole.
+    /// A patch of the tree does not fit, the secrets are not whole, or Talos would refuse it.
     pub fn machine_config(
         &self,
         cluster: &Cluster,
         node: &Node,
         opened: &Opened,
+        disk: &DiskSelector,
+    ) -> Result<MachineConfig, Error> {
+        self.render(cluster, node, &opened.bundle, disk)
+    }
+
+    /// Why a node could not be configured, told before anything of it exists: with the secrets of its
+    /// cluster, or with some that are thrown away where there are none yet.
+    ///
+    /// # Errors
+    /// As [`Self::machine_config`].
+    pub fn try_config(&self, cluster: &Cluster, node: &Node) -> Result<(), Error> {
+        let [disk, _] = selectors(node);
+        if let Some(opened) = self.secrets(cluster)? {
+            return self.render(cluster, node, &opened.bundle, &disk).map(drop);
+        }
+        if let Some(bundle) = self.trial.get() {
+            return self.render(cluster, node, bundle, &disk).map(drop);
+        }
+        let failed = || Error::failed("make secrets to try a configuration with");
+        // The keys of old contracts are small: nothing is ever done with them.
+        let contract = "1.6".parse().map_err(|error: BundleError| failed().because(error))?;
+        let made = Bundle::generate(contract, jiff::Timestamp::now().as_second());
+        let made = made.map_err(|error| failed().because(error))?;
+        self.render(cluster, node, self.trial.get_or_init(|| made), &disk).map(drop)
+    }
+
+    fn render(
+        &self,
+        cluster: &Cluster,
+        node: &Node,
+        bundle: &Bundle,
         disk: &DiskSelector,
     ) -> Result<MachineConfig, Error> {
         let failed = || Error::failed(format!("render the configuration of {}", node.name));
@@ -152,7 +188,7 @@ impl Crew {
             .talos
             .to_string()
             .parse()
-            .map_err(|error: talos_client::secrets::BundleError| failed().because(error))?;
+            .map_err(|error: BundleError| failed().because(error))?;
         let role = match node.role {
             Role::ControlPlane => MachineType::ControlPlane,
             Role::Worker => MachineType::Worker,
@@ -164,8 +200,8 @@ impl Crew {
             &cluster.endpoint,
             &cluster.versions.kubernetes.to_string(),
         );
-        let base = MachineConfig::generate(&opened.bundle, &input)
-            .map_err(|error| failed().because(error))?;
+        let base =
+            MachineConfig::generate(bundle, &input).map_err(|error| failed().because(error))?;
         let image = self
             .images
             .installer_of(cluster)
@@ -202,11 +238,15 @@ impl Crew {
                 false => failed().because(error),
             })?);
         }
-        base.patched(&patches).map_err(|error| match is_secret {
+        let config = base.patched(&patches).map_err(|error| match is_secret {
             true => failed()
                 .detail("the patches do not fit; why is not told, since one of them holds secrets"),
             false => failed().because(error),
-        })
+        })?;
+        match refusals(&config, cluster.versions.talos.minor, is_secret).as_slice() {
+            [] => Ok(config),
+            found => Err(failed().because(format!("Talos would refuse it: {}", found.join("; ")))),
+        }
     }
 
     /// The values in the configuration of a node that come from encrypted files or are marked as
@@ -227,4 +267,88 @@ fn manifests(cluster: &Cluster) -> Vec<(String, String)> {
         .map(|text| ("cilium-install".to_owned(), text))
         .into_iter()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proxmox_client::Auth;
+
+    use super::*;
+    use crate::compose::config::tests::site_of;
+
+    fn crew(minor: u32, cluster: &str) -> Crew {
+        let auth = Auth::token("a@pve!b=c").unwrap();
+        let proxmox = ClientConfig::new("https://127.0.0.1:1", auth);
+        Crew::new(site_of(minor, "", cluster), &proxmox, &BTreeMap::new(), None).unwrap()
+    }
+
+    fn rendered(crew: &Crew, node: usize) -> Result<MachineConfig, Error> {
+        let cluster = &crew.site.clusters[0];
+        crew.try_config(cluster, &cluster.nodes[node])?;
+        let [disk, _] = selectors(&cluster.nodes[node]);
+        crew.render(cluster, &cluster.nodes[node], crew.trial.get().unwrap(), &disk)
+    }
+
+    const PATCHES: &str = "controlplanes = 1\nworkers = 1\nconfig_patches = {
+  all          = [yamlencode({ machine = { nodeLabels = { a = \"all\", b = \"all\", c = \"all\" } } })]
+  controlplane = { machine = { nodeLabels = { b = \"role\", c = \"role\" } } }
+  worker       = [\"machine:\\n  nodeLabels:\\n    b: worker\\n\"]
+}
+node_overrides = { solcp01 = { config_patches = [yamlencode({ machine = { nodeLabels = { c = \"node\" } } })] } }
+";
+
+    #[test]
+    fn patches_are_those_of_all_then_of_the_role_then_of_the_node() {
+        for minor in [11, 12, 13] {
+            let crew = crew(minor, PATCHES);
+            let label = |node: usize, name: &str| {
+                let config = rendered(&crew, node).unwrap();
+                config.value(&format!("/machine/nodeLabels/{name}")).cloned().unwrap()
+            };
+            let labels = |node| ["a", "b", "c"].map(|name| label(node, name));
+            assert_eq!(labels(0), ["all", "role", "node"]);
+            assert_eq!(labels(1), ["all", "worker", "all"]);
+        }
+    }
+
+    #[test]
+    fn patches_have_the_last_word_and_add_documents() {
+        let patches = "controlplanes = 1\nconfig_patches = { all = [
+  yamlencode({ machine = { install = { image = \"mine.example/installer:v9\" } } }),
+  yamlencode({ apiVersion = \"v1alpha1\", kind = \"VLANConfig\", name = \"net0.7\", vlanID = 7, parent = \"net0\", up = true }),
+  yamlencode({ apiVersion = \"v1alpha1\", kind = \"LinkConfig\", name = \"net0\", mtu = 1400 }),
+] }
+";
+        let config = rendered(&crew(13, patches), 0).unwrap();
+        assert_eq!(config.value("/machine/install/image").unwrap(), "mine.example/installer:v9");
+        assert_eq!(config.document("VLANConfig", "net0.7").unwrap()["vlanID"], 7);
+        let link = config.document("LinkConfig", "net0").unwrap();
+        assert_eq!((&link["mtu"], link["routes"].as_array().unwrap().len()), (&1400.into(), 2));
+    }
+
+    #[test]
+    fn what_talos_would_refuse_is_told_before_anything_is_sent() {
+        let patch = "controlplanes = 1\nconfig_patches = { all = [yamlencode({ machine = { kubelet = { nodeIP = { validSubnets = [\"nonsense\"] } } } })] }\n";
+        let error = rendered(&crew(12, patch), 0).unwrap_err();
+        let text = crate::error::chain(&error);
+        assert!(text.contains("solcp01") && text.contains("Talos would refuse it"), "{text}");
+        assert!(text.contains("nonsense"), "{text}");
+        // Nothing of a configuration with secrets in it is told.
+        let config = MachineConfig::parse("version: v1alpha1\nmachine:\n  type: worker\n  kubelet:\n    nodeIP:\n      validSubnets: [nonsense]\n").unwrap();
+        let told = refusals(&config, 12, true).join("; ");
+        assert!(!told.is_empty() && !told.contains("nonsense"), "{told}");
+    }
+
+    #[test]
+    fn cilium_starts_with_the_cluster_and_only_where_it_is_wanted() {
+        let manifests = |cluster: &str| {
+            let config = rendered(&crew(13, cluster), 0).unwrap();
+            config.value("/cluster/inlineManifests").cloned()
+        };
+        let found = manifests("controlplanes = 1\n").unwrap();
+        assert_eq!(found[0]["name"], "cilium-install");
+        assert!(found[0]["contents"].as_str().unwrap().contains("--version=1.18.4"));
+        assert_eq!(manifests("controlplanes = 1\ncni = \"flannel\"\n"), None);
+        assert_eq!(manifests("controlplanes = 1\ncni = \"none\"\n"), None);
+    }
 }

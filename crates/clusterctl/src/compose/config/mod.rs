@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
+use talos_client::config::{MachineConfig, Mode};
 
 use crate::spec::site::{Cluster, Cni, Node, Role, Site};
 
@@ -80,6 +81,25 @@ pub fn documents(site: &Site, cluster: &Cluster, node: &Node, input: &ConfigInpu
     }
     let patch = json!({ "machine": machine, "cluster": cluster_section(cluster, node, input) });
     std::iter::once(patch).chain(documents).collect()
+}
+
+/// Why a node would refuse a configuration: it boots from the medium of a cloud and runs from its
+/// disk, so it must do for both. With `hide` no text of it is told, which may be a secret.
+pub fn refusals(config: &MachineConfig, minor: u64, hide: bool) -> Vec<String> {
+    let minor = u32::try_from(minor).unwrap_or(u32::MAX);
+    let mut found: Vec<String> = Vec::new();
+    for mode in [Mode::Cloud, Mode::Metal] {
+        for error in config.validate(mode, minor, false).errors {
+            let text = match hide {
+                true => format!("{}: {}", error.document, error.class),
+                false => error.to_string(),
+            };
+            if !found.contains(&text) {
+                found.push(text);
+            }
+        }
+    }
+    found
 }
 
 fn texts<T: ToString>(items: &[T]) -> Vec<String> {
@@ -292,4 +312,4 @@ fn mask_sizes(cluster: &Cluster) -> Map<String, Value> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

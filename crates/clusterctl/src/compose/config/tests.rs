@@ -38,7 +38,7 @@ const CLUSTER: &str = "clusters/cluster-101/cluster.hcl";
 const NETWORK: &str = "common/network-infrastructure.hcl";
 
 /// A site of one cluster that runs a minor version of Talos.
-fn site_of(minor: u32, network: &str, cluster: &str) -> Site {
+pub(crate) fn site_of(minor: u32, network: &str, cluster: &str) -> Site {
     let versions = format!(
         "talos_version = \"v1.{minor}.1\"\nkubernetes_version = \"v1.33.4\"\ncilium_version = \"1.18.4\"\n"
     );

@@ -6,6 +6,7 @@ use crate::compose::machine::{DISK_KEY, MEDIUM_KEY};
 use crate::compose::target::{Extent, Stage};
 use crate::compose::world::{NodeSeen, Running};
 use crate::engine::Impact;
+use crate::error::chain;
 use crate::spec::site::{Cluster, Node};
 
 impl<'a> Draft<'a> {
@@ -29,9 +30,22 @@ impl<'a> Draft<'a> {
             Some(machine) => machine.medium(MEDIUM_KEY).is_some(),
             None => true,
         };
+        let is_new = has_medium || matches!(seen, NodeSeen::Maintenance);
+        if first.is_some() && is_new && is_sample(cluster, node) {
+            // Before anything exists, it is known whether the node will take it.
+            if let Err(error) = self.crew.try_config(cluster, node) {
+                let text = chain(&error);
+                let details = error.details().join("; ");
+                let text = [text, details].into_iter().filter(|text| !text.is_empty());
+                self.problem(
+                    format!("{}: {}", node.name, text.collect::<Vec<_>>().join(": ")),
+                    "see config_patches in its cluster.hcl, of all nodes, its role and the node",
+                );
+                return;
+            }
+        }
         if let Some(reason) = first {
             // Without a medium it was installed: it is waited for, and never configured unseen.
-            let is_new = has_medium || matches!(seen, NodeSeen::Maintenance);
             let title = if is_new {
                 format!("configure {}", node.name)
             } else {
@@ -139,6 +153,13 @@ impl<'a> Draft<'a> {
         let (cluster, node) = (cluster.folder.clone(), node.name.clone());
         self.step(sketch, Action::Reconfigure { cluster, node, mode });
     }
+}
+
+/// Whether a node's configuration says something that those of others do not: nodes of one role
+/// differ in names and addresses alone, but for patches of their own.
+fn is_sample(cluster: &Cluster, node: &Node) -> bool {
+    let first = cluster.nodes.iter().find(|other| other.role == node.role);
+    !node.patches.is_empty() || first.is_some_and(|first| first.name == node.name)
 }
 
 /// Whether a change of configuration takes effect without a reboot.

@@ -7,6 +7,12 @@ use super::Site;
 #[test]
 fn a_cluster_is_made_looked_at_handed_out_and_removed() {
     let site = Site::new();
+    // What a node would refuse stops the plan before anything is made.
+    let file = "clusters/cluster-103/cluster.hcl";
+    let patch = "  config_patches = { worker = { machine = { kubelet = { nodeIP = { validSubnets = [\"x\"] } } } } }\n  workers";
+    site.edit(file, "  workers", patch);
+    site.run(&["plan", "terra"]).expect(6).says("terrawk01: ").says("Talos would refuse it");
+    site.edit(file, patch, "  workers");
     site.run(&["plan", "--detailed-exitcode", "terra"])
         .expect(2)
         .says("create terracp01 (VM 103011)");
