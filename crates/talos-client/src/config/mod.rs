@@ -1,5 +1,6 @@
 //! Machine configurations: generated, patched, read and written.
 
+mod cel;
 mod diff;
 mod erase;
 mod generate;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::super::DocumentId;
 use super::super::url::GoUrl;
 use super::text::{is_host_port, is_prefix, is_subnet_filter, is_wireguard_key};
-use super::{Findings, Part, other, volume};
+use super::{Environment, Findings, Part, Wanted, other, volume};
 
 /// Kinds that describe a link.
 const LINKS: [&str; 7] = [
@@ -62,6 +62,7 @@ pub(super) fn check(findings: &mut Findings, id: &DocumentId, document: Part<'_>
                 findings.error("sink-endpoint-invalid", format!("{endpoint:?} is not host:port"));
             }
         }
+        "OOMConfig" => other::memory(findings, document),
         "WatchdogTimerConfig" => watchdog(findings, document),
         "ZswapConfig" => {
             let percent = document.at("maxPoolPercent").number().unwrap_or(0);
@@ -254,7 +255,8 @@ fn alias(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
             );
         }
     }
-    if document.at("selector.match").text().is_empty() {
+    let selector = document.at("selector.match");
+    if !findings.expression(selector, Environment::Link, Wanted::Bool, "link-selector-invalid") {
         findings.error("link-selector-required", "an alias needs a selector");
     }
 }

@@ -14,6 +14,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::MachineConfig;
+use super::cel::{self, Environment, Wanted};
 use super::machine::id_of;
 
 /// How a machine runs Talos.
@@ -80,6 +81,26 @@ impl Findings {
     fn warning(&mut self, class: &'static str, text: impl Into<String>) {
         let document = self.document.clone();
         self.found.warnings.push(Finding { document, class, text: text.into() });
+    }
+}
+
+impl Findings {
+    /// Checks an expression, if there is one, and says whether there is.
+    fn expression(
+        &mut self,
+        part: Part<'_>,
+        environment: Environment,
+        wanted: Wanted,
+        class: &'static str,
+    ) -> bool {
+        let text = part.text();
+        if text.is_empty() {
+            return false;
+        }
+        if let Err(error) = cel::check(text, environment, self.minor, wanted) {
+            self.error(class, format!("the expression cannot be used: {error}"));
+        }
+        true
     }
 }
 

@@ -3,7 +3,7 @@
 use super::super::DocumentId;
 use super::super::url::GoUrl;
 use super::document::named;
-use super::{Findings, Part};
+use super::{Environment, Findings, Part, Wanted};
 
 pub(super) fn routing(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
     named(findings, id);
@@ -112,6 +112,17 @@ pub(super) fn siderolink(findings: &mut Findings, document: Part<'_>) {
         findings.error("url-scheme", format!("{text:?} is neither https nor grpc"));
     } else if !matches!(url.path(), "" | "/") {
         findings.error("url-path", format!("{text:?} has a path"));
+    }
+}
+
+/// What is done when memory runs out.
+pub(super) fn memory(findings: &mut Findings, document: Part<'_>) {
+    let trigger = document.at("triggerExpression");
+    findings.expression(trigger, Environment::OomTrigger, Wanted::Bool, "oom-trigger-invalid");
+    let ranking = document.at("cgroupRankingExpression");
+    findings.expression(ranking, Environment::OomRanking, Wanted::Double, "oom-ranking-invalid");
+    if document.at("sampleInterval").text().starts_with('-') {
+        findings.error("oom-interval-negative", "sampleInterval is negative");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::DocumentId;
-use super::{Findings, Part};
+use super::{Environment, Findings, Part, Wanted};
 
 /// Bytes of a size such as `10GiB`, `5GB` or `1000`; negative ones are allowed.
 fn bytes(text: &str) -> Option<i128> {
@@ -44,7 +44,9 @@ pub(super) fn check(findings: &mut Findings, id: &DocumentId, document: Part<'_>
         "UserVolumeConfig" | "RawVolumeConfig" | "SwapVolumeConfig" => user(findings, id, document),
         "ExistingVolumeConfig" => {
             name(findings, id, false);
-            if document.at("discovery.volumeSelector.match").text().is_empty() {
+            let selector = document.at("discovery.volumeSelector.match");
+            let class = "volume-selector-invalid";
+            if !findings.expression(selector, Environment::Volume, Wanted::Bool, class) {
                 findings.error("volume-selector-required", "the volume has no selector");
             }
         }
@@ -85,8 +87,15 @@ fn system(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
             }
         }
     }
+    disk_selector(findings, provisioning);
     sizes(findings, provisioning);
     encryption(findings, document.at("encryption"));
+}
+
+/// Whether there is a selector of disks; one that cannot be used is told.
+fn disk_selector(findings: &mut Findings, provisioning: Part<'_>) -> bool {
+    let selector = provisioning.at("diskSelector.match");
+    findings.expression(selector, Environment::Disk, Wanted::Bool, "disk-selector-invalid")
 }
 
 fn sizes(findings: &mut Findings, provisioning: Part<'_>) {
@@ -153,7 +162,7 @@ fn user(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
 }
 
 fn selector(findings: &mut Findings, provisioning: Part<'_>) {
-    if provisioning.at("diskSelector.match").text().is_empty() {
+    if !disk_selector(findings, provisioning) {
         findings.error("disk-selector-required", "the volume has no disk selector");
     }
 }
