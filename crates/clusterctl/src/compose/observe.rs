@@ -320,10 +320,20 @@ async fn running(
         Ok(changes) => (changes, None),
         Err(why) => (Vec::new(), Some(why)),
     };
+    let mut staged = false;
+    if !changes.is_empty() && cluster.apply_mode == "staged" {
+        // A node that does not show it is as if nothing were staged: staging again does no harm.
+        let stored = client.stored_machine_config().await.ok().flatten();
+        staged = stored.is_some_and(|text| {
+            compare(crew, cluster, node, opened, text.expose_secret())
+                .is_ok_and(|left| left.is_empty())
+        });
+    }
     Ok(Running {
         version: version.tag,
         stage: status.stage.to_string(),
         changes,
+        staged,
         uncompared,
         has_etcd,
     })

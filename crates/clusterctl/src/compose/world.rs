@@ -114,6 +114,8 @@ pub struct Running {
     pub stage: String,
     /// What its configuration would have to change.
     pub changes: Vec<FieldChange>,
+    /// All of that is staged: it comes into force with the next reboot.
+    pub staged: bool,
     /// Why the two could not be compared.
     pub uncompared: Option<String>,
     /// It is a member of etcd, or etcd was started on it.

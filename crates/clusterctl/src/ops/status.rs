@@ -157,8 +157,12 @@ fn node_row(world: &World, node: &Node, kubernetes: Option<String>) -> NodeRow {
             row.talos.clone_from(&running.stage);
             row.version = Some(running.version.clone());
             row.etcd = (node.role == Role::ControlPlane).then_some(running.has_etcd);
-            row.config_changes = running.changes.len();
+            row.config_changes = if running.staged { 0 } else { running.changes.len() };
             row.reason.clone_from(&running.uncompared);
+            if running.staged {
+                let count = running.changes.len();
+                row.reason = Some(format!("{count} change(s) are staged, wait for a reboot"));
+            }
         }
     }
     row

@@ -307,8 +307,21 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn machine_config(&self) -> Result<Option<SecretString>, Error> {
+        self.config_resource("v1alpha1").await
+    }
+
+    /// The machine configuration that the node has kept for its next boot, when one was applied since
+    /// it started: another one than the active when it was staged. **Secret**; administrators only.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn stored_machine_config(&self) -> Result<Option<SecretString>, Error> {
+        self.config_resource("persistent").await
+    }
+
+    async fn config_resource(&self, id: &str) -> Result<Option<SecretString>, Error> {
         let (namespace, kind) = kinds::MACHINE_CONFIG;
-        let Some(resource) = self.find(namespace, kind, "v1alpha1").await? else {
+        let Some(resource) = self.find(namespace, kind, id).await? else {
             return Ok(None);
         };
         // A text of several documents within one; older nodes send the document itself.

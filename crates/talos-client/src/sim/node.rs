@@ -112,7 +112,8 @@ pub(crate) struct Machine {
     pub(crate) system: Installed,
     pub(crate) system_disk: Option<String>,
     pub(crate) config: Config,
-    pub(crate) persistent: bool,
+    /// The configuration that was kept by a call since the machine started.
+    pub(crate) persistent: Option<String>,
     pub(crate) boot_id: String,
     pub(crate) booted_at: jiff::Timestamp,
     pub(crate) services: BTreeMap<String, Service>,

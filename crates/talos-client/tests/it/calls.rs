@@ -253,6 +253,7 @@ async fn a_configuration_is_changed_live_and_compared() {
     let mut lab = Lab::new("v1.13.9", Pace::quick());
     let (node, client) = lab.install("cp1", 11).await;
     let config = lab.config(11);
+    assert!(client.stored_machine_config().await.unwrap().is_none());
     let same = client.apply(config.as_bytes(), ApplyMode::Auto, true).await.unwrap();
     assert!(same.difference.unwrap().is_empty());
     let changed = config.replace("debug: false", "debug: true");
@@ -263,6 +264,17 @@ async fn a_configuration_is_changed_live_and_compared() {
     assert_eq!(done.mode_details, "Applied configuration without a reboot");
     let now = client.machine_config().await.unwrap().unwrap();
     assert!(secrecy::ExposeSecret::expose_secret(&now).contains("debug: true"));
+    // What is staged is kept for the next boot, and the node runs on as it is.
+    let staged = changed.replace("debug: true", "debug: false");
+    client.apply(staged.as_bytes(), ApplyMode::Staged, false).await.unwrap();
+    let active = client.machine_config().await.unwrap().unwrap();
+    let stored = client.stored_machine_config().await.unwrap().unwrap();
+    assert!(secrecy::ExposeSecret::expose_secret(&active).contains("debug: true"));
+    assert!(secrecy::ExposeSecret::expose_secret(&stored).contains("debug: false"));
+    // A later call has the last word.
+    client.apply(changed.as_bytes(), ApplyMode::NoReboot, false).await.unwrap();
+    let stored = client.stored_machine_config().await.unwrap().unwrap();
+    assert!(secrecy::ExposeSecret::expose_secret(&stored).contains("debug: true"));
     let other = changed.replace("    token: fwv3cq.", "    token: fwv3cr.");
     let error = client.apply(other.as_bytes(), ApplyMode::NoReboot, false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);

@@ -103,6 +103,15 @@ impl<'a> Draft<'a> {
         if running.changes.is_empty() || extent != Extent::Full {
             return;
         }
+        if running.staged {
+            let changes: Vec<String> = running.changes.iter().map(ToString::to_string).collect();
+            self.notes.push(format!(
+                "the configuration of {} is staged, waits for a reboot: {}",
+                node.name,
+                changes.join("; ")
+            ));
+            return;
+        }
         let images: Vec<String> = running
             .changes
             .iter()

@@ -193,6 +193,9 @@ impl Hands {
             NodeSeen::Configured(running) if running.changes.is_empty() => {
                 Check::Done("its configuration is as it should be".to_owned())
             }
+            NodeSeen::Configured(running) if running.staged => {
+                Check::Done("it is staged, waits for a reboot".to_owned())
+            }
             NodeSeen::Configured(_) => Check::Ready,
             NodeSeen::Maintenance => {
                 return Err(StepError::failed_with_help(

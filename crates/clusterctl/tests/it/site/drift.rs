@@ -78,6 +78,30 @@ fn a_change_made_outside_is_told_and_mended() {
     site.edit(file, "262145", "262146");
     let said = site.run(&["-y", "apply", "terra"]).expect(0);
     said.says("stage the configuration of terracp01  [live]").says("at the next reboot");
+    // What is staged is no change to make: it is told until the node has rebooted.
+    let said = site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+    said.says(
+        "note: the configuration of terracp01 is staged, waits for a reboot: machine.sysctls",
+    );
+    site.run(&["status", "terra"]).expect(0).says("1 change(s) are staged, wait for a reboot");
+    wait(async {
+        let limit = std::time::Duration::from_mins(1);
+        for (host, vmid) in [(&node, vmid), (&other, worker)] {
+            let upid = proxmox.qemu(host).power(vmid, "reboot", &[]).await.unwrap();
+            proxmox.tasks().wait(&upid, limit).await.unwrap();
+        }
+    });
+    site.run(&["health", "terra", "--wait", "--timeout", "60s"]).expect(0);
+    let said = site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+    assert!(!said.out.contains("staged"), "{}", said.out);
+    // Staged again, and then wanted at once after all.
+    site.edit(file, "262146", "262147");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.edit(file, "talos_apply_mode = \"staged\"", "talos_apply_mode = \"auto\"");
+    let said = site.run(&["plan", "--detailed-exitcode", "terra"]).expect(2);
+    said.says("change the configuration of terracp01  [live]");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
 
     // Fewer nodes in the tree remove none by themselves.
     site.edit("clusters/cluster-103/cluster.hcl", "workers       = 1", "workers       = 0");

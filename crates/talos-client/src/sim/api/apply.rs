@@ -130,7 +130,9 @@ fn go_duration(time: Duration) -> String {
 fn take(node: &Arc<NodeInner>, new: &Config, mode: &str, limit: Duration) {
     if mode == "STAGED" {
         let text = new.encode();
+        node.machine().persistent = Some(text.clone());
         node.write(|c| c.staged = Some(text));
+        node.sync();
         return;
     }
     let was_configured = node.machine().config.v1alpha1().is_some();
@@ -138,7 +140,9 @@ fn take(node: &Arc<NodeInner>, new: &Config, mode: &str, limit: Duration) {
         let mut machine = node.machine();
         let old = std::mem::replace(&mut machine.config, new.clone());
         machine.counters.applied += 1;
-        machine.persistent = mode != "TRY" || machine.persistent;
+        if mode != "TRY" {
+            machine.persistent = Some(new.encode());
+        }
         let pending = machine.trial.take();
         if let Some((_, cancel)) = &pending {
             cancel.cancel();
@@ -152,7 +156,8 @@ fn take(node: &Arc<NodeInner>, new: &Config, mode: &str, limit: Duration) {
         try_for(node, old, limit);
     } else if was_configured {
         let text = new.encode();
-        node.write(|c| c.config = Some(text));
+        // What was staged before is no more the last word.
+        node.write(|c| (c.config, c.staged) = (Some(text), None));
     }
     if let Some(net) = node.net() {
         net.event(&node.uuid, NodeEventKind::ConfigApplied);

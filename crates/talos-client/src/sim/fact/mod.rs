@@ -319,13 +319,10 @@ fn cluster(machine: &Machine, content: &Content, peers: &[Peer], out: &mut Facts
 }
 
 fn configuration(machine: &Machine, out: &mut Facts) {
-    let text = json!(machine.config.encode());
-    let mut ids = vec!["v1alpha1"];
-    if machine.persistent {
-        ids.push("persistent");
-    }
-    for id in ids {
-        out.add(("config", "MachineConfigs.config.talos.dev"), "", id, text.clone());
+    let active = Some(machine.config.encode());
+    for (id, text) in [("v1alpha1", active), ("persistent", machine.persistent.clone())] {
+        let Some(text) = text else { continue };
+        out.add(("config", "MachineConfigs.config.talos.dev"), "", id, json!(text));
         if let Some(fact) = out.0.last_mut() {
             fact.annotations.push(("talos.dev/yaml-spec".into(), "1".into()));
         }
