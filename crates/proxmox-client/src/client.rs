@@ -23,6 +23,9 @@ use crate::login::Ticket;
 /// Parameters of a call.
 pub type Parameters<'a> = [(&'a str, &'a str)];
 
+/// Where the API begins.
+const API: &str = "/api2/json";
+
 /// How often a read is sent, and a write of which nothing was sent.
 const ATTEMPTS: u32 = 4;
 
@@ -44,6 +47,7 @@ struct Shared {
 pub(crate) struct Endpoint {
     name: String,
     base: String,
+    parsed: Url,
     http: reqwest::Client,
 }
 
@@ -104,7 +108,17 @@ impl Endpoint {
 
     /// A POST to a path.
     pub(crate) fn post(&self, path: &str) -> reqwest::RequestBuilder {
-        self.http.post(format!("{}{path}", self.base))
+        self.http.post(self.url(path, None))
+    }
+
+    /// The URL of a call. The host is read once, not with each of thousands of calls.
+    fn url(&self, path: &str, query: Option<&str>) -> Url {
+        let (path, own) =
+            path.split_once('?').map_or((path, None), |(path, own)| (path, Some(own)));
+        let mut url = self.parsed.clone();
+        url.set_path(&format!("{API}{path}"));
+        url.set_query(query.or(own));
+        url
     }
 
     fn new(config: &ClientConfig, text: &str, tls: rustls::ClientConfig) -> Result<Self> {
@@ -143,7 +157,8 @@ impl Endpoint {
             .build()
             .map_err(|source| Error::config("no HTTP client").because(source.without_url()))?;
         let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-        Ok(Self { name, base: format!("https://{authority}/api2/json"), http })
+        url.set_query(None);
+        Ok(Self { name, base: format!("https://{authority}{API}"), parsed: url, http })
     }
 }
 
@@ -357,13 +372,10 @@ pub(crate) async fn send<T: DeserializeOwned>(
 ) -> Sent<T> {
     let write = *method != Method::GET;
     let operation = format!("{method} {path}");
-    let mut url = format!("{}{path}", endpoint.base);
     let form = form(parameters);
     let body = *method == Method::POST || *method == Method::PUT;
-    if !body && !form.is_empty() {
-        url.push('?');
-        url.push_str(&form);
-    }
+    let query = (!body && !form.is_empty()).then_some(form.as_str());
+    let url = endpoint.url(path, query);
     let mut request = endpoint.http.request(method.clone(), url);
     for (name, value) in headers {
         request = request.header(name, header(&value)?);

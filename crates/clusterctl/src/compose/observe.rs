@@ -191,9 +191,9 @@ async fn machines(
     let read = futures_util::stream::iter(lists.into_iter().flatten())
         .map(|(node, vmid, row)| async move {
             let machine = crew.proxmox.qemu(&node).observe_row(vmid, &row).await;
-            machine.map_err(failed(&format!("read the machine {vmid}")))
+            machine.map_err(|error| failed(&format!("read the machine {vmid}"))(error))
         })
-        .buffered(AT_ONCE);
+        .buffer_unordered(AT_ONCE);
     // One that went away since it was listed is not there.
     read.try_filter_map(|machine| async move { Ok(machine.map(|one| (one.vmid, one))) })
         .try_collect()
