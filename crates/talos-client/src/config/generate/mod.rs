@@ -12,13 +12,14 @@ use crate::secrets::{Bundle, Pair, Text};
 mod input;
 mod network;
 mod registry;
+mod split;
 
 pub use input::{
     Cni, GenerateInput, LinkSelector, LinkSetting, MachineType, NetworkOption, UserDisk,
 };
 
 /// Contracts that can be generated, by their minor version.
-const CONTRACTS: std::ops::RangeInclusive<u32> = 0..=13;
+const CONTRACTS: std::ops::RangeInclusive<u32> = 0..=14;
 
 impl MachineConfig {
     /// The configuration of a machine.
@@ -48,6 +49,9 @@ impl MachineConfig {
             ))
         })?;
         let secrets = Secrets::of(bundle)?;
+        if minor > 13 {
+            return Ok(Self::of_documents(split::documents(&secrets, input, &endpoint)?));
+        }
         let mut root = Map::new();
         root.insert("version".into(), json!("v1alpha1"));
         root.insert("debug".into(), json!(input.debug));
@@ -364,35 +368,34 @@ fn api_server(input: &GenerateInput, minor: u32, host: &str) -> Value {
             "admissionControl".into(),
             json!([{
                 "name": "PodSecurity",
-                "configuration": {
-                    "apiVersion": "pod-security.admission.config.k8s.io/v1alpha1",
-                    "defaults": {
-                        "audit": "restricted",
-                        "audit-version": "latest",
-                        "enforce": "baseline",
-                        "enforce-version": "latest",
-                        "warn": "restricted",
-                        "warn-version": "latest",
-                    },
-                    "exemptions": {
-                        "namespaces": ["kube-system"],
-                        "runtimeClasses": [],
-                        "usernames": [],
-                    },
-                    "kind": "PodSecurityConfiguration",
-                },
+                "configuration": admission(),
             }]),
         );
     }
     if minor > 2 {
-        server.insert(
-            "auditPolicy".into(),
-            json!({
-                "apiVersion": "audit.k8s.io/v1",
-                "kind": "Policy",
-                "rules": [{ "level": "Metadata" }],
-            }),
-        );
+        server.insert("auditPolicy".into(), audit());
     }
     Value::Object(server)
+}
+
+/// What pods may do where a namespace says nothing else.
+fn admission() -> Value {
+    json!({
+        "apiVersion": "pod-security.admission.config.k8s.io/v1alpha1",
+        "defaults": {
+            "audit": "restricted",
+            "audit-version": "latest",
+            "enforce": "baseline",
+            "enforce-version": "latest",
+            "warn": "restricted",
+            "warn-version": "latest",
+        },
+        "exemptions": { "namespaces": ["kube-system"], "runtimeClasses": [], "usernames": [] },
+        "kind": "PodSecurityConfiguration",
+    })
+}
+
+/// What the API server logs of requests.
+fn audit() -> Value {
+    json!({ "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{ "level": "Metadata" }] })
 }
