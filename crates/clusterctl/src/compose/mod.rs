@@ -18,6 +18,7 @@ pub mod issue;
 pub mod kubernetes;
 pub mod lock;
 pub mod machine;
+pub mod manifest;
 pub mod network;
 pub mod observe;
 mod proof;

@@ -21,6 +21,7 @@ use super::crew::Crew;
 use super::host::{known, peers};
 use super::kubernetes::{Kubernetes, NodeState};
 use super::machine::{Storages, TAG, selectors};
+use super::manifest::{self, ObjectChange};
 use super::reach::Opened;
 use super::world::{ClusterSeen, NodeSeen, Running, SecretsSeen, World};
 use crate::error::{Error, chain};
@@ -316,9 +317,9 @@ async fn running(
         None => Err("the node shows no configuration".to_owned()),
         Some(text) => compare(crew, cluster, node, opened, text.expose_secret()),
     };
-    let (changes, uncompared) = match compared {
-        Ok(changes) => (changes, None),
-        Err(why) => (Vec::new(), Some(why)),
+    let (Compared { changes, manifests }, uncompared) = match compared {
+        Ok(compared) => (compared, None),
+        Err(why) => (Compared::default(), Some(why)),
     };
     let mut staged = false;
     if !changes.is_empty() && cluster.apply_mode == "staged" {
@@ -326,17 +327,27 @@ async fn running(
         let stored = client.stored_machine_config().await.ok().flatten();
         staged = stored.is_some_and(|text| {
             compare(crew, cluster, node, opened, text.expose_secret())
-                .is_ok_and(|left| left.is_empty())
+                .is_ok_and(|left| left.changes.is_empty())
         });
     }
     Ok(Running {
         version: version.tag,
         stage: status.stage.to_string(),
         changes,
+        manifests,
         staged,
         uncompared,
         has_etcd,
     })
+}
+
+/// What a node's configuration would have to change.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// The fields.
+    pub changes: Vec<FieldChange>,
+    /// The objects of Kubernetes whose manifests are in them.
+    pub manifests: Vec<ObjectChange>,
 }
 
 /// What a node's configuration would have to change. The way in which its disk is told apart was
@@ -347,12 +358,17 @@ pub fn compare(
     node: &Node,
     opened: &Opened,
     text: &str,
-) -> Result<Vec<FieldChange>, String> {
+) -> Result<Compared, String> {
     let current = MachineConfig::parse(text).map_err(|error| error.to_string())?;
     let selector = selector_of(&current, node);
     let desired =
         crew.machine_config(cluster, node, opened, &selector).map_err(|error| chain(&error))?;
-    Ok(current.diff_hiding(&desired, &Crew::hidden(cluster, node)))
+    let changes = current.diff_hiding(&desired, &Crew::hidden(cluster, node));
+    let manifests = match changes.iter().any(manifest::is_manifest) {
+        true => manifest::changes(&current, &desired),
+        false => Vec::new(),
+    };
+    Ok(Compared { changes, manifests })
 }
 
 /// The way to tell the disk apart that a configuration has, if it is one of ours.

@@ -10,6 +10,7 @@ use talos_client::config::FieldChange;
 
 use super::kubernetes::NodeState;
 use super::machine::Storages;
+use super::manifest::ObjectChange;
 
 /// What is known of the site.
 #[derive(Debug, Clone)]
@@ -130,6 +131,8 @@ pub struct Running {
     pub stage: String,
     /// What its configuration would have to change.
     pub changes: Vec<FieldChange>,
+    /// The objects whose manifests are among that.
+    pub manifests: Vec<ObjectChange>,
     /// All of that is staged: it comes into force with the next reboot.
     pub staged: bool,
     /// Why the two could not be compared.

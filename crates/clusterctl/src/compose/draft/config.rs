@@ -1,8 +1,11 @@
 //! Machine configuration.
 
+use talos_client::config::FieldChange;
+
 use super::{Draft, Sketch};
 use crate::compose::action::{Action, ApplyMode};
 use crate::compose::machine::{DISK_KEY, MEDIUM_KEY};
+use crate::compose::manifest::{ObjectChange, ObjectFate, is_manifest};
 use crate::compose::target::{Extent, Stage};
 use crate::compose::world::{NodeSeen, Running};
 use crate::engine::Impact;
@@ -104,11 +107,10 @@ impl<'a> Draft<'a> {
             return;
         }
         if running.staged {
-            let changes: Vec<String> = running.changes.iter().map(ToString::to_string).collect();
             self.notes.push(format!(
                 "the configuration of {} is staged, waits for a reboot: {}",
                 node.name,
-                changes.join("; ")
+                told(running).join("; ")
             ));
             return;
         }
@@ -150,8 +152,8 @@ impl<'a> Draft<'a> {
         if !live {
             sketch = sketch.token("disruption", cluster.folder.clone());
         }
-        for change in &running.changes {
-            sketch = sketch.because(change.to_string());
+        for change in told(running) {
+            sketch = sketch.because(change);
         }
         if mode == ApplyMode::Staged {
             sketch =
@@ -162,6 +164,24 @@ impl<'a> Draft<'a> {
         let (cluster, node) = (cluster.folder.clone(), node.name.clone());
         self.step(sketch, Action::Reconfigure { cluster, node, mode });
     }
+}
+
+/// What changes, line by line; of manifests, the objects in place of their text.
+fn told(running: &Running) -> Vec<String> {
+    let is_told_apart =
+        |change: &&FieldChange| running.manifests.is_empty() || !is_manifest(change);
+    let fields = running.changes.iter().filter(is_told_apart).map(ToString::to_string);
+    let mut lines: Vec<String> =
+        fields.chain(running.manifests.iter().map(ToString::to_string)).collect();
+    let is_there = |one: &ObjectChange| matches!(one.fate, ObjectFate::Changed(_));
+    if running.manifests.iter().any(is_there) {
+        lines.push(
+            "manifests: Talos makes what is not there; what is there changes with an upgrade of \
+             Kubernetes, or by hand"
+                .to_owned(),
+        );
+    }
+    lines
 }
 
 /// Whether a node's configuration says something that those of others do not: nodes of one role

@@ -103,6 +103,19 @@ fn a_change_made_outside_is_told_and_mended() {
     site.run(&["-y", "apply", "terra"]).expect(0);
     site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
 
+    // Manifests are told by their objects and paths, never by what stands there.
+    let manifest = "config_patches = { controlplane = [yamlencode({ cluster = { inlineManifests = [{ name = \"app\", contents = \"kind: Secret\\nmetadata: {name: s, namespace: a}\\nstringData: {k: hush1}\\n\" }] } })], all";
+    site.edit(file, "config_patches = { all", manifest);
+    let said = site.run(&["plan", "--detailed-exitcode", "terra"]).expect(2);
+    said.says("manifests: Secret a/s is added");
+    assert!(!said.out.contains("hush1") && !said.out.contains("terrawk01"), "{}", said.out);
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.edit(file, "hush1", "hush2");
+    let said = site.run(&["plan", "terra"]).expect(0);
+    said.says("manifests: Secret a/s changes at stringData.k")
+        .says("Talos makes what is not there");
+    assert!(!said.out.contains("hush2") && !said.out.contains("inlineManifests"), "{}", said.out);
+
     // Fewer nodes in the tree remove none by themselves.
     site.edit("clusters/cluster-103/cluster.hcl", "workers       = 1", "workers       = 0");
     site.run(&["plan", "terra"]).expect(6).says("the tree has no terrawk01").says("--allow-remove");
