@@ -2,6 +2,7 @@
 
 mod cel;
 mod diff;
+mod effect;
 mod erase;
 mod generate;
 mod json;
@@ -20,6 +21,7 @@ mod url;
 mod validate;
 
 pub use diff::{FieldChange, Hidden};
+pub use effect::{Effect, Prediction};
 pub use generate::{
     Cni, GenerateInput, LinkSelector, LinkSetting, MachineType, NetworkOption, UserDisk,
 };
