@@ -92,6 +92,7 @@ fn as_json(report: &Report) -> serde_json::Value {
         "plan": plan,
         "counts": Counts::of(&report.plan),
         "problems": problems,
+        "warnings": report.warnings,
         "clusters": report.clusters,
         "worst_impact": report.plan.worst_impact(),
         "estimated_calls": report.calls,

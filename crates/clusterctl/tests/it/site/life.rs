@@ -17,7 +17,10 @@ fn a_cluster_is_made_looked_at_handed_out_and_removed() {
         .expect(2)
         .says("create terracp01 (VM 103011)");
     // Waiting and ejecting are counted as what they are, in every form.
-    let counts = &site.run(&["plan", "terra", "-o", "json"]).expect(0).json()["counts"];
+    let shown = site.run(&["plan", "terra", "-o", "json"]).expect(0).json();
+    assert_eq!(shown["plan"]["steps"]["await/cluster-103"]["effect"], "wait");
+    assert_eq!(shown["warnings"], serde_json::json!([]));
+    let counts = &shown["counts"];
     assert_eq!(
         (&counts["run"], &counts["wait"], &counts["change"]),
         (&4.into(), &1.into(), &0.into())
