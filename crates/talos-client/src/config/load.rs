@@ -7,7 +7,7 @@ use super::{since, typed};
 use crate::yaml::{self, Node};
 
 /// Keys of the main document, by which it is known without a kind.
-const MAIN: [&str; 5] = ["version", "debug", "persist", "machine", "cluster"];
+const MAIN: [&str; 4] = ["debug", "persist", "machine", "cluster"];
 
 /// Kinds that exclude one another under one name.
 const EXCLUDING: [&[&str]; 3] = [
@@ -40,6 +40,11 @@ fn kind_for(node: &Node, minor: u32) -> Result<String, ConfigError> {
     let Node::Map(entries) = node else {
         return Err(ConfigError::classed("not-a-mapping", "a document is no mapping"));
     };
+    for name in ["apiVersion", "kind"] {
+        if matches!(node.get(name), Some(Node::Map(_) | Node::List(_))) {
+            return Err(ConfigError::classed("wrong-type", format!("{name} is no single value")));
+        }
+    }
     let text = |name: &str| node.get(name).and_then(Node::text).filter(|text| !text.is_empty());
     let (kind, version) = (text("kind"), text("apiVersion"));
     let is_main = || entries.iter().any(|(key, _)| MAIN.contains(&key.as_str()));
@@ -48,7 +53,7 @@ fn kind_for(node: &Node, minor: u32) -> Result<String, ConfigError> {
         (None, None) if is_main() => Ok("v1alpha1".to_owned()),
         (None, _) => Err(ConfigError::classed("missing-kind", "a document has no kind")),
         (Some(kind), None) if is_main() => Err(ConfigError::classed(
-            "unknown-keys",
+            if typed::is_kind(kind) { "unknown-keys" } else { "unknown-document" },
             format!("a document of kind {kind} has fields of the main document"),
         )),
         (Some(kind), None) => Err(ConfigError::classed(
@@ -69,10 +74,19 @@ pub(super) fn add(
     kind: &str,
     name: &str,
 ) -> Result<(), ConfigError> {
-    if !seen.insert((kind.to_owned(), name.to_owned())) {
-        let text = format!("there are two documents {kind} {name}");
-        return Err(ConfigError::classed("duplicate-document", text.trim_end()));
+    once(seen, kind, name)?;
+    excluded(seen, kind, name)
+}
+
+fn once(seen: &mut BTreeSet<(String, String)>, kind: &str, name: &str) -> Result<(), ConfigError> {
+    if seen.insert((kind.to_owned(), name.to_owned())) {
+        return Ok(());
     }
+    let text = format!("there are two documents {kind} {name}");
+    Err(ConfigError::classed("duplicate-document", text.trim_end()))
+}
+
+fn excluded(seen: &BTreeSet<(String, String)>, kind: &str, name: &str) -> Result<(), ConfigError> {
     let others = EXCLUDING.iter().filter(|kinds| kinds.contains(&kind));
     for other in others.flat_map(|kinds| kinds.iter()).filter(|other| **other != kind) {
         if seen.contains(&((*other).to_owned(), name.to_owned())) {
@@ -119,9 +133,16 @@ impl MachineConfig {
                 let text = format!("Talos 1.{minor} has no document kind {kind:?}");
                 return Err(ConfigError::classed("unknown-document", text));
             }
+            if typed::is_kind(&kind) {
+                once(&mut seen, &kind, &name_of(&kind, &node))?;
+            }
+            let (node, newer) = since::without_newer(&kind, node, minor);
             documents.push(typed::document(&kind, &node)?);
             since::check(&kind, &node, minor)?;
-            add(&mut seen, &kind, &name_of(&kind, &node))?;
+            newer.map_or(Ok(()), Err)?;
+        }
+        for (kind, name) in &seen {
+            excluded(&seen, kind, name)?;
         }
         if documents.is_empty() {
             return Err(ConfigError::classed("empty-config", "there is no document"));

@@ -58,6 +58,16 @@ pub(super) fn check(kind: &str, node: &Node) -> Result<(), SchemaError> {
     schema.value(name, node, kind)
 }
 
+/// Parts of a certificate and key in base64, where a type is such a pair.
+pub(super) fn pem_parts(kind: &str) -> Option<&'static [&'static str]> {
+    match kind {
+        "x509.PEMEncodedCertificateAndKey" => Some(&["crt", "key"]),
+        "x509.PEMEncodedCertificate" => Some(&["crt"]),
+        "x509.PEMEncodedKey" => Some(&["key"]),
+        _ => None,
+    }
+}
+
 impl Schema {
     fn value(&self, kind: &str, node: &Node, path: &str) -> Result<(), SchemaError> {
         let kind = kind.strip_suffix('?').unwrap_or(kind);
@@ -72,6 +82,15 @@ impl Schema {
                 .iter()
                 .enumerate()
                 .try_for_each(|(index, node)| self.value(item, node, &format!("{path}[{index}]")));
+        }
+        if let Some(parts) = pem_parts(kind) {
+            let Node::Map(entries) = node else {
+                return Err(SchemaError::new(format!("{path} is not a map")));
+            };
+            return match entries.iter().find(|(name, _)| !parts.contains(&name.as_str())) {
+                Some((name, _)) => Err(SchemaError::new(format!("{path} has no field {name:?}"))),
+                None => Ok(()),
+            };
         }
         let fields = self.types.get(kind);
         // `*` stands for a map whose keys lie among the fields.

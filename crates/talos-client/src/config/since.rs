@@ -68,13 +68,20 @@ pub(super) fn has_kind(kind: &str, minor: u32) -> bool {
     KINDS.iter().all(|(since, kinds)| *since <= minor || !kinds.contains(&kind))
 }
 
-/// Refuses what a minor version does not know in a document that newer ones take.
+/// A document without the fields that came after a minor version, and the first of those.
+pub(super) fn without_newer(kind: &str, node: Node, minor: u32) -> (Node, Option<Refused>) {
+    let Some(schema) = schema::schema().filter(|_| minor < NEWEST) else { return (node, None) };
+    let Some(name) = schema.kinds.get(kind) else { return (node, None) };
+    let mut walk = Walk { schema, minor, unknown: None };
+    let node = walk.stripped(name, node, kind);
+    (node, walk.unknown)
+}
+
+/// Refuses ways to write a value that came after a minor version.
 pub(super) fn check(kind: &str, node: &Node, minor: u32) -> Result<(), Refused> {
     let Some(schema) = schema::schema().filter(|_| minor < NEWEST) else { return Ok(()) };
     let Some(name) = schema.kinds.get(kind) else { return Ok(()) };
-    let mut walk = Walk { schema, minor, unknown: None };
-    walk.value(name, node, kind)?;
-    walk.unknown.map_or(Ok(()), Err)
+    Walk { schema, minor, unknown: None }.value(name, node, kind)
 }
 
 struct Walk<'a> {
@@ -84,8 +91,49 @@ struct Walk<'a> {
     unknown: Option<Refused>,
 }
 
-impl Walk<'_> {
-    fn value(&mut self, kind: &str, node: &Node, path: &str) -> Result<(), Refused> {
+impl<'a> Walk<'a> {
+    /// Types of the fields of a mapping: of those with names of their own, and of all others.
+    fn fields(
+        &self,
+        kind: &'a str,
+    ) -> (Option<&'a serde_json::Map<String, serde_json::Value>>, Option<&'a str>) {
+        let fields = self.schema.types.get(kind);
+        let rest = fields.and_then(|fields| fields.get("*")?.as_str()).unwrap_or(kind);
+        let inner = rest.strip_prefix("map<").and_then(|rest| rest.strip_suffix('>'));
+        let further = inner.and_then(|inner| inner.split_once(',')).map(|(_, value)| value);
+        (fields, further)
+    }
+
+    fn stripped(&mut self, kind: &'a str, node: Node, path: &str) -> Node {
+        let kind = typed::bare(kind);
+        match node {
+            Node::List(items) => {
+                let item = kind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+                let Some(item) = item else { return Node::List(items) };
+                let strip = |(index, node)| self.stripped(item, node, &format!("{path}[{index}]"));
+                Node::List(items.into_iter().enumerate().map(strip).collect())
+            }
+            Node::Map(entries) => {
+                let (fields, further) = self.fields(kind);
+                let mut out = Vec::new();
+                for (name, node) in entries {
+                    if self.is_newer(kind, &name, path) {
+                        continue;
+                    }
+                    let field = fields.and_then(|fields| fields.get(&name)?.as_str());
+                    let node = match field.or(further) {
+                        Some(kind) => self.stripped(kind, node, &format!("{path}.{name}")),
+                        None => node,
+                    };
+                    out.push((name, node));
+                }
+                Node::Map(out)
+            }
+            scalar @ Node::Scalar { .. } => scalar,
+        }
+    }
+
+    fn value(&self, kind: &'a str, node: &Node, path: &str) -> Result<(), Refused> {
         let kind = typed::bare(kind);
         let refused = |class: &'static str, what: &str| {
             Err(Refused { class, message: format!("{path} cannot be {what} in this version") })
@@ -101,22 +149,12 @@ impl Walk<'_> {
                 })
             }
             Node::Map(entries) => {
-                let schema = self.schema;
-                let fields = schema.types.get(kind);
-                let rest = fields.and_then(|fields| fields.get("*")?.as_str()).unwrap_or(kind);
-                let further = rest
-                    .strip_prefix("map<")
-                    .and_then(|rest| rest.strip_suffix('>'))
-                    .and_then(|inner| inner.split_once(','))
-                    .map(|(_, value)| value);
-                for (name, node) in entries {
-                    self.known(kind, name, path);
+                let (fields, further) = self.fields(kind);
+                entries.iter().try_for_each(|(name, node)| {
                     let field = fields.and_then(|fields| fields.get(name)?.as_str());
-                    if let Some(kind) = field.or(further) {
-                        self.value(kind, node, &format!("{path}.{name}"))?;
-                    }
-                }
-                Ok(())
+                    let kind = field.or(further);
+                    kind.map_or(Ok(()), |kind| self.value(kind, node, &format!("{path}.{name}")))
+                })
             }
             Node::Scalar { text, .. } => match kind {
                 "block.ByteSize" | "block.Size" if text.starts_with('-') => {
@@ -130,14 +168,17 @@ impl Walk<'_> {
         }
     }
 
-    fn known(&mut self, owner: &str, field: &str, path: &str) {
+    /// Whether a field came later; the first one is remembered.
+    fn is_newer(&mut self, owner: &str, field: &str, path: &str) -> bool {
         let is_newer = |(since, kind, name): &(u32, &str, &str)| {
             *since > self.minor && *kind == owner && *name == field
         };
-        if self.unknown.is_none() && FIELDS.iter().any(is_newer) {
+        let found = FIELDS.iter().any(is_newer);
+        if found && self.unknown.is_none() {
             let message = format!("{path} has no field {field:?} in this version");
             self.unknown = Some(Refused { class: "unknown-keys", message });
         }
+        found
     }
 }
 

@@ -77,6 +77,11 @@ pub(crate) fn document(kind: &str, node: &Node) -> Result<Value, Refused> {
     Ok(value)
 }
 
+/// Whether there are documents of a kind.
+pub(super) fn is_kind(kind: &str) -> bool {
+    schema::schema().is_some_and(|schema| schema.kinds.contains_key(kind))
+}
+
 fn wrong<T>(path: &str, what: &str) -> Result<T, Refused> {
     Err(refused("wrong-type", format!("{path} is no {what}")))
 }
@@ -145,14 +150,14 @@ pub(super) fn bare(kind: &str) -> &str {
 }
 
 fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, Refused> {
+    if let Some(parts) = schema::pem_parts(kind) {
+        return pair(node, path, parts);
+    }
     match kind {
         "any" => return Ok(text::free(node.clone())),
         "block.EncryptionKeyNodeID" | "v1alpha1.EncryptionKeyNodeID" => {
             return Ok(text::value(node.clone()));
         }
-        "x509.PEMEncodedCertificateAndKey" => return pair(node, path, &["crt", "key"]),
-        "x509.PEMEncodedCertificate" => return pair(node, path, &["crt"]),
-        "x509.PEMEncodedKey" => return pair(node, path, &["key"]),
         "v1alpha1.ClusterInlineManifests" => {
             let Node::List(_) = node else { return wrong(path, "list") };
             return Ok(text::value(node.clone()));
@@ -273,6 +278,10 @@ fn pair(node: &Node, path: &str, parts: &[&str]) -> Result<Value, Refused> {
     let Node::Map(_) = node else { return wrong(path, "map") };
     let mut out = Map::new();
     for part in parts {
+        let place = format!("{path}.{part}");
+        if matches!(node.get(part), Some(Node::Map(_) | Node::List(_))) {
+            return wrong(&place, "single value");
+        }
         let text = node.get(part).and_then(Node::text).unwrap_or_default();
         match STANDARD.decode(text) {
             Ok(bytes) => drop(out.insert((*part).to_owned(), json!(STANDARD.encode(bytes)))),
@@ -280,7 +289,7 @@ fn pair(node: &Node, path: &str, parts: &[&str]) -> Result<Value, Refused> {
             Err(_) if !text.is_empty() && text.chars().all(|c| c == '*') => {
                 drop(out.insert((*part).to_owned(), json!(text)));
             }
-            Err(_) => return bad(&format!("{path}.{part}"), "base64"),
+            Err(_) => return bad(&place, "base64"),
         }
     }
     Ok(Value::Object(out))

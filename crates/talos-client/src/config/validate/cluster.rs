@@ -23,7 +23,7 @@ pub(super) fn check(findings: &mut Findings, cluster: Part<'_>, kind: Type) {
     }
     cloud_provider(findings, cluster.at("externalCloudProvider"));
     etcd(findings, cluster.at("etcd"), kind);
-    if kind == Type::Worker && !cluster.at("ca.key").text().is_empty() {
+    if kind != Type::ControlPlane && !cluster.at("ca.key").text().is_empty() {
         findings.error("kubernetes-ca-key-on-worker", "`cluster.ca.key` has no place on a worker");
     }
     manifests(findings, cluster.at("inlineManifests"));
@@ -78,7 +78,7 @@ fn etcd(findings: &mut Findings, etcd: Part<'_>, kind: Type) {
     if !etcd.is_there() {
         return;
     }
-    if kind == Type::Worker {
+    if kind != Type::ControlPlane {
         return findings.error("etcd-on-worker", "`cluster.etcd` has no place on a worker");
     }
     if !etcd.at("ca").is_there() {

@@ -14,10 +14,11 @@ pub(super) fn routing(findings: &mut Findings, id: &DocumentId, document: Part<'
             "the name is no priority, a whole number of 32 bits",
         );
     }
-    // What cannot be read counts as none.
-    if [0, 32500, 32766, 32767].contains(&priority.as_ref().copied().unwrap_or(0))
-        && (priority.is_ok() || id.name.is_empty())
-    {
+    // What is no number counts as none; what is too large counts as the largest.
+    let is_too_large =
+        priority.is_err() && !id.name.is_empty() && id.name.chars().all(|c| c.is_ascii_digit());
+    let number = if is_too_large { u32::MAX } else { priority.unwrap_or(0) };
+    if [0, 32500, 32766, 32767].contains(&number) {
         findings.error("routing-priority-reserved", "the priority is reserved");
     }
     let table = document.at("table");
