@@ -101,8 +101,12 @@ fn excluded(seen: &BTreeSet<(String, String)>, kind: &str, name: &str) -> Result
 pub(super) fn name_of(kind: &str, node: &Node) -> String {
     match kind {
         "v1alpha1" => String::new(),
-        _ => node.get("name").and_then(Node::text).unwrap_or_default().to_owned(),
+        _ => node_name(node),
     }
+}
+
+fn node_name(node: &Node) -> String {
+    node.get("name").and_then(Node::text).unwrap_or_default().to_owned()
 }
 
 impl MachineConfig {
@@ -124,6 +128,7 @@ impl MachineConfig {
     pub fn load_for(text: &str, minor: u32) -> Result<Self, ConfigError> {
         let mut documents = Vec::new();
         let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut mains = BTreeSet::new();
         for node in yaml::documents(text)? {
             if node.is_null() && minor >= 12 {
                 continue;
@@ -133,13 +138,22 @@ impl MachineConfig {
                 let text = format!("Talos 1.{minor} has no document kind {kind:?}");
                 return Err(ConfigError::classed("unknown-document", text));
             }
-            if typed::is_kind(&kind) {
-                once(&mut seen, &kind, &name_of(&kind, &node))?;
+            let name = name_of(&kind, &node);
+            // Two main documents that say their version in unlike ways are told apart at first.
+            let is_main = kind == "v1alpha1";
+            let written = node.get("apiVersion").and_then(Node::text).unwrap_or_default();
+            if is_main {
+                once(&mut mains, written, &node_name(&node))?;
+            } else if typed::is_kind(&kind) {
+                once(&mut seen, &kind, &name)?;
             }
             let (node, newer) = since::without_newer(&kind, node, minor);
             documents.push(typed::document(&kind, &node)?);
             since::check(&kind, &node, minor)?;
             newer.map_or(Ok(()), Err)?;
+            if is_main {
+                once(&mut seen, &kind, &name)?;
+            }
         }
         for (kind, name) in &seen {
             excluded(&seen, kind, name)?;
@@ -173,6 +187,12 @@ mod tests {
             ("machine: {network: {interfaces: [{mtu: x}]}}", "wrong-type"),
             ("cluster: {controlPlane: {endpoint: 'https://%zz'}}", "bad-value"),
             ("machine: {}\n---\ncluster: {}", "duplicate-document"),
+            ("machine: {}\n---\napiVersion: v1alpha1\nx: 1", "unknown-keys"),
+            ("version: v1alpha1", "missing-kind"),
+            ("kind: []", "wrong-type"),
+            ("machine: {ca: {crt: {}}}", "wrong-type"),
+            ("machine: {ca: {crt: Y2E=, other: a}}", "unknown-keys"),
+            ("apiVersion: v1alpha1\nkind: RoutingRuleConfig\nname: '9'\ntable: 300\n", "bad-value"),
             (
                 "apiVersion: v1alpha1\nkind: LinkConfig\nname: a\n---\napiVersion: v1alpha1\nkind: BondConfig\nname: a\n",
                 "conflicting-documents",

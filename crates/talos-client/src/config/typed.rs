@@ -159,8 +159,8 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
             return Ok(text::value(node.clone()));
         }
         "v1alpha1.ClusterInlineManifests" => {
-            let Node::List(_) = node else { return wrong(path, "list") };
-            return Ok(text::value(node.clone()));
+            let Node::List(items) = node else { return wrong(path, "list") };
+            return items.iter().map(|item| manifest(item, path)).collect();
         }
         "v1alpha1.ArgValue" => {
             if let Node::List(items) = node {
@@ -198,7 +198,7 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
         let table = table.and_then(|text| text.parse::<u32>().ok());
         return match () {
             // Those with a name are not taken by their number.
-            () if table.is_some_and(|table| !(253..=255).contains(&table)) => Ok(json!(text)),
+            () if table.is_some_and(|table| (1..253).contains(&table)) => Ok(json!(text)),
             () if words.iter().any(|word| word == text) => Ok(json!(text)),
             () => bad(path, "word that it takes"),
         };
@@ -271,6 +271,22 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
         },
         _ => Ok(json!(text)),
     }
+}
+
+/// A manifest that stands in the configuration: its fields are texts, however they are written.
+fn manifest(node: &Node, path: &str) -> Result<Value, Refused> {
+    let Node::Map(entries) = node else { return Ok(text::value(node.clone())) };
+    let field = |(name, node): &(String, Node)| {
+        let value = match (name.as_str(), node) {
+            ("name" | "contents", Node::Map(_) | Node::List(_)) => {
+                return wrong(&format!("{path}.{name}"), "single value");
+            }
+            ("name" | "contents", Node::Scalar { text, .. }) if !node.is_null() => json!(text),
+            _ => text::value(node.clone()),
+        };
+        Ok((name.clone(), value))
+    };
+    entries.iter().map(field).collect::<Result<Map<_, _>, _>>().map(Value::Object)
 }
 
 /// A certificate and a key in base64; a part that is not there is empty.

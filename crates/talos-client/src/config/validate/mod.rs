@@ -278,4 +278,28 @@ mod tests {
         assert_eq!(classes(&text, Mode::Cloud).0, Vec::<&str>::new());
         assert_eq!(classes(&named, Mode::Cloud).0, ["conflict-hostname"]);
     }
+
+    #[test]
+    fn what_a_field_says_is_read_as_upstream_reads_it() {
+        let bond = |mode: &str| {
+            let bond = format!("bond: {{interfaces: [eth0], mode: {mode}, arpInterval: 5}}");
+            let network = format!("network: {{interfaces: [{{interface: bond0, {bond}}}]}}");
+            WORKER.replace("token: t,", &format!("token: t, {network},"))
+        };
+        assert_eq!(classes(&bond("nonsense"), Mode::Metal).0, ["bond-option-invalid"]);
+        assert_eq!(classes(&bond("802.3ad"), Mode::Metal).0, ["bond-option-wrong-mode"]);
+        let unknown = WORKER
+            .replace("type: worker", "type: '1'")
+            .replace("cluster: {", "cluster: {etcd: {}, ");
+        let wanted = ["etcd-on-worker", "machine-type-unknown"];
+        assert_eq!(classes(&unknown, Mode::Metal).0, wanted);
+        let rule = |name: &str| {
+            format!("apiVersion: v1alpha1\nkind: RoutingRuleConfig\nname: '{name}'\ntable: '9'\n")
+        };
+        let both = ["routing-priority-invalid", "routing-priority-reserved"];
+        assert_eq!(classes(&rule("x"), Mode::Metal).0, both);
+        assert_eq!(classes(&rule("99999999999"), Mode::Metal).0, ["routing-priority-invalid"]);
+        let text = "apiVersion: v1alpha1\nkind: RegistryTLSConfig\nname: a\nca: |\n  -----BEGIN CERTIFICATE-----\n  TUlJQg==\n  -----END CERTIFICATE-----\n";
+        assert_eq!(classes(text, Mode::Metal).0, ["tls-ca-invalid"]);
+    }
 }

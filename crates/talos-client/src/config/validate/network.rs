@@ -118,9 +118,11 @@ fn bond(findings: &mut Findings, bond: Part<'_>) {
             findings.error("bond-option-invalid", format!("`bond.{key}` is {value:?}"));
         }
     }
+    // A mode that there is not counts as the first one.
+    let words = BOND_WORDS.iter().find(|(key, _)| *key == "mode").map(|(_, words)| *words);
     let mode = match bond.at("mode").text() {
-        "" => "balance-rr",
-        mode => mode,
+        mode if words.is_some_and(|words| words.contains(&mode)) => mode,
+        _ => "balance-rr",
     };
     let set = |key: &str| {
         let value = bond.at(key);

@@ -68,20 +68,21 @@ pub(super) fn auth(findings: &mut Findings, id: &DocumentId, document: Part<'_>)
 fn is_pem(text: &str, label: &str) -> bool {
     use rustls_pki_types::pem::{PemObject as _, SectionKind};
     let sections = <(SectionKind, Vec<u8>)>::pem_slice_iter(text.as_bytes());
-    let mut kinds = sections.filter_map(Result::ok).map(|(kind, _)| kind);
-    match label {
-        "CERTIFICATE" => kinds.next() == Some(SectionKind::Certificate),
-        _ => {
-            kinds.next().is_some_and(|kind| {
-                matches!(
-                    kind,
-                    SectionKind::PrivateKey
-                        | SectionKind::RsaPrivateKey
-                        | SectionKind::EcPrivateKey
-                )
-            }) || text.contains("ED25519 PRIVATE KEY")
-        }
+    let mut sections = sections.filter_map(Result::ok);
+    if label == "CERTIFICATE" {
+        use x509_parser::prelude::FromDer as _;
+        return sections.next().is_some_and(|(kind, der)| {
+            let parsed = x509_parser::certificate::X509Certificate::from_der(&der);
+            kind == SectionKind::Certificate && parsed.is_ok()
+        });
     }
+    let mut kinds = sections.map(|(kind, _)| kind);
+    kinds.next().is_some_and(|kind| {
+        matches!(
+            kind,
+            SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey
+        )
+    }) || text.contains("ED25519 PRIVATE KEY")
 }
 
 pub(super) fn tls(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
@@ -158,25 +159,21 @@ pub(super) fn images(findings: &mut Findings, document: Part<'_>) {
                 findings
                     .error("image-rule-two-verifiers", format!("rule {index} has two verifiers"));
             }
-            (true, false) => {
-                let incomplete = "image-rule-verifier-incomplete";
-                if keyless.at("issuer").text().is_empty() {
-                    findings.error(incomplete, format!("rule {index} has no issuer"));
-                }
-                if keyless.at("subject").text().is_empty()
-                    && keyless.at("subjectRegex").text().is_empty()
-                {
-                    findings.error(incomplete, format!("rule {index} has no subject"));
-                }
+            _ => {}
+        }
+        let incomplete = "image-rule-verifier-incomplete";
+        if keyless.is_there() {
+            if keyless.at("issuer").text().is_empty() {
+                findings.error(incomplete, format!("rule {index} has no issuer"));
             }
-            (false, true) => {
-                if key.at("certificate").text().is_empty() {
-                    findings.error(
-                        "image-rule-verifier-incomplete",
-                        format!("rule {index} has no certificate"),
-                    );
-                }
+            if keyless.at("subject").text().is_empty()
+                && keyless.at("subjectRegex").text().is_empty()
+            {
+                findings.error(incomplete, format!("rule {index} has no subject"));
             }
+        }
+        if key.is_there() && key.at("certificate").text().is_empty() {
+            findings.error(incomplete, format!("rule {index} has no certificate"));
         }
     }
 }
