@@ -55,7 +55,10 @@ pub fn problems(
         if !is_sealed(&text) {
             found.push(plain(cluster, path.clone()));
         }
-        found.extend(clear.as_ref().and_then(|clear| foreign(cluster, clear, path.clone())));
+        found.extend(clear.as_ref().and_then(|clear| {
+            let is_copied = clusters.iter().any(|other| other.id == clear.cluster_id);
+            foreign(cluster, clear, is_copied, path.clone())
+        }));
         let authority = match clear {
             Some(clear) => Ok(clear.ca_sha256),
             None if is_sealed(&text) && keys == Keys::Unused => {
@@ -104,11 +107,18 @@ fn plain(cluster: &Cluster, path: PathBuf) -> BundleProblem {
     BundleProblem { level: Level::Warning, code: "tree-0057", path, text, help }
 }
 
-fn foreign(cluster: &Cluster, clear: &Clear, path: PathBuf) -> Option<BundleProblem> {
+/// A bundle that is not of the cluster it lies beside; copied is one whose cluster has a folder.
+fn foreign(
+    cluster: &Cluster,
+    clear: &Clear,
+    is_copied: bool,
+    path: PathBuf,
+) -> Option<BundleProblem> {
     let named = (clear.cluster_id, clear.cluster_name.as_str());
     if named == (cluster.id, cluster.name.as_str()) {
         return None;
     }
+    let has_name = clear.cluster_name == cluster.name;
     let (text, help) = if clear.cluster_id == cluster.id {
         let text = format!(
             "it is the bundle of cluster {}, and {} calls that cluster {}",
@@ -118,7 +128,7 @@ fn foreign(cluster: &Cluster, clear: &Clear, path: PathBuf) -> Option<BundleProb
         );
         (
             text,
-            "the name of a cluster does not change while it lives: set cluster_name back. Its bundle is the only key to it: keep it as it is",
+            "the name of a cluster does not change while it lives: set cluster_name back. Its bundle is the only key to it: keep it as it is".to_owned(),
         )
     } else {
         let text = format!(
@@ -129,11 +139,20 @@ fn foreign(cluster: &Cluster, clear: &Clear, path: PathBuf) -> Option<BundleProb
             cluster.id,
             cluster.file.display()
         );
-        (
-            text,
-            "a copied folder keeps the bundle of the old cluster: move it away, and `clusterctl secrets generate` makes a new one",
-        )
+        let help = if is_copied && !has_name {
+            "a copied folder keeps the bundle of the old cluster: move it away, and `clusterctl secrets generate` makes a new one".to_owned()
+        } else {
+            let name = if has_name {
+                String::new()
+            } else {
+                format!(" and cluster_name to {}", clear.cluster_name)
+            };
+            format!(
+                "the id of a cluster does not change while it lives: set cluster_id back to {}{name}. Its bundle is the only key to it: keep it as it is",
+                clear.cluster_id
+            )
+        };
+        (text, help)
     };
-    let help = help.to_owned();
     Some(BundleProblem { level: Level::Error, code: "tree-0056", path, text, help })
 }

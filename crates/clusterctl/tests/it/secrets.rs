@@ -236,6 +236,34 @@ fn a_bundle_in_the_clear_is_told_and_compared() {
 }
 
 #[test]
+fn the_bundle_of_a_cluster_with_a_changed_id_is_kept() {
+    let tree = Tree::new("");
+    secrets::generate(&tree.context(), &one("sol"), false).unwrap();
+    let help = || {
+        let report = validate::validate(&tree.context()).unwrap();
+        let found = report.diagnostics.into_iter().find(|one| one.code == "tree-0056");
+        found.unwrap().help.unwrap()
+    };
+    let edit = |from: &str, to: &str| {
+        let path = tree.dir.path().join("live/clusters/cluster-101/cluster.hcl");
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs_err::write(path, text.replace(from, to)).unwrap();
+    };
+    edit("= 101", "= 104");
+    let said = help();
+    assert!(said.contains("set cluster_id back to 101. ") && said.contains("keep it"), "{said}");
+    edit("\"sol\"", "\"mars\"");
+    let said = help();
+    assert!(said.contains("cluster_id back to 101 and cluster_name to sol"), "{said}");
+    // The cluster that it is of has its folder: this one is a copy.
+    edit("= 104", "= 101");
+    edit("\"mars\"", "\"sol\"");
+    fs_err::copy(tree.bundle(101), tree.bundle(102)).unwrap();
+    assert!(help().contains("a copied folder"));
+}
+
+#[test]
 fn a_bundle_that_does_not_say_whose_it_is_is_compared_where_a_key_is_at_hand() {
     use clusterctl::compose::bundle::BundleStore;
     use clusterctl::compose::custody::{Keys, problems};
