@@ -13,7 +13,7 @@ use super::action::Action;
 use super::crew::Crew;
 use super::draft::{Drafted, Problem, ledger_kind};
 use super::network;
-use super::proof::{has_tags_of, made_for};
+use super::proof::{has_tags_of, lost_its_tags, made_for, tags_back_of};
 use super::sketch::{Sketch, Steps};
 use super::target::{Extent, REGISTRY, SDN, Stage, Target};
 use super::world::World;
@@ -117,8 +117,12 @@ impl Razing<'_> {
             return;
         }
         if !is_ours {
-            self.left
-                .push(format!("VM {vmid} {name} on {} stays: it was not made here", machine.node));
+            let why = if lost_its_tags(&self.crew.site, cluster, machine) {
+                format!("it is ours without its tags; {}", tags_back_of(cluster))
+            } else {
+                "it was not made here".to_owned()
+            };
+            self.left.push(format!("VM {vmid} {name} on {} stays: {why}", machine.node));
             return;
         }
         if let Some(lock) = &machine.lock {

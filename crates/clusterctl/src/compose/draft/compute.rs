@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use proxmox_client::plan::vm::{self, VmObserved};
+use proxmox_client::plan::vm::{self, VmChange, VmObserved};
 
 use super::{Draft, Sketch, has_agent};
 use crate::compose::action::Action;
 use crate::compose::machine::{self, Ground};
-use crate::compose::proof::made_for;
+use crate::compose::proof::{made_for, why_not_ours};
 use crate::compose::target::{Extent, Stage};
+use crate::compose::world::NodeSeen;
 use crate::engine::Impact;
 use crate::spec::site::{Cluster, Node};
 
@@ -95,11 +96,8 @@ impl<'a> Draft<'a> {
                 return;
             }
         };
-        if let Err(foreign) = desired.owns(observed) {
-            self.problem(
-                format!("{}: its number is taken: {}", node.name, foreign.reason),
-                "remove that machine, or give the node another number in the tree",
-            );
+        if let Some((text, help)) = why_not_ours(&desired, observed) {
+            self.problem(format!("{}: {text}", node.name), help);
             return;
         }
         if let Some(lock) = &observed.lock {
@@ -115,10 +113,23 @@ impl<'a> Draft<'a> {
                 node.name, observed.node, node.proxmox_node
             ));
         }
+        let found = vm::diff(&desired, observed);
+        // Whatever is asked for: what else is planned would be planned for the new addresses.
+        let moves = moves(&found.changes);
+        if !moves.is_empty() && self.was_configured(cluster, node) {
+            self.problem(
+                format!(
+                    "{}: its addresses or network would change ({}): a cluster that runs keeps them",
+                    node.name,
+                    moves.join("; ")
+                ),
+                "set back what was changed, in the tree or in Proxmox; a cluster moves by being made anew",
+            );
+            return;
+        }
         if extent != Extent::Full {
             return;
         }
-        let found = vm::diff(&desired, observed);
         for refused in &found.refused {
             self.problem(format!("{}: {refused}", node.name), "see node_overrides and vm_sizing");
         }
@@ -147,6 +158,13 @@ impl<'a> Draft<'a> {
         let (folder, name) = (cluster.folder.clone(), node.name.clone());
         let changes = found.changes;
         self.step(sketch, Action::ChangeMachine { cluster: folder, node: name, changes });
+    }
+
+    /// Whether a node's cluster was configured once: its certificates, etcd and the kubelets have
+    /// the addresses from then.
+    fn was_configured(&self, cluster: &Cluster, node: &Node) -> bool {
+        self.lock_file.clusters.values().any(|pin| pin.cluster_id == cluster.id)
+            || matches!(self.world.nodes.get(&node.name), Some(NodeSeen::Configured(_)))
     }
 
     /// Machines of the cluster that the tree has no more.
@@ -206,5 +224,69 @@ impl<'a> Draft<'a> {
             };
             self.step(sketch, action);
         }
+    }
+}
+
+/// What changes put a machine onto another network or give it other addresses, each for people.
+/// What is only put back where nothing is moves nothing.
+fn moves(changes: &[VmChange]) -> Vec<String> {
+    let mut found = Vec::new();
+    for change in changes {
+        let (key, before, after) = match change {
+            VmChange::Set { key, before: Some(before), after } => (key, before, after.as_str()),
+            VmChange::Delete { key, before } => (key, before, ""),
+            VmChange::Set { before: None, .. } | VmChange::Grow { .. } => continue,
+        };
+        let numbered = |start: &str| {
+            key.strip_prefix(start).is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        if numbered("ipconfig") {
+            found.push(change.to_string());
+        } else if numbered("net") {
+            for part in ["bridge", "tag"] {
+                let of = |text: &str| {
+                    let mut parts = text.split(',').filter_map(|part| part.split_once('='));
+                    parts.find(|(name, _)| *name == part).map(|(_, value)| value.to_owned())
+                };
+                let (before, after) = (of(before), of(after));
+                if before != after {
+                    let shown = |value: Option<String>| value.unwrap_or_else(|| "(unset)".into());
+                    found.push(format!("{key} {part} {} -> {}", shown(before), shown(after)));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_network_or_address_moves_a_machine_and_nothing_else_does() {
+        let set = |key: &str, before: Option<&str>, after: &str| {
+            let (key, before) = (key.to_owned(), before.map(str::to_owned));
+            VmChange::Set { key, before, after: after.to_owned() }
+        };
+        let net = "virtio=BC:24:11:00:00:01,bridge=vnet103,mtu=1";
+        let still = [
+            set("net0", Some(net), "virtio=BC:24:11:00:00:01,bridge=vnet103,mtu=1400,rate=5"),
+            set("net0", None, net),
+            set("ipconfig0", None, "ip=10.0.0.1/24"),
+            set("netmask", Some("a"), "b"),
+            set("cores", Some("1"), "2"),
+        ];
+        assert_eq!(moves(&still), Vec::<String>::new());
+        let moved = [
+            set("net0", Some(net), "virtio=BC:24:11:00:00:01,bridge=vnet150,tag=7,mtu=1"),
+            set("ipconfig0", Some("ip=10.0.0.1/24"), "ip=10.0.1.1/24"),
+        ];
+        let told = [
+            "net0 bridge vnet103 -> vnet150",
+            "net0 tag (unset) -> 7",
+            "ipconfig0: ip=10.0.0.1/24 -> ip=10.0.1.1/24",
+        ];
+        assert_eq!(moves(&moved), told);
     }
 }

@@ -10,6 +10,7 @@ use super::verdict::{own, proxmox};
 use crate::compose::draft::has_agent;
 use crate::compose::machine::{Ground, MEDIUM_KEY, desired};
 use crate::compose::observe::node_name;
+use crate::compose::proof::why_not_ours;
 use crate::engine::{Check, StepContext, StepError};
 use crate::error::Error;
 use crate::spec::site::Node;
@@ -85,13 +86,10 @@ impl Hands {
         if observed.lock.as_deref() == Some("create") {
             return Ok(Some((name, observed)));
         }
-        wanted.owns(&observed).map_err(|foreign| {
-            StepError::failed_with_help(
-                format!("its number is taken: {}", foreign.reason),
-                "remove that machine, or give the node another number in the tree",
-            )
-        })?;
-        Ok(Some((name, observed)))
+        match why_not_ours(wanted, &observed) {
+            Some((text, help)) => Err(StepError::failed_with_help(text, help)),
+            None => Ok(Some((name, observed))),
+        }
     }
 
     pub(super) async fn check_create(&self, cluster: &str, node: &str) -> Result<Check, StepError> {

@@ -142,6 +142,37 @@ fn a_foreign_machine_under_a_planned_number_stops_the_plan() {
 }
 
 #[test]
+fn a_cluster_that_runs_keeps_its_network_and_a_machine_without_tags_is_not_touched() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    let file = "clusters/cluster-103/cluster.hcl";
+    site.edit(file, "  workers ", "  tenant_id = 150\n  workers ");
+    let said = site.run(&["plan", "terra"]).expect(6);
+    said.says("terracp01: its addresses or network would change (ipconfig0: ");
+    said.says("net0 bridge vnet103 -> vnet150");
+    said.says("a cluster that runs keeps them").says("set back what was changed");
+    site.run(&["plan", "clusters/cluster-103/config"]).expect(6).says("a cluster that runs keeps");
+    site.edit(file, "  tenant_id = 150\n", "");
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+
+    let proxmox = site.proxmox();
+    let vmid = proxmox_client::VmId::try_from(103_021).unwrap();
+    wait(async {
+        let qemu = proxmox.qemu(&"pve02".parse().unwrap());
+        if let Some(upid) = qemu.update(vmid, &[("tags", "backup")]).await.unwrap() {
+            proxmox.tasks().wait(&upid, Duration::from_secs(30)).await.unwrap();
+        }
+    });
+    let said = site.run(&["plan", "terra"]).expect(6);
+    said.says("terrawk01: its machine is ours without its tags: VM 103021 (terrawk01) lacks the");
+    said.says("put the tags cluster-103;clusterctl back");
+    assert!(!said.err.contains("remove that machine"), "{}", said.err);
+    let said = site.run(&["-y", "destroy", "terra"]).expect(0);
+    said.says("VM 103021 terrawk01 on pve02 stays: it is ours without its tags; put the tags");
+    assert_eq!(site.machines().len(), 1);
+}
+
+#[test]
 fn a_node_with_two_matching_disks_is_not_installed() {
     let site = Site::new();
     let overrides = "workers       = 1\n  node_overrides = { terrawk01 = { disks = [40] } }";
