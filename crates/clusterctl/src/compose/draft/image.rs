@@ -46,13 +46,12 @@ impl Draft<'_> {
         for (version, places) in self.wanted_isos() {
             let Some(images) = self.crew.images.versions.get(&version).cloned() else { continue };
             let file = images.factory.iso_name.clone();
-            let pin = self.lock_file.images.get(&file).filter(|pin| {
-                pin.schematic == self.crew.images.identity
-                    && pin.talos_version == format!("v{version}")
-            });
-            let pin = pin.cloned();
+            let known = self.lock_file.images.get(&file);
+            let known = known.filter(|pin| pin.talos_version == format!("v{version}"));
+            let changed = known.and_then(|pin| changed(&pin.schematic, &self.crew.images.identity));
+            let pin = known.filter(|_| changed.is_none()).cloned();
             let volid = format!("{storage}:iso/{file}");
-            let mut uploads: Vec<(String, &str, Impact)> = Vec::new();
+            let mut uploads: Vec<(String, String, Impact)> = Vec::new();
             for node in places {
                 let files = self.world.files.get(&node);
                 let there = files.and_then(|files| files.iter().find(|one| one.volid == volid));
@@ -61,7 +60,9 @@ impl Draft<'_> {
                 let reason = match (there, &pin) {
                     (None, _) => "it is not there",
                     // Once it is fetched its length tells; a file of others is not written over.
-                    (Some(_), None) => "nothing tells what is in the file that is there",
+                    (Some(_), None) => changed
+                        .as_deref()
+                        .unwrap_or("nothing tells what is in the file that is there"),
                     (Some(there), Some(pin)) => match self.lock_file.stored(&id, there.size, pin) {
                         StoredFile::Wanted => continue,
                         StoredFile::Ours => "the file that is there is another one of ours",
@@ -75,15 +76,15 @@ impl Draft<'_> {
                 if self.world.iso_is_shared && !uploads.is_empty() {
                     continue;
                 }
-                uploads.push((node, reason, impact));
+                uploads.push((node, reason.to_owned(), impact));
             }
             let pinned = pin.is_some();
             if !pinned || !uploads.is_empty() {
-                self.fetch(&version, &file, pinned);
+                self.fetch(&version, &file, pinned, changed.as_deref());
             }
             if self.wish.target.registry > Extent::None {
                 for (node, reason, impact) in uploads {
-                    self.upload(&version, &file, node, (reason, impact));
+                    self.upload(&version, &file, node, (&reason, impact));
                 }
             }
             if self.crew.images.build.is_some() {
@@ -120,10 +121,14 @@ impl Draft<'_> {
         self.step(sketch, Action::CopyInstaller { version: version.to_string() });
     }
 
-    fn fetch(&mut self, version: &Version, file: &str, pinned: bool) {
+    /// Fetches or builds an image: to put it where it lacks, or since another schematic or none is
+    /// in the lock file.
+    fn fetch(&mut self, version: &Version, file: &str, pinned: bool, changed: Option<&str>) {
         if self.crew.images.build.is_some() {
             let count = self.crew.images.build.as_ref().map_or(0, |build| build.extensions.len());
-            let reason = if pinned {
+            let reason = if let Some(changed) = changed {
+                changed.to_owned()
+            } else if pinned {
                 "it is put on a node that lacks it; its digest is in the lock file".to_owned()
             } else {
                 format!("nothing was built yet of these {count} extension(s) and arguments")
@@ -138,8 +143,7 @@ impl Draft<'_> {
         }
         if !self.has("image/schematic") {
             let id = self.crew.images.schematic_id.as_str();
-            let short: String = id.chars().take(12).collect();
-            let title = format!("tell the factory schematic {short}…");
+            let title = format!("tell the factory schematic {}", short(id));
             let sketch = Sketch::new("image/schematic", IMAGES, title)
                 .because(format!("{} asks for it", self.crew.images.factory))
                 .seconds(1, 120);
@@ -148,7 +152,7 @@ impl Draft<'_> {
         let reason = if pinned {
             "it is put on a node that lacks it; its digest is in the lock file"
         } else {
-            "the lock file has no digest of it"
+            changed.unwrap_or("the lock file has no digest of it")
         };
         let sketch = Sketch::new(format!("image/v{version}/iso"), IMAGES, format!("fetch {file}"))
             .because(reason)
@@ -174,5 +178,30 @@ impl Draft<'_> {
             .token("upload", node.clone())
             .seconds(20, 3600);
         self.step(sketch, Action::Upload { version: version.to_string(), node, storage });
+    }
+}
+
+/// What is told of an image that the lock file has of another schematic.
+fn changed(before: &str, after: &str) -> Option<String> {
+    (before != after)
+        .then(|| format!("the schematic changed from {} to {}", short(before), short(after)))
+}
+
+/// An id as people tell it from others.
+fn short(id: &str) -> String {
+    let start: String = id.chars().take(12).collect();
+    format!("{start}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_schematic_is_told_by_the_short_ids_of_both() {
+        let (one, other) = ("a".repeat(64), "b".repeat(64));
+        assert_eq!(changed(&one, &one), None);
+        let told = "the schematic changed from aaaaaaaaaaaa… to bbbbbbbbbbbb…";
+        assert_eq!(changed(&one, &other).as_deref(), Some(told));
     }
 }

@@ -289,6 +289,9 @@ fn an_image_of_others_is_never_written_over_and_another_schematic_is_another_ima
         "install_kernel_args = [",
         "install_kernel_args = [\"quiet\", ",
     );
+    let said = site.run(&["plan", "artifacts"]).expect(0);
+    said.says("the schematic changed from ");
+    assert!(!said.out.contains("no digest") && !said.out.contains("nothing tells"), "{}", said.out);
     site.run(&["-y", "apply", "artifacts"]).expect(0).says("3 changed, 0 unchanged");
     site.run(&["plan", "--detailed-exitcode", "artifacts"]).expect(0);
     assert_ne!(lock(), before);
