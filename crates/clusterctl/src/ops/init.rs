@@ -77,3 +77,15 @@ pub fn init(context: &Context, dir: &Path) -> Result<Report, Error> {
     }
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_keeps_out_of_git_what_a_new_tree_does() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let path = root.join("examples/homelab/live/.gitignore");
+        assert_eq!(fs_err::read_to_string(path).unwrap(), GITIGNORE);
+    }
+}
