@@ -122,8 +122,11 @@ impl<A: Action, E: Executor<A>> Driver<A, E> {
                 Ok(()) => return Outcome::Changed,
                 Err(error) => error,
             };
-            if let Err(outcome) = self.pause_or_end(problem).await {
-                return outcome;
+            match self.pause_or_end(problem).await {
+                Ok(()) => {}
+                // It is carried out, whatever stopped the look at it.
+                Err(Outcome::Skipped { reason }) => return Outcome::Unverified { reason },
+                Err(outcome) => return outcome,
             }
         }
     }

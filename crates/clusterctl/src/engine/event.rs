@@ -24,6 +24,11 @@ pub enum Outcome {
         /// What to do next.
         help: Option<String>,
     },
+    /// It was carried out, and the run was stopped before its effect was seen: the next one looks.
+    Unverified {
+        /// What it waited for.
+        reason: String,
+    },
     /// It was not started.
     Skipped {
         /// Why not.
@@ -120,6 +125,11 @@ impl Summary {
     /// Steps that failed.
     pub fn failed(&self) -> usize {
         self.count(|outcome| matches!(outcome, Outcome::Failed { .. }))
+    }
+
+    /// Steps that were carried out and not verified.
+    pub fn unverified(&self) -> usize {
+        self.count(|outcome| matches!(outcome, Outcome::Unverified { .. }))
     }
 
     /// Steps that were not started.

@@ -389,6 +389,7 @@ impl<A: Action, E: Executor<A>> Dispatcher<A, E> {
             Outcome::Changed => (true, "changed".to_owned()),
             Outcome::Unchanged { reason } => (true, format!("unchanged: {reason}")),
             Outcome::Failed { message, .. } => (false, format!("failed: {message}")),
+            Outcome::Unverified { reason } => (false, format!("not verified: {reason}")),
             Outcome::Skipped { reason } => (false, format!("skipped: {reason}")),
         };
         // On the disk before any step that depends on it is started.
@@ -417,6 +418,7 @@ impl<A: Action, E: Executor<A>> Dispatcher<A, E> {
                 } else {
                     let reason = match &outcome {
                         Outcome::Skipped { reason } => reason.clone(),
+                        Outcome::Unverified { .. } => format!("{id} is not verified yet"),
                         _ => format!("{id} failed"),
                     };
                     let skipped = Outcome::Skipped { reason };

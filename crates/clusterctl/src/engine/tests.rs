@@ -17,6 +17,8 @@ enum Toy {
     Panic,
     /// Can begin once that step is done.
     After(String),
+    /// Is carried out, and never seen.
+    Unseen,
 }
 
 #[derive(Debug, Default)]
@@ -69,15 +71,18 @@ impl Executor<Toy> for World {
                     *self.running.lock().unwrap().get_mut(&token.key).unwrap() -= 1;
                 }
             }
-            Toy::Busy(_) | Toy::After(_) => {}
+            Toy::Busy(_) | Toy::After(_) | Toy::Unseen => {}
         }
         self.done.lock().unwrap().insert(id.clone());
         self.log.lock().unwrap().push(id);
         Ok(())
     }
 
-    async fn verify(&self, _: &Step<Toy>, _: &StepContext) -> Result<(), StepError> {
-        Ok(())
+    async fn verify(&self, step: &Step<Toy>, _: &StepContext) -> Result<(), StepError> {
+        match step.action {
+            Toy::Unseen => Err(StepError::Later("nothing is seen of it".into())),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -291,6 +296,30 @@ async fn a_stop_starts_nothing_new_and_finishes_what_runs() {
     assert!(ran.summary.cancelled);
     assert_eq!((ran.summary.changed(), ran.summary.skipped()), (1, 1));
     assert_eq!(*ran.world.log.lock().unwrap(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_carried_out_and_not_yet_seen_is_told_so_when_the_run_stops() {
+    let stop = CancellationToken::new();
+    let steps = vec![step("a", Toy::Unseen, &[], &[]), step("b", Toy::Work(1), &["a"], &[])];
+    let later = stop.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        later.cancel();
+    });
+    let ran = carry_out(steps, World::default(), stop).await;
+    let outcome = |id: &str| &ran.summary.outcomes[&StepId::new(id)];
+    let reason = "stopped while waiting: nothing is seen of it".to_owned();
+    assert_eq!(outcome("a"), &Outcome::Unverified { reason });
+    assert_eq!(outcome("b"), &Outcome::Skipped { reason: "a is not verified yet".to_owned() });
+    assert!(ran.summary.cancelled && !ran.summary.is_success());
+    assert_eq!((ran.summary.changed(), ran.summary.failed()), (0, 0));
+    assert_eq!((ran.summary.unverified(), ran.summary.skipped()), (1, 1));
+    let ends = ran.records.iter().filter_map(|record| match &record.what {
+        RecordKind::End { ok, .. } => Some(*ok),
+        _ => None,
+    });
+    assert_eq!(ends.collect::<Vec<_>>(), [false], "the next run has to look at it");
 }
 
 #[tokio::test(start_paused = true)]

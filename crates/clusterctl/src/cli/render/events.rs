@@ -47,6 +47,7 @@ struct Tally {
     changed: usize,
     unchanged: usize,
     failed: usize,
+    unverified: usize,
     skipped: usize,
 }
 
@@ -56,22 +57,24 @@ impl Tally {
             Outcome::Changed => &mut self.changed,
             Outcome::Unchanged { .. } => &mut self.unchanged,
             Outcome::Failed { .. } => &mut self.failed,
+            Outcome::Unverified { .. } => &mut self.unverified,
             Outcome::Skipped { .. } => &mut self.skipped,
         } += 1;
     }
 
     fn is_over(&self) -> bool {
-        self.changed + self.unchanged + self.failed + self.skipped == self.all
+        let good = self.changed + self.unchanged;
+        good + self.failed + self.unverified + self.skipped == self.all
     }
 }
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} changed, {} unchanged", self.changed, self.unchanged)?;
-        if self.failed + self.skipped > 0 {
+        if self.failed + self.unverified + self.skipped > 0 {
             write!(f, ", {} FAILED, {} skipped", self.failed, self.skipped)?;
         }
-        Ok(())
+        f.write_str(&not_verified(self.unverified))
     }
 }
 
@@ -223,6 +226,9 @@ impl Progress {
                     self.line(&format!("         {help}"));
                 }
             }
+            Outcome::Unverified { reason } => {
+                self.line(&format!("unsure   {title}: carried out, not verified yet: {reason}"));
+            }
             Outcome::Skipped { reason } => self.line(&format!("skipped  {title}: {reason}")),
         }
         let Some(label) = self.labels.get(step) else { return };
@@ -249,14 +255,20 @@ impl Progress {
 
     fn summary(&self, summary: &Summary) {
         self.line(&format!(
-            "{} changed, {} unchanged, {} failed, {} skipped in {}",
+            "{} changed, {} unchanged, {} failed, {} skipped{} in {}",
             summary.changed(),
             summary.unchanged(),
             summary.failed(),
             summary.skipped(),
+            not_verified(summary.unverified()),
             seconds(summary.elapsed_ms),
         ));
     }
+}
+
+/// Steps that a stop has cut between their work and its proof; nothing when there are none.
+fn not_verified(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(", {count} not verified yet") }
 }
 
 fn style(bar: &ProgressBar, template: &str) {
@@ -293,6 +305,8 @@ mod tests {
         tally.add(&Outcome::Failed { message: String::new(), help: None });
         assert!(tally.is_over());
         assert_eq!(tally.to_string(), "1 changed, 0 unchanged, 1 FAILED, 0 skipped");
+        tally.add(&Outcome::Unverified { reason: String::new() });
+        assert!(tally.to_string().ends_with("0 skipped, 1 not verified yet"), "{tally}");
     }
 
     #[test]
