@@ -19,7 +19,7 @@ use super::reach::{Opened, Reach};
 use super::{cilium, image};
 use crate::error::Error;
 use crate::spec::site::{Cluster, Cni, Node, PatchText, Role, Site};
-use crate::state::{LockFile, LockFileError};
+use crate::state::{ClusterPin, LockFile, LockFileError};
 
 /// Where names and addresses of the plan are really reached; empty outside of the lab.
 #[derive(Debug, Clone, Default)]
@@ -122,6 +122,38 @@ impl Crew {
         change(&mut held);
         held.write(&self.layout.lock_file())
             .map_err(|error: LockFileError| Error::failed("write the lock file").because(error))
+    }
+
+    /// Writes down what a cluster is made with, and whether its etcd was seen to run.
+    ///
+    /// # Errors
+    /// As [`Self::update_lock_file`].
+    pub fn pin(&self, cluster: &Cluster, etcd_started: bool) -> Result<(), Error> {
+        let pin = ClusterPin {
+            cluster_id: cluster.id,
+            talos_version: format!("v{}", cluster.versions.talos),
+            kubernetes_version: format!("v{}", cluster.versions.kubernetes),
+            etcd_started,
+        };
+        let name = cluster.name.clone();
+        self.update_lock_file(|lock| drop(lock.clusters.insert(name, pin)))
+    }
+
+    /// Writes down that the etcd of a cluster was seen to run. The versions that the cluster was
+    /// made with stay as they are.
+    ///
+    /// # Errors
+    /// As [`Self::update_lock_file`].
+    pub fn note_etcd(&self, cluster: &Cluster) -> Result<(), Error> {
+        match self.lock_file().cluster(cluster.id) {
+            Some(pin) if pin.etcd_started => Ok(()),
+            Some(_) => self.update_lock_file(|lock| {
+                let pins = lock.clusters.values_mut();
+                pins.filter(|pin| pin.cluster_id == cluster.id)
+                    .for_each(|pin| pin.etcd_started = true);
+            }),
+            None => self.pin(cluster, true),
+        }
     }
 
     /// Takes the lock file as it is on the disk now.

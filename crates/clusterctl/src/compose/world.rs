@@ -11,6 +11,7 @@ use talos_client::config::FieldChange;
 use super::kubernetes::NodeState;
 use super::machine::Storages;
 use super::manifest::ObjectChange;
+use crate::spec::site::Cluster;
 
 /// What is known of the site.
 #[derive(Debug, Clone)]
@@ -40,6 +41,13 @@ pub struct World {
 }
 
 impl World {
+    /// Whether etcd of a cluster was seen to run.
+    pub fn has_etcd(&self, cluster: &Cluster) -> bool {
+        cluster.nodes.iter().any(|node| {
+            matches!(self.nodes.get(&node.name), Some(NodeSeen::Configured(one)) if one.has_etcd)
+        })
+    }
+
     /// Tells one state of the site from another.
     pub fn fingerprint(&self) -> String {
         use std::fmt::Write as _;

@@ -130,6 +130,10 @@ async fn carry_out(
         None => wish,
     };
     let made = unless_stopped(console, Box::pin(session.make(&wish))).await?;
+    for cluster in session.crew.site.clusters.iter().filter(|one| made.world.has_etcd(one)) {
+        // Also where the lock file was lost since.
+        session.crew.note_etcd(cluster)?;
+    }
     let storages = made.world.storages.clone();
     let report = Report::of(session, made);
     if let Some(refusal) = report.refusal() {

@@ -103,7 +103,8 @@ async fn rows(crew: &Crew, cluster: &Cluster) -> Vec<Row> {
     let opened = match crew.secrets(cluster) {
         Ok(Some(opened)) => opened,
         Ok(None) => {
-            let reason = "there are none: the cluster was not made yet".to_owned();
+            let reason =
+                "its secrets are not there: it was not made yet, or its bundle is lost".to_owned();
             return vec![row("secrets", Verdict::Failed, Some(reason))];
         }
         Err(error) => return vec![row("secrets", Verdict::Failed, Some(chain(&error)))],

@@ -13,7 +13,7 @@ use super::{Context, Error};
 use crate::compose::bundle::{BundleStore, Written, authority_of};
 use crate::compose::custody;
 use crate::spec::site::{Cluster, Site};
-use crate::state::{Layout, Mode, write_new};
+use crate::state::{Layout, LockFile, Mode, write_new};
 
 /// What became of the bundles.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -56,10 +56,32 @@ pub fn generate(context: &Context, clusters: &[String], lab: bool) -> Result<Rep
         if store.is_there(cluster)? {
             report.kept.push(store.path(cluster));
         } else {
+            never_made(&Layout::new(&site.live, lab), cluster)?;
             report.note(store.create(cluster)?.1);
         }
     }
     Ok(report)
+}
+
+/// Other secrets for a cluster that was made would lock its owner out of it.
+fn never_made(layout: &Layout, cluster: &Cluster) -> Result<(), Error> {
+    let failed = |error| Error::failed("read the lock file").because(error);
+    let pin = LockFile::read(&layout.lock_file()).map_err(failed)?.cluster(cluster.id).is_some();
+    let files = [layout.talosconfig(&cluster.folder), layout.kubeconfig(&cluster.folder)];
+    let witness = match files.iter().find(|path| path.exists()) {
+        _ if pin => layout.lock_file(),
+        Some(path) => path.clone(),
+        None => return Ok(()),
+    };
+    Err(Error::refused(format!(
+        "cluster {} was made before, says {}, and its bundle is not there",
+        cluster.name,
+        witness.display()
+    ))
+    .hint(
+        "restore its secrets.sops.yaml, or take the cluster over with `clusterctl secrets import`; \
+         if it is gone for good, `clusterctl destroy` forgets it",
+    ))
 }
 
 /// Takes over the bundle of a cluster that runs.

@@ -1,5 +1,5 @@
-//! `clusterctl.lock`: digests, pins and the ledger. It speeds things up and proves what we made;
-//! it may be lost without harm.
+//! `clusterctl.lock`: digests, pins and the ledger. It speeds things up and proves what we made.
+//! Without it what it protects from is looked for in what can be seen alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,6 +36,9 @@ pub struct ClusterPin {
     pub talos_version: String,
     /// The Kubernetes version of its configuration.
     pub kubernetes_version: String,
+    /// Its etcd was seen to run: it is never started as a new one again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub etcd_started: bool,
 }
 
 /// Kinds of things that cannot carry a mark of ours.
@@ -159,6 +162,11 @@ impl std::error::Error for LockFileError {
 }
 
 impl LockFile {
+    /// What a cluster was made with; none when it was never configured, or destroyed since.
+    pub fn cluster(&self, id: u16) -> Option<&ClusterPin> {
+        self.clusters.values().find(|pin| pin.cluster_id == id)
+    }
+
     /// Reads the lock file; an empty one when there is none.
     ///
     /// # Errors

@@ -19,15 +19,18 @@ impl Draft<'_> {
         let folder = cluster.folder.clone();
         let controlplanes: Vec<&Node> =
             cluster.nodes.iter().filter(|node| node.role == Role::ControlPlane).collect();
-        let started = controlplanes.iter().any(|node| {
-            matches!(self.world.nodes.get(&node.name), Some(NodeSeen::Configured(one)) if one.has_etcd)
-        });
-        if !started {
+        let started = self.world.has_etcd(cluster);
+        // One that ran before is never started anew: its members find each other.
+        let ran = self.lock_file.cluster(cluster.id).is_some_and(|pin| pin.etcd_started);
+        if !started && !ran {
             // What cannot be seen is no proof that there is none: the step asks every control
             // plane before it starts anything.
             let unseen =
                 controlplanes.iter().find_map(|node| match self.world.nodes.get(&node.name) {
                     Some(NodeSeen::Unknown(why)) => Some(format!("{}: {why}", node.name)),
+                    Some(NodeSeen::Off) if self.machine(node).is_some() => {
+                        Some(format!("{} is not running", node.name))
+                    }
                     _ => None,
                 });
             let (title, reason) = match unseen {

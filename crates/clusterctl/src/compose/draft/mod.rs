@@ -213,10 +213,7 @@ impl<'a> Draft<'a> {
             SecretsSeen::Absent => {
                 let ours = cluster.nodes.iter().filter(|node| {
                     self.machine(node).is_some()
-                        && !matches!(
-                            self.world.nodes.get(&node.name),
-                            Some(NodeSeen::Off | NodeSeen::Maintenance)
-                        )
+                        && !matches!(self.world.nodes.get(&node.name), Some(NodeSeen::Maintenance))
                 });
                 let names: Vec<&str> = ours.map(|node| node.name.as_str()).collect();
                 if !names.is_empty() {
@@ -226,7 +223,19 @@ impl<'a> Draft<'a> {
                             cluster.name,
                             names.join(", ")
                         ),
-                        "restore its secrets.sops.yaml, or take it over with `clusterctl secrets import`",
+                        "restore its secrets.sops.yaml, or take it over with `clusterctl secrets \
+                         import`; a machine that was never configured proves it when it runs",
+                    );
+                    return false;
+                }
+                if self.lock_file.cluster(cluster.id).is_some() && self.has_machines(cluster) {
+                    self.problem(
+                        format!(
+                            "cluster {} has no secrets, and clusterctl.lock says that it was made",
+                            cluster.name
+                        ),
+                        "restore its secrets.sops.yaml; if the cluster is gone for good, \
+                         `clusterctl destroy` removes what is left and forgets it",
                     );
                     return false;
                 }
@@ -251,6 +260,11 @@ impl<'a> Draft<'a> {
                 true
             }
         }
+    }
+
+    /// Whether any node of a cluster has its machine.
+    fn has_machines(&self, cluster: &Cluster) -> bool {
+        cluster.nodes.iter().any(|node| self.machine(node).is_some())
     }
 
     /// Whether something stands in the way of a node's machine.

@@ -61,11 +61,12 @@ impl Hands {
 
     pub(super) async fn check_bootstrap(&self, cluster: &str) -> Result<Check, StepError> {
         let cluster = self.crew.cluster(cluster).map_err(own)?;
-        Ok(if self.has_etcd(cluster).await? {
-            Check::Done("etcd was started".to_owned())
-        } else {
-            Check::Ready
-        })
+        if self.has_etcd(cluster).await? {
+            self.crew.note_etcd(cluster).map_err(own)?;
+            return Ok(Check::Done("etcd was started".to_owned()));
+        }
+        self.never_started(cluster)?;
+        Ok(Check::Ready)
     }
 
     pub(super) async fn bootstrap(
@@ -74,6 +75,7 @@ impl Hands {
         context: &StepContext,
     ) -> Result<(), StepError> {
         let cluster = self.crew.cluster(cluster).map_err(own)?;
+        self.never_started(cluster)?;
         let clients = self.clients(cluster).await?;
         context.mark("bootstrap", "asked")?;
         match Bootstrap::of_cluster(&clients).await {
@@ -85,9 +87,22 @@ impl Hands {
     pub(super) async fn verify_bootstrap(&self, cluster: &str) -> Result<(), StepError> {
         let cluster = self.crew.cluster(cluster).map_err(own)?;
         if self.has_etcd(cluster).await? {
-            return Ok(());
+            return self.crew.note_etcd(cluster).map_err(own);
         }
         Err(StepError::Later("etcd has not started yet".to_owned()))
+    }
+
+    /// A second bootstrap would make a second cluster of those who still have the first one's data:
+    /// a node that boots shows no etcd for a while, whatever lies on its disk.
+    fn never_started(&self, cluster: &Cluster) -> Result<(), StepError> {
+        if !self.crew.lock_file().cluster(cluster.id).is_some_and(|pin| pin.etcd_started) {
+            return Ok(());
+        }
+        Err(StepError::failed_with_help(
+            format!("etcd of cluster {} was started before, and runs nowhere now", cluster.name),
+            "start the control planes that have its data: the others join them; a cluster whose \
+             data is lost is destroyed and made anew",
+        ))
     }
 
     /// What a cluster lacks; none when it is at the level.

@@ -16,7 +16,6 @@ use crate::compose::reach::Opened;
 use crate::compose::world::NodeSeen;
 use crate::engine::{Check, Impact, Step, StepContext, StepError};
 use crate::spec::site::{Cluster, Node};
-use crate::state::ClusterPin;
 
 impl Hands {
     pub(super) fn opened(&self, cluster: &Cluster) -> Result<Arc<Opened>, StepError> {
@@ -94,13 +93,8 @@ impl Hands {
         for warning in applied.warnings {
             context.waiting(format!("the node warns: {warning}"));
         }
-        let pin = ClusterPin {
-            cluster_id: cluster.id,
-            talos_version: format!("v{}", cluster.versions.talos),
-            kubernetes_version: format!("v{}", cluster.versions.kubernetes),
-        };
-        let name = cluster.name.clone();
-        self.crew.update_lock_file(|lock| drop(lock.clusters.insert(name, pin))).map_err(own)
+        let started = self.crew.lock_file().cluster(cluster.id).is_some_and(|pin| pin.etcd_started);
+        self.crew.pin(cluster, started).map_err(own)
     }
 
     /// The medium must hold the version that the configuration is for. Nodes up to 1.12 do not

@@ -9,6 +9,7 @@ use crate::compose::reach::Opened;
 use crate::engine::{Check, Impact, Step, StepError};
 use crate::error::chain;
 use crate::spec::site::{Node, Role};
+use talos_client::ErrorKind;
 
 impl Hands {
     /// What was found of a step, unless it is ready to disturb a control plane that etcd needs now.
@@ -25,6 +26,10 @@ impl Hands {
         if node.role != Role::ControlPlane || self.crew.secrets(cluster).map_err(own)?.is_none() {
             return Ok(found);
         }
+        if !self.crew.lock_file().cluster(cluster.id).is_some_and(|pin| pin.etcd_started) {
+            // There is no quorum to lose yet.
+            return Ok(found);
+        }
         let opened = self.opened(cluster)?;
         let members = cluster.nodes.iter().filter(|node| node.role == Role::ControlPlane);
         let seen =
@@ -35,31 +40,61 @@ impl Hands {
         Ok(needed(&node.name, &seen).map_or(found, Check::NotYet))
     }
 
-    /// Whether the member of a node votes and follows a leader; why not.
-    async fn etcd_of(&self, node: &Node, opened: &Opened) -> Result<(), String> {
-        let address = self.crew.address(node).map_err(|error| chain(&error))?;
-        let client = self.crew.talos(address, opened).await.map_err(|error| chain(&error))?;
-        let status = client.etcd_status().await.map_err(|error| chain(&error))?;
+    /// Whether the member of a node votes and follows a leader.
+    async fn etcd_of(&self, node: &Node, opened: &Opened) -> Member {
+        let client = async {
+            let address = self.crew.address(node).map_err(|error| chain(&error))?;
+            self.crew.talos(address, opened).await.map_err(|error| chain(&error))
+        };
+        let status = match client.await {
+            Ok(client) => client.etcd_status().await,
+            Err(why) => return Member::Unseen(why),
+        };
         match status {
-            _ if status.leader == 0 => Err("its etcd has no leader".to_owned()),
-            _ if status.is_learner => Err("its etcd does not vote yet".to_owned()),
-            _ => status.errors.into_iter().next().map_or(Ok(()), Err),
+            Err(error) if error.kind() == ErrorKind::Unreachable => Member::Unseen(chain(&error)),
+            Err(error) => Member::Sick(chain(&error)),
+            Ok(status) if status.leader == 0 => Member::Sick("its etcd has no leader".to_owned()),
+            Ok(status) if status.is_learner => {
+                Member::Sick("its etcd does not vote yet".to_owned())
+            }
+            Ok(status) => status.errors.into_iter().next().map_or(Member::Well, Member::Sick),
         }
     }
 }
 
-/// Why etcd cannot do without a member now; none when it can, and when waiting would not help: the
-/// member is not well itself, or all the others are and still too few.
-fn needed(name: &str, seen: &[(&str, Result<(), String>)]) -> Option<String> {
-    let is_well = |member: &&(&str, Result<(), String>)| member.1.is_ok();
+/// What is known of a member of etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Member {
+    /// It votes and follows a leader.
+    Well,
+    /// Its node says that it does not.
+    Sick(String),
+    /// Its node cannot be asked: it may be well.
+    Unseen(String),
+}
+
+impl Member {
+    /// Why it is not known to be well.
+    fn problem(&self) -> Option<&str> {
+        match self {
+            Self::Well => None,
+            Self::Sick(why) | Self::Unseen(why) => Some(why),
+        }
+    }
+}
+
+/// Why etcd cannot do without a member now; none when it can, and when waiting would not help: its
+/// node says that the member is not well, or all the others are and still too few.
+fn needed(name: &str, seen: &[(&str, Member)]) -> Option<String> {
     let (this, others): (Vec<_>, Vec<_>) = seen.iter().partition(|(other, _)| *other == name);
-    let well = others.iter().copied().filter(is_well).count();
-    if !this.iter().copied().all(|member| member.1.is_ok()) || well > seen.len() / 2 {
+    let well = others.iter().filter(|(_, member)| *member == Member::Well).count();
+    let is_sick = this.iter().any(|(_, member)| matches!(member, Member::Sick(_)));
+    if is_sick || well > seen.len() / 2 {
         return None;
     }
-    others.iter().find_map(|(other, state)| {
-        let why = state.as_ref().err()?;
-        Some(format!("etcd would lose its quorum, since {other} is not well: {why}"))
+    others.iter().find_map(|(other, member)| {
+        let why = member.problem()?;
+        Some(format!("etcd would lose its quorum, since {other} is not known to be well: {why}"))
     })
 }
 
@@ -69,15 +104,12 @@ mod tests {
 
     #[test]
     fn a_member_is_spared_while_another_one_is_down() {
-        let seen = |states: &[bool]| -> Vec<(&'static str, Result<(), String>)> {
-            ["a", "b", "c", "d", "e"]
-                .into_iter()
-                .zip(states)
-                .map(|(name, up)| (name, if *up { Ok(()) } else { Err("down".to_owned()) }))
-                .collect()
+        let member = |up: &bool| if *up { Member::Well } else { Member::Sick("down".to_owned()) };
+        let seen = |states: &[bool]| -> Vec<(&'static str, Member)> {
+            ["a", "b", "c", "d", "e"].into_iter().zip(states.iter().map(member)).collect()
         };
         let why = needed("a", &seen(&[true, false, true])).unwrap();
-        assert_eq!(why, "etcd would lose its quorum, since b is not well: down");
+        assert_eq!(why, "etcd would lose its quorum, since b is not known to be well: down");
         assert_eq!(needed("a", &seen(&[true, true, true])), None);
         assert_eq!(needed("a", &seen(&[true, false, true, true, true])), None);
         assert!(needed("a", &seen(&[true, false, false, true, true])).is_some());
@@ -85,5 +117,11 @@ mod tests {
         assert_eq!(needed("b", &seen(&[true, false, true])), None);
         assert_eq!(needed("a", &seen(&[true])), None);
         assert_eq!(needed("a", &seen(&[true, true])), None);
+        // One that cannot be asked may be the one that counts.
+        let unseen = || Member::Unseen("no answer".to_owned());
+        assert!(needed("a", &[("a", unseen()), ("b", Member::Well), ("c", unseen())]).is_some());
+        assert!(needed("a", &[("a", unseen()), ("b", unseen()), ("c", unseen())]).is_some());
+        assert_eq!(needed("a", &[("a", unseen()), ("b", Member::Well), ("c", Member::Well)]), None);
+        assert_eq!(needed("a", &[("a", unseen())]), None);
     }
 }

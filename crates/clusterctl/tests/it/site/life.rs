@@ -33,7 +33,7 @@ fn a_cluster_is_made_looked_at_handed_out_and_removed() {
     site.run(&["plan", "terra", "-o", "markdown"]).expect(0).says(&words);
     site.run(&["status", "terra"]).expect(0).says("absent");
     let sick = site.run(&["health", "terra"]).expect(4);
-    sick.says("there are none: the cluster was not made yet");
+    sick.says("its secrets are not there: it was not made yet, or its bundle is lost");
 
     site.run(&["-y", "apply", "terra"]).expect(0).says("clusters/cluster-103 is as the");
     site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0).says("No changes");

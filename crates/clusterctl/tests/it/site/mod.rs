@@ -2,6 +2,7 @@
 
 mod drift;
 mod life;
+mod loss;
 mod others;
 mod secret;
 

@@ -248,7 +248,7 @@ fn no_control_plane_is_disturbed_while_etcd_needs_it_and_no_ring_before_its_turn
     let pid = rustix::process::Pid::from_child(&run);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let said = Said::of(run.wait_with_output().unwrap()).expect(130);
-    said.says("etcd would lose its quorum, since lunacp02 is not well");
+    said.says("etcd would lose its quorum, since lunacp02 is not known to be well");
     assert!(!said.err.contains("done     change lunacp01"), "{}", said.err);
     site.lab().faults(json!({"clear": true})).unwrap();
     site.run(&["-y", "apply", "luna"]).expect(0).says("done     change lunacp01");
