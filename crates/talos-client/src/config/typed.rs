@@ -390,6 +390,7 @@ fn is_empty(kind: &str, value: &Value) -> bool {
         return false;
     }
     match value {
+        Value::String(text) if bare(kind) == "duration" => matches!(text.as_str(), "" | "0s"),
         Value::String(text) => text.is_empty(),
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::Bool(flag) => !flag,
@@ -416,5 +417,22 @@ fn zero(schema: &Schema, kind: &str) -> Value {
             Some(word) => json!(word),
             None => Value::Null,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_of_nothing_is_not_written() {
+        let probe = |interval: &str| {
+            let probe = json!({
+                "apiVersion": "v1alpha1", "kind": "TCPProbeConfig", "name": "a", "interval": interval, "endpoint": "b:80",
+            });
+            shape("TCPProbeConfig", probe).get("interval").cloned()
+        };
+        assert_eq!(probe("0s"), None);
+        assert_eq!(probe("10s"), Some(json!("10s")));
     }
 }
