@@ -1,6 +1,6 @@
 //! Machine configuration.
 
-use talos_client::config::FieldChange;
+use talos_client::config::{Effect, FieldChange, Prediction};
 
 use super::{Draft, Sketch};
 use crate::compose::action::{Action, ApplyMode};
@@ -10,7 +10,7 @@ use crate::compose::target::{Extent, Stage};
 use crate::compose::world::{NodeSeen, Running};
 use crate::engine::Impact;
 use crate::error::chain;
-use crate::spec::site::{Cluster, Node};
+use crate::spec::site::{Cluster, Node, Role};
 
 impl<'a> Draft<'a> {
     pub(super) fn config(&mut self, cluster: &'a Cluster, node: &'a Node) {
@@ -127,7 +127,9 @@ impl<'a> Draft<'a> {
             );
             return;
         }
-        let late = running.changes.iter().find(|one| !is_live(&one.document, &one.path));
+        let minor = u32::try_from(cluster.versions.talos.minor).unwrap_or(u32::MAX);
+        let late = running.changes.iter().find(|one| !one.prediction(minor).is_taken_live);
+        let (taken, reason) = taken(&Prediction::of(&running.changes, minor).effect);
         let (mode, impact, verb) = match (cluster.apply_mode.as_str(), late) {
             ("staged", _) => (ApplyMode::Staged, Impact::Live, "stage"),
             ("no-reboot", Some(change)) => {
@@ -138,9 +140,9 @@ impl<'a> Draft<'a> {
                 return;
             }
             ("reboot", _) | (_, Some(_)) => (ApplyMode::Reboot, Impact::Reboot, "change"),
-            (_, None) => (ApplyMode::NoReboot, Impact::Live, "change"),
+            (_, None) => (ApplyMode::NoReboot, taken, "change"),
         };
-        let live = impact == Impact::Live;
+        let reboots = impact == Impact::Reboot;
         let mut sketch = Sketch::new(
             format!("reconfig/{}", node.name),
             Stage::Config.path(&cluster.folder),
@@ -148,12 +150,17 @@ impl<'a> Draft<'a> {
         )
         .impact(impact)
         .after([format!("vm/{}/change", node.name)])
-        .seconds(if live { 3 } else { 120 }, 1800);
-        if !live {
+        .seconds(if reboots { 120 } else { 3 }, 1800);
+        // A control plane answers for the others while its services start again.
+        let interrupts = impact == Impact::RestartService && node.role == Role::ControlPlane;
+        if reboots || interrupts {
             sketch = sketch.token("disruption", cluster.folder.clone());
         }
         for change in told(running) {
             sketch = sketch.because(change);
+        }
+        if let (ApplyMode::NoReboot, Some(reason)) = (mode, reason) {
+            sketch = sketch.because(reason);
         }
         if mode == ApplyMode::Staged {
             sketch =
@@ -163,6 +170,17 @@ impl<'a> Draft<'a> {
         }
         let (cluster, node) = (cluster.folder.clone(), node.name.clone());
         self.step(sketch, Action::Reconfigure { cluster, node, mode });
+    }
+}
+
+/// What a change that a node takes as it runs costs, and what is to be said of that.
+fn taken(effect: &Effect) -> (Impact, Option<String>) {
+    match effect {
+        Effect::Live => (Impact::Live, None),
+        Effect::Restart(services) => {
+            (Impact::RestartService, Some(format!("{} will restart", services.join(", "))))
+        }
+        _ => (Impact::Live, Some("it holds from the next reboot or upgrade on".to_owned())),
     }
 }
 
@@ -189,35 +207,4 @@ fn told(running: &Running) -> Vec<String> {
 fn is_sample(cluster: &Cluster, node: &Node) -> bool {
     let first = cluster.nodes.iter().find(|other| other.role == node.role);
     !node.patches.is_empty() || first.is_some_and(|first| first.name == node.name)
-}
-
-/// Whether a change of configuration takes effect without a reboot.
-fn is_live(document: &str, path: &str) -> bool {
-    if document != "v1alpha1" {
-        // Network, time and registry documents are watched by the node.
-        return !document.starts_with("VolumeConfig") && !document.starts_with("WatchdogTimer");
-    }
-    const LIVE: [&str; 17] = [
-        "debug",
-        "cluster",
-        "machine.acceptedCAs",
-        "machine.ca",
-        "machine.certSANs",
-        "machine.controlPlane",
-        "machine.features.kubernetesTalosAPIAccess",
-        "machine.kernel",
-        "machine.kubelet",
-        "machine.logging",
-        "machine.network",
-        "machine.nodeAnnotations",
-        "machine.nodeLabels",
-        "machine.nodeTaints",
-        "machine.pods",
-        "machine.sysctls",
-        "machine.time",
-    ];
-    LIVE.iter().any(|live| path == *live || path.starts_with(&format!("{live}.")))
-        || ["machine.registries", "machine.seccompProfiles", "machine.token", "machine.sysfs"]
-            .iter()
-            .any(|live| path.starts_with(live))
 }

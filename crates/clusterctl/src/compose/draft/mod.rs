@@ -212,7 +212,7 @@ impl<'a> Draft<'a> {
             }
             SecretsSeen::Absent => {
                 let ours = cluster.nodes.iter().filter(|node| {
-                    self.machine(node).is_some()
+                    self.has_own_machine(node)
                         && !matches!(self.world.nodes.get(&node.name), Some(NodeSeen::Maintenance))
                 });
                 let names: Vec<&str> = ours.map(|node| node.name.as_str()).collect();
@@ -264,7 +264,12 @@ impl<'a> Draft<'a> {
 
     /// Whether any node of a cluster has its machine.
     fn has_machines(&self, cluster: &Cluster) -> bool {
-        cluster.nodes.iter().any(|node| self.machine(node).is_some())
+        cluster.nodes.iter().any(|node| self.has_own_machine(node))
+    }
+
+    /// Whether the machine under a node's number is that node's: by its UUID, whatever its tags.
+    fn has_own_machine(&self, node: &Node) -> bool {
+        self.machine(node).is_some_and(|one| one.uuid() == Some(node.uuid.to_string()))
     }
 
     /// Whether something stands in the way of a node's machine.

@@ -253,6 +253,16 @@ fn no_control_plane_is_disturbed_while_etcd_needs_it_and_no_ring_before_its_turn
     site.lab().faults(json!({"clear": true})).unwrap();
     site.run(&["-y", "apply", "luna"]).expect(0).says("done     change lunacp01");
     site.run(&["plan", "--detailed-exitcode", "luna"]).expect(0);
+
+    // Services that start again are a disturbance too: one control plane after the other.
+    let patch = "config_patches = { controlplane = { cluster = { apiServer = { extraArgs = { v = \"2\" } } } } }\n  network = {";
+    site.edit("clusters/cluster-102/cluster.hcl", "network = {", patch);
+    let plan = site.run(&["plan", "luna", "-o", "json"]).expect(0).json();
+    let step = &plan["plan"]["steps"]["reconfig/lunacp01"];
+    assert_eq!(step["impact"], "restart-service", "{step:#}");
+    assert!(step["tokens"].to_string().contains("disruption"), "{step:#}");
+    site.run(&["-y", "apply", "luna"]).expect(0).says("kube-apiserver will restart");
+    site.run(&["plan", "--detailed-exitcode", "luna"]).expect(0);
 }
 
 #[test]
