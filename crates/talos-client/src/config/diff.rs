@@ -10,8 +10,11 @@ use serde_json::Value;
 
 use super::machine::{MachineConfig, fingerprint, id_of, is_secret};
 
-/// Longest value that is shown as it is, in characters.
+/// Longest text that is shown as it is, in characters.
 const LONGEST: usize = 120;
+
+/// Longest list or map that is shown as it is, in characters of JSON.
+const LONGEST_TREE: usize = 1000;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,7 +184,8 @@ fn shown(path: &[String], value: &Value) -> String {
         other => other.to_string(),
     };
     // A long text, such as a manifest, is told apart by its hash.
-    if is_free || text.chars().count() > LONGEST || text.contains('\n') {
+    let longest = if value.is_string() { LONGEST } else { LONGEST_TREE };
+    if is_free || text.chars().count() > longest || text.contains('\n') {
         return hashed(&text);
     }
     text

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proxmox_client::plan::vm::{self, VmChange, VmObserved};
+use proxmox_client::plan::vm::{self, VmChange, VmDesired, VmObserved};
 
 use super::{Draft, Sketch, has_agent};
 use crate::compose::action::Action;
@@ -129,6 +129,13 @@ impl<'a> Draft<'a> {
         }
         if extent != Extent::Full {
             return;
+        }
+        for (key, value) in left_over(&desired, observed) {
+            self.notes.push(format!(
+                "{}: {key} ({value}) is no disk of the tree: it stays attached with its data; `qm \
+                 unlink {} --idlist {key}` on {} takes it off",
+                node.name, node.vmid, observed.node
+            ));
         }
         for refused in &found.refused {
             self.problem(format!("{}: {refused}", node.name), "see node_overrides and vm_sizing");
@@ -257,6 +264,23 @@ fn moves(changes: &[VmChange]) -> Vec<String> {
         }
     }
     found
+}
+
+/// Disks of a machine that the tree does not have, by their keys; what was never the tree's too.
+fn left_over<'a>(
+    desired: &VmDesired,
+    observed: &'a VmObserved,
+) -> impl Iterator<Item = (&'a String, &'a String)> {
+    let wanted: BTreeSet<String> = desired.disks.iter().map(|disk| disk.key.clone()).collect();
+    observed.config.iter().filter(move |(key, value)| {
+        let is_bus = |bus: &str| {
+            let number = key.strip_prefix(bus);
+            number.is_some_and(|number| !number.is_empty() && number.parse::<u8>().is_ok())
+        };
+        ["scsi", "virtio", "sata"].into_iter().any(is_bus)
+            && !value.contains("media=cdrom")
+            && !wanted.contains(*key)
+    })
 }
 
 #[cfg(test)]

@@ -127,6 +127,15 @@ impl<'a> Draft<'a> {
             );
             return;
         }
+        let pods: Vec<String> =
+            running.changes.iter().filter(|one| is_of_pods(one)).map(ToString::to_string).collect();
+        if !pods.is_empty() && self.world.has_etcd(cluster) {
+            self.problem(
+                format!("{}: the network of its pods would change: {}", node.name, pods.join("; ")),
+                "a cluster that runs keeps its CNI and the ranges of pods and services: set them back; a cluster moves by being made anew",
+            );
+            return;
+        }
         let minor = u32::try_from(cluster.versions.talos.minor).unwrap_or(u32::MAX);
         let late = running.changes.iter().find(|one| !one.prediction(minor).is_taken_live);
         let (taken, reason) = taken(&Prediction::of(&running.changes, minor).effect);
@@ -171,6 +180,22 @@ impl<'a> Draft<'a> {
         let (cluster, node) = (cluster.folder.clone(), node.name.clone());
         self.step(sketch, Action::Reconfigure { cluster, node, mode });
     }
+}
+
+/// Whether a change is one of what carries the pods of a whole cluster: nodes that have the old way
+/// and nodes that have the new one do not reach each other, and Talos takes no CNI away.
+fn is_of_pods(change: &FieldChange) -> bool {
+    const PATHS: [&str; 4] = [
+        "cluster.network.cni",
+        "cluster.network.podSubnets",
+        "cluster.network.serviceSubnets",
+        "cluster.network.dnsDomain",
+    ];
+    let is_at = |path: &str| {
+        let rest = change.path.strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    change.document == "v1alpha1" && PATHS.iter().any(|path| is_at(path))
 }
 
 /// What a change that a node takes as it runs costs, and what is to be said of that.

@@ -153,7 +153,17 @@ fn a_cluster_that_runs_keeps_its_network_and_a_machine_without_tags_is_not_touch
     said.says("a cluster that runs keeps them").says("set back what was changed");
     site.run(&["plan", "clusters/cluster-103/config"]).expect(6).says("a cluster that runs keeps");
     site.edit(file, "  tenant_id = 150\n", "");
-    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+    site.edit(file, "  workers ", "  cni = \"flannel\"\n  workers ");
+    let said = site.run(&["plan", "terra"]).expect(6);
+    said.says("terracp01: the network of its pods would change: cluster.network.cni");
+    said.says("a cluster that runs keeps its CNI");
+    // Nor does a disk vanish without a word.
+    let disk = "  node_overrides = { terrawk01 = { disks = [10] } }\n  workers ";
+    site.edit(file, "  cni = \"flannel\"\n  workers ", disk);
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.edit(file, disk, "  workers ");
+    let said = site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+    said.says("terrawk01: scsi1 (").says("is no disk of the tree").says("qm unlink 103021");
 
     let proxmox = site.proxmox();
     let vmid = proxmox_client::VmId::try_from(103_021).unwrap();
