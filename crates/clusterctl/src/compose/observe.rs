@@ -23,7 +23,7 @@ use super::kubernetes::{Kubernetes, NodeState};
 use super::machine::{Storages, TAG, selectors};
 use super::manifest::{self, ObjectChange};
 use super::reach::Opened;
-use super::world::{ClusterSeen, NodeSeen, Running, SecretsSeen, World};
+use super::world::{ClusterSeen, Etcd, NodeSeen, Running, SecretsSeen, World};
 use crate::error::{Error, chain};
 use crate::spec::site::{Cluster, Node, Role};
 use crate::state::read_text_if_present;
@@ -308,11 +308,10 @@ async fn running(
     client.expect_uuid(node.uuid).await?;
     let (version, status, text) =
         tokio::try_join!(client.version(), client.machine_status(), client.machine_config())?;
-    let has_etcd = node.role == Role::ControlPlane
-        && client.services().await?.iter().any(|service| {
-            service.id == "etcd"
-                && matches!(service.state.as_str(), "Starting" | "Running" | "Stopping")
-        });
+    let etcd = match node.role {
+        Role::ControlPlane => Etcd::of(&client.services().await?),
+        Role::Worker => Etcd::None,
+    };
     let compared = match &text {
         None => Err("the node shows no configuration".to_owned()),
         Some(text) => compare(crew, cluster, node, opened, text.expose_secret()),
@@ -337,7 +336,7 @@ async fn running(
         manifests,
         staged,
         uncompared,
-        has_etcd,
+        etcd,
     })
 }
 
@@ -435,7 +434,7 @@ async fn look_at_cluster(
         }
     };
     let bootstrapped = cluster.nodes.iter().any(|node| {
-        matches!(nodes.get(&node.name), Some(NodeSeen::Configured(running)) if running.has_etcd)
+        matches!(nodes.get(&node.name), Some(NodeSeen::Configured(running)) if running.has_etcd())
     });
     let kubernetes = match (&opened, bootstrapped) {
         (Some(opened), true) => ask_kubernetes(crew, cluster, opened, nodes, kube_text.as_deref())

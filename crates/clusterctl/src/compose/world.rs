@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use proxmox_client::plan::sdn::SdnObserved;
 use proxmox_client::plan::vm::VmObserved;
 use proxmox_client::{VmId, Volume};
+use talos_client::api::Service;
 use talos_client::config::FieldChange;
 
 use super::kubernetes::NodeState;
@@ -41,11 +42,18 @@ pub struct World {
 }
 
 impl World {
-    /// Whether etcd of a cluster was seen to run.
+    /// Whether etcd of a cluster starts or runs.
     pub fn has_etcd(&self, cluster: &Cluster) -> bool {
-        cluster.nodes.iter().any(|node| {
-            matches!(self.nodes.get(&node.name), Some(NodeSeen::Configured(one)) if one.has_etcd)
-        })
+        self.etcd(cluster) != Etcd::None
+    }
+
+    /// How far etcd of a cluster is on the node where it is farthest.
+    pub fn etcd(&self, cluster: &Cluster) -> Etcd {
+        let seen = cluster.nodes.iter().map(|node| match self.nodes.get(&node.name) {
+            Some(NodeSeen::Configured(one)) => one.etcd,
+            _ => Etcd::None,
+        });
+        seen.max().unwrap_or(Etcd::None)
     }
 
     /// Tells one state of the site from another.
@@ -59,7 +67,7 @@ impl World {
                 NodeSeen::Maintenance => (name, "maintenance".to_owned(), None),
                 NodeSeen::Unknown(_) => (name, "unknown".to_owned(), None),
                 NodeSeen::Configured(one) => {
-                    (name, format!("{} {}", one.version, one.has_etcd), Some(&one.changes))
+                    (name, format!("{} {}", one.version, one.has_etcd()), Some(&one.changes))
                 }
             })
             .collect();
@@ -145,8 +153,38 @@ pub struct Running {
     pub staged: bool,
     /// Why the two could not be compared.
     pub uncompared: Option<String>,
-    /// It is a member of etcd, or etcd was started on it.
-    pub has_etcd: bool,
+    /// How far its etcd is.
+    pub etcd: Etcd,
+}
+
+impl Running {
+    /// Whether etcd starts or runs on it.
+    pub fn has_etcd(&self) -> bool {
+        self.etcd != Etcd::None
+    }
+}
+
+/// How far etcd is on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Etcd {
+    /// There is none, or it waits for a bootstrap or for members to join.
+    None,
+    /// It starts: the disk may have nothing of it yet.
+    Starts,
+    /// It runs.
+    Runs,
+}
+
+impl Etcd {
+    /// From a node's services.
+    pub fn of(services: &[Service]) -> Self {
+        let state = services.iter().find(|one| one.id == "etcd").map(|one| one.state.as_str());
+        match state {
+            Some("Running" | "Stopping") => Self::Runs,
+            Some("Starting") => Self::Starts,
+            _ => Self::None,
+        }
+    }
 }
 
 /// What is known of a cluster.

@@ -14,6 +14,7 @@ use crate::compose::action::Action;
 use crate::compose::draft::Wish;
 use crate::compose::execute::Hands;
 use crate::compose::lock::{self, Holder, Lease};
+use crate::compose::world::Etcd;
 use crate::engine::{Event, Journal, Limits, Outcome, Plan, RunOptions, Summary, look_back, run};
 
 /// How many steps are under way at once.
@@ -130,7 +131,9 @@ async fn carry_out(
         None => wish,
     };
     let made = unless_stopped(console, Box::pin(session.make(&wish))).await?;
-    for cluster in session.crew.site.clusters.iter().filter(|one| made.world.has_etcd(one)) {
+    for cluster in
+        session.crew.site.clusters.iter().filter(|one| made.world.etcd(one) == Etcd::Runs)
+    {
         // Also where the lock file was lost since.
         session.crew.note_etcd(cluster)?;
     }

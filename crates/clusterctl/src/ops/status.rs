@@ -156,7 +156,7 @@ fn node_row(world: &World, node: &Node, kubernetes: Option<String>) -> NodeRow {
         Some(NodeSeen::Configured(running)) => {
             row.talos.clone_from(&running.stage);
             row.version = Some(running.version.clone());
-            row.etcd = (node.role == Role::ControlPlane).then_some(running.has_etcd);
+            row.etcd = (node.role == Role::ControlPlane).then_some(running.has_etcd());
             row.config_changes = if running.staged { 0 } else { running.changes.len() };
             row.reason.clone_from(&running.uncompared);
             if running.staged {

@@ -11,6 +11,7 @@ use crate::compose::draft::lacking;
 use crate::compose::issue::{self, IssueError};
 use crate::compose::observe::kubernetes_at;
 use crate::compose::reach::Opened;
+use crate::compose::world::Etcd;
 use crate::engine::{Check, StepContext, StepError};
 use crate::error::chain;
 use crate::spec::site::{Cluster, Node, Role};
@@ -46,24 +47,25 @@ impl Hands {
         Ok(clients)
     }
 
-    /// Whether etcd was started on any control plane; all of them are asked.
-    async fn has_etcd(&self, cluster: &Cluster) -> Result<bool, StepError> {
-        let mut found = false;
+    /// How far etcd is on the control plane where it is farthest; all of them are asked.
+    async fn etcd(&self, cluster: &Cluster) -> Result<Etcd, StepError> {
+        let mut farthest = Etcd::None;
         for client in self.clients(cluster).await? {
             let services = client.services().await.map_err(talos("ask for etcd"))?;
-            found |= services.iter().any(|service| {
-                service.id == "etcd"
-                    && matches!(service.state.as_str(), "Starting" | "Running" | "Stopping")
-            });
+            farthest = farthest.max(Etcd::of(&services));
         }
-        Ok(found)
+        Ok(farthest)
     }
 
     pub(super) async fn check_bootstrap(&self, cluster: &str) -> Result<Check, StepError> {
         let cluster = self.crew.cluster(cluster).map_err(own)?;
-        if self.has_etcd(cluster).await? {
-            self.crew.note_etcd(cluster).map_err(own)?;
-            return Ok(Check::Done("etcd was started".to_owned()));
+        match self.etcd(cluster).await? {
+            Etcd::None => {}
+            Etcd::Starts => return Ok(Check::Done("etcd starts".to_owned())),
+            Etcd::Runs => {
+                self.crew.note_etcd(cluster).map_err(own)?;
+                return Ok(Check::Done("etcd was started".to_owned()));
+            }
         }
         self.never_started(cluster)?;
         Ok(Check::Ready)
@@ -86,10 +88,12 @@ impl Hands {
 
     pub(super) async fn verify_bootstrap(&self, cluster: &str) -> Result<(), StepError> {
         let cluster = self.crew.cluster(cluster).map_err(own)?;
-        if self.has_etcd(cluster).await? {
-            return self.crew.note_etcd(cluster).map_err(own);
+        match self.etcd(cluster).await? {
+            // A node that restarts before it runs has nothing on its disk, and is asked again.
+            Etcd::None => Err(StepError::Later("etcd has not started yet".to_owned())),
+            Etcd::Starts => Err(StepError::Later("etcd starts".to_owned())),
+            Etcd::Runs => self.crew.note_etcd(cluster).map_err(own),
         }
-        Err(StepError::Later("etcd has not started yet".to_owned()))
     }
 
     /// A second bootstrap would make a second cluster of those who still have the first one's data:

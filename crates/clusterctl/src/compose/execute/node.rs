@@ -165,7 +165,7 @@ impl Hands {
         match self.seen(cluster, node).await? {
             NodeSeen::Configured(running) if running.stage == Stage::Running.to_string() => Ok(()),
             // Its cluster waits for its bootstrap.
-            NodeSeen::Configured(running) if !running.has_etcd && is_settled(&running.stage) => {
+            NodeSeen::Configured(running) if !running.has_etcd() && is_settled(&running.stage) => {
                 Ok(())
             }
             NodeSeen::Configured(running) => {
