@@ -166,21 +166,27 @@ fn veiled(value: &Value) -> Value {
     }
 }
 
-/// Whether what a field holds is the user's own text, which may be anything, secrets too: files,
-/// manifests, environments.
+/// Whether a field holds the user's own text, which may be anything, secrets too: files, manifests,
+/// environments.
 fn is_free(name: &str) -> bool {
     matches!(name, "content" | "contents" | "env" | "environment")
+}
+
+/// Whether the names in a map are the user's: a label may be called `env`.
+fn is_labels(name: &str) -> bool {
+    matches!(name, "nodeLabels" | "nodeAnnotations" | "nodeTaints")
 }
 
 /// A value for people.
 fn shown(path: &[String], value: &Value) -> String {
     let name = path.last().map(String::as_str).unwrap_or_default();
-    let is_free = path.iter().any(|name| is_free(name));
+    let in_labels = path.iter().any(|name| is_labels(name));
+    let is_free = !in_labels && path.iter().any(|name| is_free(name));
     let text = match value {
         Value::String(text) if is_secret(name) => return fingerprint(text),
         Value::String(text) => text.clone(),
         Value::Object(_) | Value::Array(_) if is_free => value.to_string(),
-        Value::Object(_) | Value::Array(_) => hidden(value).to_string(),
+        Value::Object(_) | Value::Array(_) => hidden(value, in_labels).to_string(),
         other => other.to_string(),
     };
     // A long text, such as a manifest, is told apart by its hash.
@@ -197,25 +203,18 @@ fn hashed(text: &str) -> String {
 }
 
 /// A value with the secrets in it replaced.
-fn hidden(value: &Value) -> Value {
+fn hidden(value: &Value, in_labels: bool) -> Value {
     match value {
-        Value::Object(map) => Value::Object(
-            map.iter()
-                .map(|(key, value)| match value {
-                    Value::String(text) if is_secret(key) => {
-                        (key.clone(), Value::String(fingerprint(text)))
-                    }
-                    Value::String(text) if is_free(key) => {
-                        (key.clone(), Value::String(hashed(text)))
-                    }
-                    other if is_free(key) => {
-                        (key.clone(), Value::String(hashed(&other.to_string())))
-                    }
-                    other => (key.clone(), hidden(other)),
-                })
-                .collect(),
-        ),
-        Value::Array(items) => Value::Array(items.iter().map(hidden).collect()),
+        Value::Object(map) => {
+            let of = |key: &str, value: &Value| match value {
+                Value::String(text) if is_secret(key) => fingerprint(text).into(),
+                Value::String(text) if !in_labels && is_free(key) => hashed(text).into(),
+                other if !in_labels && is_free(key) => hashed(&other.to_string()).into(),
+                other => hidden(other, in_labels || is_labels(key)),
+            };
+            map.iter().map(|(key, value)| (key.clone(), of(key, value))).collect()
+        }
+        Value::Array(items) => items.iter().map(|item| hidden(item, in_labels)).collect(),
         other => other.clone(),
     }
 }
@@ -264,6 +263,12 @@ mod tests {
             assert!(!all.contains(secret), "{secret}: {all}");
         }
         assert!(all.contains("machine.sysctls.b: 1 -> 2"), "{all}");
+        let labels = |text: &str| MachineConfig::parse(&format!("machine: {text}\n")).unwrap();
+        let (none, one) =
+            (labels("{type: worker}"), labels("{type: worker, nodeLabels: {env: x}}"));
+        let two = labels("{type: worker, nodeLabels: {env: y}}");
+        assert_eq!(none.diff(&one)[0].after.as_deref(), Some("{\"env\":\"x\"}"));
+        assert_eq!(one.diff(&two)[0].to_string(), "machine.nodeLabels.env: x -> y");
         assert!(all.contains("machine.sysctls.a: (secret sha256:"), "{all}");
         assert!(!format!("{hidden:?}").contains("nachher"));
     }
