@@ -43,7 +43,12 @@ async fn bring_up(lab: &Lab, repeat: &str) -> Result<(), Error> {
     let client = wait_for_install(&open, &identity, limit, |_| {}).await?;
     eventually("the version", || client.version()).await;
     eventually("the bootstrap", || client.bootstrap()).await;
-    value("a member", || client.etcd_members(), |list: &Vec<_>| list.len() == 1).await;
+    // A node that restarts between its answer and etcd's first data knows of no bootstrap any more.
+    let members = async || {
+        client.bootstrap().await?;
+        client.etcd_members().await
+    };
+    value("a member", members, |list: &Vec<_>| list.len() == 1).await;
     let kubeconfig = eventually("the kubeconfig", || client.kubeconfig()).await;
     assert!(kubeconfig.expose().contains("admin@rig"), "{repeat}");
     let ready = |status: &talos_client::api::MachineStatus| status.stage == Stage::Running;
