@@ -46,19 +46,22 @@ fn store(context: &Context, site: &Site, lab: bool) -> Result<BundleStore, Error
 /// Makes bundles for the clusters that have none; all clusters when none is named.
 ///
 /// # Errors
-/// The tree has errors, a cluster is not there, no rule of a `.sops.yaml` fits, or a file cannot
-/// be written. Nothing that was there is changed.
+/// The tree has errors, a cluster is not there or was made before, no rule of a `.sops.yaml` fits, or
+/// a file cannot be written. Nothing that was there is changed.
 pub fn generate(context: &Context, clusters: &[String], lab: bool) -> Result<Report, Error> {
     let site = inventory(context, clusters)?;
     let store = store(context, &site, lab)?;
-    let mut report = Report::default();
+    let (mut report, mut missing) = (Report::default(), Vec::new());
     for cluster in &site.clusters {
         if store.is_there(cluster)? {
             report.kept.push(store.path(cluster));
         } else {
             never_made(&Layout::new(&site.live, lab), cluster)?;
-            report.note(store.create(cluster)?.1);
+            missing.push(cluster);
         }
+    }
+    for cluster in missing {
+        report.note(store.create(cluster)?.1);
     }
     Ok(report)
 }
