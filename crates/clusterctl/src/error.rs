@@ -116,11 +116,11 @@ impl StdError for Error {
 /// A message with its details and its chain of causes on one line.
 pub fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
-    if let Some(own) = error.downcast_ref::<Error>()
-        && !own.details().is_empty()
+    for (number, detail) in
+        error.downcast_ref::<Error>().into_iter().flat_map(Error::details).enumerate()
     {
-        text.push_str(": ");
-        text.push_str(&own.details().join("; "));
+        text.push_str(if number == 0 { ": " } else { "; " });
+        text.push_str(&detail.trim().replace('\n', " "));
     }
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,5 +1,7 @@
 //! The files that open a cluster: kubeconfig and talosconfig.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -8,13 +10,108 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use sha2::Digest as _;
+use talos_client::secrets::Bundle;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::spec::site::{Cluster, Role};
+use crate::state::{FileError, Layout, read_text_if_present};
 
 /// A file whose certificate ends sooner than this is made anew.
 pub const RENEW_BEFORE: Duration = Duration::from_hours(30 * 24);
+
+/// Which of the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// For talosctl.
+    Talosconfig,
+    /// For kubectl.
+    Kubeconfig,
+}
+
+/// Why a file does not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flaw {
+    /// There is none.
+    Absent,
+    /// It opens something else than what the cluster's secrets are for: it may be the last key to a
+    /// cluster whose bundle was lost, and is never written over.
+    Foreign,
+    /// A new one takes its place, for this reason.
+    Stale(String),
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("it is not there"),
+            Self::Foreign => f.write_str("it is of another authority than the cluster's secrets"),
+            Self::Stale(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A file as it lies there.
+#[derive(Debug)]
+pub struct Found {
+    /// What it says.
+    pub text: Option<String>,
+    /// Why it does not serve; none when it does.
+    pub flaw: Option<Flaw>,
+}
+
+impl Kind {
+    /// Both, in the order in which they are made.
+    pub const ALL: [Self; 2] = [Self::Talosconfig, Self::Kubeconfig];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kubeconfig => "kubeconfig",
+            Self::Talosconfig => "talosconfig",
+        }
+    }
+
+    /// Where that of a cluster lies.
+    pub fn path(self, layout: &Layout, folder: &str) -> PathBuf {
+        match self {
+            Self::Kubeconfig => layout.kubeconfig(folder),
+            Self::Talosconfig => layout.talosconfig(folder),
+        }
+    }
+
+    /// Looks at the file of a cluster with these secrets.
+    ///
+    /// # Errors
+    /// It is there and cannot be read.
+    pub fn look(
+        self,
+        layout: &Layout,
+        cluster: &Cluster,
+        bundle: Option<&Bundle>,
+    ) -> Result<Found, FileError> {
+        let text = read_text_if_present(&self.path(layout, &cluster.folder))?;
+        let flaw = match &text {
+            None => Some(Flaw::Absent),
+            Some(text) => self.flaw(text, cluster, bundle),
+        };
+        Ok(Found { text, flaw })
+    }
+
+    fn flaw(self, text: &str, cluster: &Cluster, bundle: Option<&Bundle>) -> Option<Flaw> {
+        let certs = bundle.and_then(|bundle| bundle.certs.as_ref());
+        let pair = certs.and_then(|certs| match self {
+            Self::Kubeconfig => certs.k8s.as_ref(),
+            Self::Talosconfig => certs.os.as_ref(),
+        });
+        let authority = pair.and_then(|pair| pair.crt.text()).and_then(fingerprint);
+        let now = jiff::Timestamp::now().as_second();
+        match self {
+            Self::Kubeconfig => kubeconfig_flaw(text, cluster, authority.as_deref(), now),
+            Self::Talosconfig => talosconfig_flaw(text, cluster, authority.as_deref(), now),
+        }
+    }
+}
 
 /// What the administrator of a cluster has, as PEM.
 pub struct Admin {
@@ -26,8 +123,8 @@ pub struct Admin {
     pub key_pem: Zeroizing<String>,
 }
 
-impl std::fmt::Debug for Admin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin").finish_non_exhaustive()
     }
 }
@@ -139,68 +236,69 @@ struct KubeCredential {
     key: Option<String>,
 }
 
-/// Whether a kubeconfig on the disk still serves; the reason when it does not.
-pub fn kubeconfig_problem(
-    text: &str,
-    cluster: &Cluster,
-    authority_sha256: &str,
-    now: i64,
-) -> Option<String> {
-    let Ok(admin) = Admin::of_kubeconfig(text) else {
-        return Some("it cannot be read".to_owned());
-    };
-    if fingerprint(&admin.ca_pem).as_deref() != Some(authority_sha256) {
-        return Some("it is of another authority".to_owned());
-    }
-    let file: KubeFile = serde_saphyr::from_str(text).ok()?;
-    if !file.clusters.iter().any(|one| one.cluster.server == cluster.endpoint) {
-        return Some(format!("its server is not {}", cluster.endpoint));
-    }
-    if !file.contexts.iter().any(|context| context.name == cluster.name) {
-        return Some(format!("it has no context {}", cluster.name));
-    }
-    expiry_problem(&admin.certificate_pem, now)
+fn stale(why: impl Into<String>) -> Option<Flaw> {
+    Some(Flaw::Stale(why.into()))
 }
 
-/// Whether a talosconfig on the disk still serves; the reason when it does not.
-pub fn talosconfig_problem(
+fn kubeconfig_flaw(
     text: &str,
     cluster: &Cluster,
-    authority_sha256: &str,
+    authority_sha256: Option<&str>,
     now: i64,
-) -> Option<String> {
+) -> Option<Flaw> {
+    let Ok(admin) = Admin::of_kubeconfig(text) else { return stale("it cannot be read") };
+    if fingerprint(&admin.ca_pem).as_deref() != authority_sha256 {
+        return Some(Flaw::Foreign);
+    }
+    let Ok(file) = serde_saphyr::from_str::<KubeFile>(text) else {
+        return stale("it cannot be read");
+    };
+    if !file.clusters.iter().any(|one| one.cluster.server == cluster.endpoint) {
+        return stale(format!("its server is not {}", cluster.endpoint));
+    }
+    if !file.contexts.iter().any(|context| context.name == cluster.name) {
+        return stale(format!("it has no context {}", cluster.name));
+    }
+    expiry_flaw(&admin.certificate_pem, now)
+}
+
+fn talosconfig_flaw(
+    text: &str,
+    cluster: &Cluster,
+    authority_sha256: Option<&str>,
+    now: i64,
+) -> Option<Flaw> {
     let Ok(config) = talos_client::TalosConfig::parse(text) else {
-        return Some("it cannot be read".to_owned());
+        return stale("it cannot be read");
     };
     let Some(context) = config.contexts.get(&cluster.name) else {
-        return Some(format!("it has no context {}", cluster.name));
+        return stale(format!("it has no context {}", cluster.name));
     };
     let decoded =
         |text: &str| STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let (Some(authority), Some(certificate)) = (decoded(&context.ca), decoded(&context.crt)) else {
-        return Some("it cannot be read".to_owned());
+        return stale("it cannot be read");
     };
-    if fingerprint(&authority).as_deref() != Some(authority_sha256) {
-        return Some("it is of another authority".to_owned());
+    if fingerprint(&authority).as_deref() != authority_sha256 {
+        return Some(Flaw::Foreign);
     }
     if context.endpoints != endpoints(cluster) {
-        return Some("its endpoints are not the control planes".to_owned());
+        return stale("its endpoints are not the control planes");
     }
-    expiry_problem(&certificate, now)
+    expiry_flaw(&certificate, now)
 }
 
 /// Whether a certificate ends soon.
-pub fn expiry_problem(certificate_pem: &str, now: i64) -> Option<String> {
+fn expiry_flaw(certificate_pem: &str, now: i64) -> Option<Flaw> {
+    let unread = || stale("its certificate cannot be read");
     let Ok(der) = CertificateDer::from_pem_slice(certificate_pem.as_bytes()) else {
-        return Some("its certificate cannot be read".to_owned());
+        return unread();
     };
-    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(&der) else {
-        return Some("its certificate cannot be read".to_owned());
-    };
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(&der) else { return unread() };
     let end = certificate.validity().not_after.timestamp();
     let soon = i64::try_from(RENEW_BEFORE.as_secs()).unwrap_or(i64::MAX);
     let days = (end - now) / 86_400;
-    (end - now < soon).then(|| format!("its certificate ends in {days} day(s)"))
+    (end - now < soon).then(|| Flaw::Stale(format!("its certificate ends in {days} day(s)")))
 }
 
 /// SHA-256 of the first certificate of a PEM text, in hex.

@@ -173,7 +173,7 @@ impl Razing<'_> {
             .filter(|path| path.exists())
             .map(|path| path.display().to_string())
             .collect();
-        if self.crew.lock_file().clusters.values().any(|pin| pin.cluster_id == cluster.id) {
+        if self.crew.lock_file().cluster(cluster.id).is_some() {
             there.push("its versions in the lock file".to_owned());
         }
         if there.is_empty() {

@@ -26,7 +26,6 @@ use super::reach::Opened;
 use super::world::{ClusterSeen, Etcd, NodeSeen, Running, SecretsSeen, World};
 use crate::error::{Error, chain};
 use crate::spec::site::{Cluster, Node, Role};
-use crate::state::read_text_if_present;
 
 /// How many calls to Proxmox are under way at once.
 const AT_ONCE: usize = 16;
@@ -401,48 +400,31 @@ async fn look_at_cluster(
     cluster: &Cluster,
     nodes: &BTreeMap<String, NodeSeen>,
 ) -> Result<ClusterSeen, Error> {
-    let read = |path: &std::path::Path| {
-        read_text_if_present(path).map_err(|error| Error::failed("read a file").because(error))
-    };
     let (secrets, opened) = match crew.secrets(cluster) {
         Ok(None) => (SecretsSeen::Absent, None),
         Ok(Some(opened)) => (SecretsSeen::Open, Some(opened)),
         Err(error) if crew.bundles.is_there(cluster)? => (SecretsSeen::Sealed(chain(&error)), None),
         Err(error) => return Err(error),
     };
-    let missing = || Some("it is not there".to_owned());
-    let now = jiff::Timestamp::now().as_second();
-    let kube_text = read(&crew.layout.kubeconfig(&cluster.folder))?;
-    let talos_text = read(&crew.layout.talosconfig(&cluster.folder))?;
-    let authority =
-        |of: fn(&talos_client::secrets::Certs) -> Option<&talos_client::secrets::Pair>| {
-            let certs = opened.as_ref().and_then(|opened| opened.bundle.certs.as_ref());
-            certs.and_then(of).and_then(|pair| pair.crt.text()).and_then(access::fingerprint)
-        };
-    let kubeconfig = match &kube_text {
-        None => missing(),
-        Some(text) => {
-            let authority = authority(|certs| certs.k8s.as_ref()).unwrap_or_default();
-            access::kubeconfig_problem(text, cluster, &authority, now)
-        }
+    let bundle = opened.as_ref().map(|opened| &opened.bundle);
+    let look = |kind: access::Kind| {
+        let found = kind.look(&crew.layout, cluster, bundle);
+        found.map_err(|error| Error::failed("read a file").because(error))
     };
-    let talosconfig = match &talos_text {
-        None => missing(),
-        Some(text) => {
-            let authority = authority(|certs| certs.os.as_ref()).unwrap_or_default();
-            access::talosconfig_problem(text, cluster, &authority, now)
-        }
-    };
+    let kubeconfig = look(access::Kind::Kubeconfig)?;
+    let talosconfig = look(access::Kind::Talosconfig)?.flaw;
     let bootstrapped = cluster.nodes.iter().any(|node| {
         matches!(nodes.get(&node.name), Some(NodeSeen::Configured(running)) if running.has_etcd())
     });
     let kubernetes = match (&opened, bootstrapped) {
-        (Some(opened), true) => ask_kubernetes(crew, cluster, opened, nodes, kube_text.as_deref())
-            .await
-            .map_err(|error| chain(&error)),
-        _ => Err("etcd was not started yet".to_owned()),
+        (Some(opened), true) => {
+            ask_kubernetes(crew, cluster, opened, nodes, kubeconfig.text.as_deref())
+                .await
+                .map_err(|error| chain(&error))
+        }
+        _ => Err("etcd runs on no node that was seen".to_owned()),
     };
-    Ok(ClusterSeen { secrets, kubeconfig, talosconfig, kubernetes })
+    Ok(ClusterSeen { secrets, kubeconfig: kubeconfig.flaw, talosconfig, kubernetes })
 }
 
 /// Asks the first control plane that answers.

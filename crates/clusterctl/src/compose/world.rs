@@ -9,6 +9,7 @@ use proxmox_client::{VmId, Volume};
 use talos_client::api::Service;
 use talos_client::config::FieldChange;
 
+use super::access::Flaw;
 use super::kubernetes::NodeState;
 use super::machine::Storages;
 use super::manifest::ObjectChange;
@@ -192,10 +193,10 @@ impl Etcd {
 pub struct ClusterSeen {
     /// Whether its secrets are there.
     pub secrets: SecretsSeen,
-    /// Why its kubeconfig has to be written; none when it serves.
-    pub kubeconfig: Option<String>,
-    /// Why its talosconfig has to be written; none when it serves.
-    pub talosconfig: Option<String>,
+    /// Why its kubeconfig does not serve; none when it does.
+    pub kubeconfig: Option<Flaw>,
+    /// Why its talosconfig does not serve; none when it does.
+    pub talosconfig: Option<Flaw>,
     /// The nodes that Kubernetes knows; an error when it could not be asked.
     pub kubernetes: Result<BTreeMap<String, NodeState>, String>,
 }

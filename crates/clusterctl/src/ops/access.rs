@@ -9,30 +9,13 @@ use zeroize::Zeroizing;
 use super::inventory::named;
 use super::session::runtime;
 use super::{Context, Error};
-use crate::compose::access;
+use crate::compose::access::Flaw;
+pub use crate::compose::access::Kind;
 use crate::compose::issue;
-use crate::compose::reach::{Opened, Reach};
+use crate::compose::reach::Reach;
 use crate::lab::Lab;
 use crate::spec::site::Cluster;
 use crate::state::{Mode, read_text_if_present, write};
-
-/// Which file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// For kubectl.
-    Kubeconfig,
-    /// For talosctl.
-    Talosconfig,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Kubeconfig => "kubeconfig",
-            Self::Talosconfig => "talosconfig",
-        }
-    }
-}
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -59,16 +42,19 @@ pub fn access(context: &Context, options: &Options) -> Result<(String, Zeroizing
         Error::failed(format!("cluster {} has no secrets", cluster.name))
             .hint("`clusterctl apply` makes it with them, `secrets import` takes over those of a cluster that runs")
     })?;
-    let path = match options.kind {
-        Kind::Kubeconfig => reach.layout.kubeconfig(&cluster.folder),
-        Kind::Talosconfig => reach.layout.talosconfig(&cluster.folder),
-    };
-    let there =
-        read_text_if_present(&path).map_err(|error| Error::failed("read a file").because(error))?;
-    if let Some(text) = there
-        .filter(|text| !options.renew && problem(options.kind, text, cluster, &opened).is_none())
-    {
-        return Ok((cluster.name.clone(), Zeroizing::new(text)));
+    let path = options.kind.path(&reach.layout, &cluster.folder);
+    let found = options.kind.look(&reach.layout, cluster, Some(&opened.bundle));
+    let found = found.map_err(|error| Error::failed("read a file").because(error))?;
+    match (found.flaw, found.text) {
+        (None, Some(text)) if !options.renew => {
+            return Ok((cluster.name.clone(), Zeroizing::new(text)));
+        }
+        (Some(flaw @ Flaw::Foreign), _) => {
+            return Err(Error::refused(format!("{}: {flaw}", path.display())).hint(
+                "restore the bundle that it belongs to; if that cluster is gone, move the file away",
+            ));
+        }
+        _ => {}
     }
     let text = match options.kind {
         Kind::Talosconfig => issue::talosconfig(cluster, &opened)?,
@@ -95,21 +81,6 @@ fn open(context: &Context, options: &Options) -> Result<(Reach, Cluster), Error>
         _ => BTreeMap::new(),
     };
     Ok((Reach::new(site, &context.variables, options.lab, sockets), cluster))
-}
-
-fn problem(kind: Kind, text: &str, cluster: &Cluster, opened: &Opened) -> Option<String> {
-    let certs = opened.bundle.certs.as_ref();
-    let pair = certs.and_then(|certs| match kind {
-        Kind::Kubeconfig => certs.k8s.as_ref(),
-        Kind::Talosconfig => certs.os.as_ref(),
-    });
-    let authority = pair.and_then(|pair| pair.crt.text()).and_then(access::fingerprint);
-    let authority = authority.unwrap_or_default();
-    let now = jiff::Timestamp::now().as_second();
-    match kind {
-        Kind::Kubeconfig => access::kubeconfig_problem(text, cluster, &authority, now),
-        Kind::Talosconfig => access::talosconfig_problem(text, cluster, &authority, now),
-    }
 }
 
 /// The file that kubectl or talosctl uses.

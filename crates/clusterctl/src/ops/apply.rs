@@ -334,7 +334,9 @@ fn verdict(plan: &Plan<Action>, summary: Summary) -> Result<Applied, Error> {
     let (text, hint) = if summary.cancelled {
         (
             format!(
-                "the run was stopped: {failures} step(s) failed, {skipped} were not carried out"
+                "the run was stopped: {failures} step(s) failed, {skipped} were not carried out, \
+                 {} were and are not verified yet",
+                summary.unverified()
             ),
             "the same command goes on from there",
         )

@@ -133,9 +133,7 @@ impl Context {
         }
         Ok(credentials)
     }
-}
 
-impl Context {
     /// Opens what is encrypted in the patches of a site, and gives the hash of every file that
     /// was read for it. Without a key they stay closed: what needs them says so.
     ///
@@ -174,12 +172,16 @@ impl Context {
             return Err(failure);
         };
         // Nothing else of what was opened is used.
-        for (cluster, opened) in site.clusters.iter_mut().zip(opened_site.clusters) {
-            cluster.patches_all = opened.patches_all;
-            cluster.patches_controlplane = opened.patches_controlplane;
-            cluster.patches_worker = opened.patches_worker;
-            for (node, opened) in cluster.nodes.iter_mut().zip(opened.nodes) {
-                node.patches = opened.patches;
+        let changed = || Error::failed("the tree changed while it was read").hint("try again");
+        for cluster in &mut site.clusters {
+            let found = opened_site.clusters.iter().find(|one| one.folder == cluster.folder);
+            let opened = found.ok_or_else(changed)?;
+            cluster.patches_all.clone_from(&opened.patches_all);
+            cluster.patches_controlplane.clone_from(&opened.patches_controlplane);
+            cluster.patches_worker.clone_from(&opened.patches_worker);
+            for node in &mut cluster.nodes {
+                let found = opened.nodes.iter().find(|one| one.name == node.name);
+                node.patches.clone_from(&found.ok_or_else(changed)?.patches);
             }
         }
         Ok(read.take())

@@ -67,11 +67,7 @@ impl Findings {
     /// A failure with its own advice.
     fn error(&mut self, check: &str, error: &Error) {
         let help = error.hints().first().cloned();
-        let mut text = chain(error);
-        for detail in error.details() {
-            text = format!("{text}; {}", detail.trim().replace('\n', " "));
-        }
-        self.add(check, Grade::Fail, text, help.as_deref());
+        self.add(check, Grade::Fail, chain(error), help.as_deref());
     }
 }
 

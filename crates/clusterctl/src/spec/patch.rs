@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Serialize, Serializer};
 
 /// A piece of configuration that the user adds.
@@ -31,15 +31,6 @@ pub enum PatchText {
 }
 
 impl PatchText {
-    /// The text; none when it is not known.
-    pub fn expose(&self) -> Option<&str> {
-        match self {
-            Self::Clear(text) => Some(text),
-            Self::Secret { text, .. } => Some(text.expose_secret()),
-            Self::Sealed(_) => None,
-        }
-    }
-
     /// The values in it that must not be told.
     pub fn secrets(&self) -> &[SecretString] {
         match self {

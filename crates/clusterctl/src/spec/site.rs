@@ -13,6 +13,8 @@ use semver::Version;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use super::patch::{Patch, PatchText};
+
 /// Everything that the tree describes.
 #[derive(Debug, Clone, Serialize)]
 pub struct Site {
@@ -338,8 +340,6 @@ pub struct ArtifactOverrides {
     /// The ISO as a volume id.
     pub iso_file_id: Option<String>,
 }
-
-pub use super::patch::{Patch, PatchText};
 
 /// Layer two of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -139,7 +139,8 @@ impl fmt::Display for LockFileError {
             Self::File(error) => error.fmt(f),
             Self::Text { path, .. } => write!(
                 f,
-                "{} is not a lock file; it may be removed without harm (images are verified again)",
+                "{} is not a lock file: restore it; without it images are verified again, and what was \
+                 made here is told by what can be seen alone",
                 path.display()
             ),
             Self::Newer { path, format } => write!(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Draft, Sketch};
+use crate::compose::access::{Flaw, Kind};
 use crate::compose::action::{Action, Level};
 use crate::compose::kubernetes::NodeState;
 use crate::compose::target::{Extent, Stage};
@@ -19,10 +20,8 @@ impl Draft<'_> {
         let folder = cluster.folder.clone();
         let controlplanes: Vec<&Node> =
             cluster.nodes.iter().filter(|node| node.role == Role::ControlPlane).collect();
-        let started = self.world.has_etcd(cluster);
         // One that ran before is never started anew: its members find each other.
-        let ran = self.lock_file.cluster(cluster.id).is_some_and(|pin| pin.etcd_started);
-        if !started && !ran {
+        if !self.had_etcd(cluster) {
             // What cannot be seen is no proof that there is none: the step asks every control
             // plane before it starts anything.
             let unseen =
@@ -67,13 +66,25 @@ impl Draft<'_> {
                 .seconds(60, 1800);
             self.step(sketch, Action::AwaitCluster { cluster: folder.clone(), level });
         }
-        let reasons: Vec<String> =
-            [("kubeconfig", &seen.kubeconfig), ("talosconfig", &seen.talosconfig)]
-                .into_iter()
-                .filter_map(|(name, problem)| Some(format!("{name}: {}", problem.as_ref()?)))
-                .collect();
+        let mut reasons = Vec::new();
+        let mut names = Vec::new();
+        for (kind, flaw) in
+            [(Kind::Kubeconfig, &seen.kubeconfig), (Kind::Talosconfig, &seen.talosconfig)]
+        {
+            match flaw {
+                None => {}
+                Some(flaw @ Flaw::Foreign) => self.notes.push(format!(
+                    "{}: {flaw}: it is left as it is; move it away, and an apply writes one that fits",
+                    kind.path(&self.crew.layout, &folder).display()
+                )),
+                Some(flaw) => {
+                    names.push(kind.name());
+                    reasons.push(format!("{}: {flaw}", kind.name()));
+                }
+            }
+        }
         if !reasons.is_empty() {
-            let title = format!("write kubeconfig and talosconfig of cluster {}", cluster.name);
+            let title = format!("write {} of cluster {}", names.join(" and "), cluster.name);
             let mut sketch = Sketch::new(format!("access/{folder}"), &stage, title)
                 .after([format!("bootstrap/{folder}"), format!("secrets/{folder}")])
                 .after(controlplanes.iter().map(|node| format!("config/{}", node.name)))

@@ -170,7 +170,7 @@ impl<'a> Draft<'a> {
     /// Whether a node's cluster was configured once: its certificates, etcd and the kubelets have
     /// the addresses from then.
     fn was_configured(&self, cluster: &Cluster, node: &Node) -> bool {
-        self.lock_file.clusters.values().any(|pin| pin.cluster_id == cluster.id)
+        self.lock_file.cluster(cluster.id).is_some()
             || matches!(self.world.nodes.get(&node.name), Some(NodeSeen::Configured(_)))
     }
 

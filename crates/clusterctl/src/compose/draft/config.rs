@@ -1,6 +1,8 @@
 //! Machine configuration.
 
-use talos_client::config::{Effect, FieldChange, Prediction};
+use std::collections::BTreeSet;
+
+use talos_client::config::{Effect, FieldChange};
 
 use super::{Draft, Sketch};
 use crate::compose::action::{Action, ApplyMode};
@@ -37,11 +39,8 @@ impl<'a> Draft<'a> {
         if first.is_some() && is_new && is_sample(cluster, node) {
             // Before anything exists, it is known whether the node will take it.
             if let Err(error) = self.crew.try_config(cluster, node) {
-                let text = chain(&error);
-                let details = error.details().join("; ");
-                let text = [text, details].into_iter().filter(|text| !text.is_empty());
                 self.problem(
-                    format!("{}: {}", node.name, text.collect::<Vec<_>>().join(": ")),
+                    format!("{}: {}", node.name, chain(&error)),
                     "see config_patches in its cluster.hcl, of all nodes, its role and the node",
                 );
                 return;
@@ -129,7 +128,7 @@ impl<'a> Draft<'a> {
         }
         let pods: Vec<String> =
             running.changes.iter().filter(|one| is_of_pods(one)).map(ToString::to_string).collect();
-        if !pods.is_empty() && self.world.has_etcd(cluster) {
+        if !pods.is_empty() && self.had_etcd(cluster) {
             self.problem(
                 format!("{}: the network of its pods would change: {}", node.name, pods.join("; ")),
                 "a cluster that runs keeps its CNI and the ranges of pods and services: set them back; a cluster moves by being made anew",
@@ -138,7 +137,7 @@ impl<'a> Draft<'a> {
         }
         let minor = u32::try_from(cluster.versions.talos.minor).unwrap_or(u32::MAX);
         let late = running.changes.iter().find(|one| !one.prediction(minor).is_taken_live);
-        let (taken, reason) = taken(&Prediction::of(&running.changes, minor).effect);
+        let (taken, reasons) = taken(&running.changes, minor);
         let (mode, impact, verb) = match (cluster.apply_mode.as_str(), late) {
             ("staged", _) => (ApplyMode::Staged, Impact::Live, "stage"),
             ("no-reboot", Some(change)) => {
@@ -168,8 +167,8 @@ impl<'a> Draft<'a> {
         for change in told(running) {
             sketch = sketch.because(change);
         }
-        if let (ApplyMode::NoReboot, Some(reason)) = (mode, reason) {
-            sketch = sketch.because(reason);
+        if mode == ApplyMode::NoReboot {
+            sketch = reasons.into_iter().fold(sketch, Sketch::because);
         }
         if mode == ApplyMode::Staged {
             sketch =
@@ -198,15 +197,27 @@ fn is_of_pods(change: &FieldChange) -> bool {
     change.document == "v1alpha1" && PATHS.iter().any(|path| is_at(path))
 }
 
-/// What a change that a node takes as it runs costs, and what is to be said of that.
-fn taken(effect: &Effect) -> (Impact, Option<String>) {
-    match effect {
-        Effect::Live => (Impact::Live, None),
-        Effect::Restart(services) => {
-            (Impact::RestartService, Some(format!("{} will restart", services.join(", "))))
+/// What changes that a node takes as it runs cost, and what is to be said of that. What holds only
+/// later does not hide what restarts now.
+fn taken(changes: &[FieldChange], minor: u32) -> (Impact, Vec<String>) {
+    let (mut restarts, mut later) = (BTreeSet::new(), Vec::new());
+    for change in changes {
+        match change.prediction(minor).effect {
+            Effect::Restart(services) => restarts.extend(services),
+            Effect::Reboot | Effect::Reinstall => later.push(change.path.as_str()),
+            _ => {}
         }
-        _ => (Impact::Live, Some("it holds from the next reboot or upgrade on".to_owned())),
     }
+    let (mut impact, mut reasons) = (Impact::Live, Vec::new());
+    if !restarts.is_empty() {
+        impact = Impact::RestartService;
+        let services: Vec<String> = restarts.into_iter().collect();
+        reasons.push(format!("{} will restart", services.join(", ")));
+    }
+    if !later.is_empty() {
+        reasons.push(format!("from the next reboot or upgrade on: {}", later.join(", ")));
+    }
+    (impact, reasons)
 }
 
 /// What changes, line by line; of manifests, the objects in place of their text.
@@ -232,4 +243,32 @@ fn told(running: &Running) -> Vec<String> {
 fn is_sample(cluster: &Cluster, node: &Node) -> bool {
     let first = cluster.nodes.iter().find(|other| other.role == node.role);
     !node.patches.is_empty() || first.is_some_and(|first| first.name == node.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_later_does_not_hide_what_restarts_now() {
+        let change = |path: &str| FieldChange {
+            document: "v1alpha1".to_owned(),
+            path: path.to_owned(),
+            before: None,
+            after: Some("x".to_owned()),
+        };
+        let (sysctl, api, etcd) = (
+            change("machine.sysctls"),
+            change("cluster.apiServer.extraArgs.v"),
+            change("cluster.etcd.extraArgs.v"),
+        );
+        assert_eq!(taken(std::slice::from_ref(&sysctl), 13), (Impact::Live, vec![]));
+        let (impact, reasons) = taken(&[sysctl, api, etcd], 13);
+        assert_eq!(impact, Impact::RestartService);
+        let told = [
+            "kube-apiserver will restart",
+            "from the next reboot or upgrade on: cluster.etcd.extraArgs.v",
+        ];
+        assert_eq!(reasons, told);
+    }
 }

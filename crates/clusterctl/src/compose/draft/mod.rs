@@ -262,6 +262,12 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Whether etcd of a cluster runs, or was seen to run before.
+    fn had_etcd(&self, cluster: &Cluster) -> bool {
+        self.world.has_etcd(cluster)
+            || self.lock_file.cluster(cluster.id).is_some_and(|pin| pin.etcd_started)
+    }
+
     /// Whether any node of a cluster has its machine.
     fn has_machines(&self, cluster: &Cluster) -> bool {
         cluster.nodes.iter().any(|node| self.has_own_machine(node))

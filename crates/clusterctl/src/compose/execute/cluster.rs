@@ -5,7 +5,7 @@ use talos_client::api::Bootstrap;
 
 use super::Hands;
 use super::verdict::{own, talos};
-use crate::compose::access;
+use crate::compose::access::{Flaw, Kind};
 use crate::compose::action::Level;
 use crate::compose::draft::lacking;
 use crate::compose::issue::{self, IssueError};
@@ -147,44 +147,47 @@ impl Hands {
         }
     }
 
+    /// The files that an apply writes: those that do not serve, but for those of another authority.
+    fn lacking_access(&self, cluster: &Cluster, opened: &Opened) -> Result<Vec<Kind>, StepError> {
+        let mut found = Vec::new();
+        for kind in Kind::ALL {
+            let file = kind.look(&self.crew.layout, cluster, Some(&opened.bundle));
+            let flaw = file.map_err(|error| StepError::failed(chain(&error)))?.flaw;
+            if flaw.is_some_and(|flaw| flaw != Flaw::Foreign) {
+                found.push(kind);
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) fn check_access(&self, cluster: &str) -> Result<Check, StepError> {
         let cluster = self.crew.cluster(cluster).map_err(own)?;
         let opened = self.opened(cluster)?;
-        let now = jiff::Timestamp::now().as_second();
-        let read = |path: &std::path::Path| {
-            read_text_if_present(path).map_err(|error| StepError::failed(chain(&error)))
-        };
-        let layout = &self.crew.layout;
-        let (Some(kube), Some(talos)) = (
-            read(&layout.kubeconfig(&cluster.folder))?,
-            read(&layout.talosconfig(&cluster.folder))?,
-        ) else {
-            return Ok(Check::Ready);
-        };
-        let (k8s, os) = authorities(&opened);
-        let problem = access::kubeconfig_problem(&kube, cluster, &k8s, now)
-            .or_else(|| access::talosconfig_problem(&talos, cluster, &os, now));
-        Ok(match problem {
-            None => Check::Done("both serve".to_owned()),
-            Some(_) => Check::Ready,
+        Ok(match self.lacking_access(cluster, &opened)?.as_slice() {
+            [] => Check::Done("nothing of it is to be written".to_owned()),
+            _ => Check::Ready,
         })
     }
 
     pub(super) async fn write_access(&self, cluster: &str) -> Result<(), StepError> {
         let cluster = self.crew.cluster(cluster).map_err(own)?;
         let opened = self.opened(cluster)?;
-        let failed = |error: crate::state::FileError| StepError::failed(chain(&error));
-        let talosconfig = issue::talosconfig(cluster, &opened).map_err(own)?;
-        let layout = &self.crew.layout;
-        write(&layout.talosconfig(&cluster.folder), talosconfig.as_bytes(), Mode::Private)
-            .map_err(failed)?;
-        let kubeconfig =
-            issue::kubeconfig(&self.crew, cluster, &opened).await.map_err(|error| match error {
-                IssueError::Node { what, error } => talos(&what)(error),
-                IssueError::Own(error) => own(error),
-            })?;
-        write(&layout.kubeconfig(&cluster.folder), kubeconfig.as_bytes(), Mode::Private)
-            .map_err(failed)
+        for kind in self.lacking_access(cluster, &opened)? {
+            let text = match kind {
+                Kind::Talosconfig => issue::talosconfig(cluster, &opened).map_err(own)?,
+                Kind::Kubeconfig => {
+                    let made = issue::kubeconfig(&self.crew, cluster, &opened).await;
+                    made.map_err(|error| match error {
+                        IssueError::Node { what, error } => talos(&what)(error),
+                        IssueError::Own(error) => own(error),
+                    })?
+                }
+            };
+            let path = kind.path(&self.crew.layout, &cluster.folder);
+            write(&path, text.as_bytes(), Mode::Private)
+                .map_err(|error| StepError::failed(chain(&error)))?;
+        }
+        Ok(())
     }
 
     pub(super) fn remove_access(&self, cluster: &str) -> Result<(), StepError> {
@@ -198,13 +201,4 @@ impl Hands {
             .update_lock_file(|lock| lock.clusters.retain(|_, pin| pin.cluster_id != id))
             .map_err(own)
     }
-}
-
-/// SHA-256 of the authorities of Kubernetes and of the Talos API.
-fn authorities(opened: &Opened) -> (String, String) {
-    let certs = opened.bundle.certs.as_ref();
-    let of = |pair: Option<&talos_client::secrets::Pair>| {
-        pair.and_then(|pair| pair.crt.text()).and_then(access::fingerprint).unwrap_or_default()
-    };
-    (of(certs.and_then(|certs| certs.k8s.as_ref())), of(certs.and_then(|certs| certs.os.as_ref())))
 }

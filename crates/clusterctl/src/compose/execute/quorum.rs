@@ -1,6 +1,7 @@
 //! A control plane is not disturbed while etcd needs it.
 
 use futures_util::future::join_all;
+use talos_client::ErrorKind;
 
 use super::Hands;
 use super::verdict::own;
@@ -9,7 +10,6 @@ use crate::compose::reach::Opened;
 use crate::engine::{Check, Impact, Step, StepError};
 use crate::error::chain;
 use crate::spec::site::{Node, Role};
-use talos_client::ErrorKind;
 
 impl Hands {
     /// What was found of a step, unless it is ready to disturb a control plane that etcd needs now.

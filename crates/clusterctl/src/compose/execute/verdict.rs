@@ -52,10 +52,7 @@ pub(super) fn images(what: &str) -> impl FnOnce(imagefactory::Error) -> StepErro
 
 /// Of our own.
 pub(super) fn own(error: Error) -> StepError {
-    let mut text = chain(&error);
-    for detail in error.details() {
-        text = format!("{text} ({})", detail.trim());
-    }
+    let text = chain(&error);
     match error.hints().first() {
         Some(help) => StepError::failed_with_help(text, help),
         None => StepError::failed(text),

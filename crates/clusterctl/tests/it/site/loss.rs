@@ -55,4 +55,17 @@ fn a_cluster_that_ran_gets_no_second_etcd_and_no_second_secrets() {
     fs_err::write(&bundle, kept).unwrap();
     site.run(&["-y", "apply", "terra"]).expect(0);
     site.run(&["plan", "terra", "--detailed-exitcode"]).expect(0);
+
+    // A key to something else is never written over.
+    site.run(&["secrets", "generate", "luna"]).expect(0);
+    let other = site.run(&["talosconfig", "luna"]).expect(0).out.replace("luna", "terra");
+    fs_err::write(&access, &other).unwrap();
+    let plan = site.run(&["plan", "terra", "--detailed-exitcode"]).expect(0);
+    plan.says("talosconfig: it is of another authority than the cluster's secrets");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.run(&["talosconfig", "terra", "--renew"]).expect(6).says("move the file away");
+    assert_eq!(fs_err::read_to_string(&access).unwrap(), other);
+    fs_err::remove_file(&access).unwrap();
+    site.run(&["-y", "apply", "terra"]).expect(0).says("write talosconfig of cluster terra");
+    site.run(&["plan", "terra", "--detailed-exitcode"]).expect(0);
 }

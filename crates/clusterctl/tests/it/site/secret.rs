@@ -233,6 +233,11 @@ fn secrets_of_patches_come_from_encrypted_files_and_are_never_told() {
     let shut = run(&["plan", "terra"]);
     shut.says("cluster.hcl:").says("is encrypted").says("SOPS_AGE_KEY_FILE");
     assert_ne!(shut.code, 0);
+    // Also of a cluster that is not there yet, once for each kind of node.
+    let sealed = "  own = yamldecode(sops_decrypt_file(\"../cluster-103/own.sops.yaml\"))\n  config_patches = { all = { machine = { sysctls = { a = local.own.password } } } }\n  controlplanes";
+    site.edit("clusters/cluster-102/cluster.hcl", "  controlplanes", sealed);
+    let shut = run(&["plan", "luna"]).expect(6);
+    assert_eq!(shut.err.matches("the patch at").count(), 2, "{}", shut.err);
     for secret in ["secret-word", "4711081"] {
         assert!(!said.contains(secret), "{secret} was told");
         assert!(!saved.contains(secret), "{secret} is in the plan");
