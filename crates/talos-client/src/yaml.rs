@@ -33,7 +33,8 @@ pub(crate) struct YamlError {
 }
 
 type Result<T> = std::result::Result<T, YamlError>;
-type YamlParser<'a> = Parser<'a, granit_parser::StrInput<'a>>;
+/// The parser of a text.
+pub(crate) type YamlParser<'a> = Parser<'a, granit_parser::StrInput<'a>>;
 
 fn fail<T>(line: usize, message: &'static str) -> Result<T> {
     Err(YamlError { line, message })
@@ -81,7 +82,8 @@ pub(crate) fn first_document(text: &str) -> Result<Option<Node>> {
     Ok(None)
 }
 
-fn next<'a>(parser: &mut YamlParser<'a>) -> Result<Option<(Event<'a>, usize)>> {
+/// The next event that gives structure, with its line; no event at the end.
+pub(crate) fn next<'a>(parser: &mut YamlParser<'a>) -> Result<Option<(Event<'a>, usize)>> {
     loop {
         match parser.next_event() {
             None => return Ok(None),

@@ -8,17 +8,17 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use imagefactory::{FactoryClient, RegistryClient, RegistryOptions, TransportOptions};
 use proxmox_client::{Client as Proxmox, ClientConfig};
-use secrecy::ExposeSecret as _;
-use talos_client::config::{GenerateInput, Hidden, MachineConfig, MachineType, Patch};
-use talos_client::secrets::{Bundle, BundleError};
+use talos_client::config::{Hidden, MachineConfig};
+use talos_client::secrets::Bundle;
 
-use super::config::{ConfigInput, DiskSelector, documents, refusals};
+use super::config::DiskSelector;
+use super::image;
 use super::image::Images;
 use super::machine::selectors;
 use super::reach::{Opened, Reach};
-use super::{cilium, image};
+use super::render::{Renderer, trial_bundle};
 use crate::error::Error;
-use crate::spec::site::{Cluster, Cni, Node, PatchText, Role, Site};
+use crate::spec::site::{Cluster, Node, Site};
 use crate::state::{ClusterPin, LockFile, LockFileError};
 
 /// Where names and addresses of the plan are really reached; empty outside of the lab.
@@ -183,7 +183,11 @@ impl Crew {
         opened: &Opened,
         disk: &DiskSelector,
     ) -> Result<MachineConfig, Error> {
-        self.render(cluster, node, &opened.bundle, disk)
+        self.renderer().machine_config(cluster, node, &opened.bundle, disk)
+    }
+
+    fn renderer(&self) -> Renderer<'_> {
+        Renderer { site: &self.reach.site, images: &self.images }
     }
 
     /// Why a node could not be configured, told before anything of it exists: with the secrets of its
@@ -194,91 +198,16 @@ impl Crew {
     pub fn try_config(&self, cluster: &Cluster, node: &Node) -> Result<(), Error> {
         let [disk, _] = selectors(node);
         if let Some(opened) = self.secrets(cluster)? {
-            return self.render(cluster, node, &opened.bundle, &disk).map(drop);
+            return self.machine_config(cluster, node, &opened, &disk).map(drop);
         }
-        if let Some(bundle) = self.trial.get() {
-            return self.render(cluster, node, bundle, &disk).map(drop);
-        }
-        let failed = || Error::failed("make secrets to try a configuration with");
-        // The keys of old contracts are small: nothing is ever done with them.
-        let contract = "1.6".parse().map_err(|error: BundleError| failed().because(error))?;
-        let made = Bundle::generate(contract, jiff::Timestamp::now().as_second());
-        let made = made.map_err(|error| failed().because(error))?;
-        self.render(cluster, node, self.trial.get_or_init(|| made), &disk).map(drop)
-    }
-
-    fn render(
-        &self,
-        cluster: &Cluster,
-        node: &Node,
-        bundle: &Bundle,
-        disk: &DiskSelector,
-    ) -> Result<MachineConfig, Error> {
-        let failed = || Error::failed(format!("render the configuration of {}", node.name));
-        let contract = cluster
-            .versions
-            .talos
-            .to_string()
-            .parse()
-            .map_err(|error: BundleError| failed().because(error))?;
-        let role = match node.role {
-            Role::ControlPlane => MachineType::ControlPlane,
-            Role::Worker => MachineType::Worker,
+        let bundle = match self.trial.get() {
+            Some(bundle) => bundle,
+            None => {
+                let made = trial_bundle()?;
+                self.trial.get_or_init(|| made)
+            }
         };
-        let input = GenerateInput::new(
-            contract,
-            role,
-            &cluster.name,
-            &cluster.endpoint,
-            &cluster.versions.kubernetes.to_string(),
-        );
-        let base =
-            MachineConfig::generate(bundle, &input).map_err(|error| failed().because(error))?;
-        let image = self
-            .images
-            .installer_of(cluster)
-            .ok_or_else(|| failed().detail("no installer image is known"))?;
-        let config_input = ConfigInput {
-            installer_image: image,
-            disk: disk.clone(),
-            manifests: manifests(cluster),
-        };
-        let own = documents(&self.site, cluster, node, &config_input);
-        let mut patches = vec![
-            Patch::of_documents("the configuration that the tree gives", &own)
-                .map_err(|error| failed().because(error))?,
-        ];
-        let mut is_secret = false;
-        for patch in cluster.patches_of(node) {
-            let text = match &patch.text {
-                PatchText::Sealed(reason) => {
-                    return Err(failed().detail(format!(
-                        "the patch at {} is encrypted: {reason}; give an age identity with \
-                         SOPS_AGE_KEY_FILE",
-                        patch.origin
-                    )));
-                }
-                PatchText::Clear(text) => text,
-                PatchText::Secret { text, .. } => {
-                    is_secret = true;
-                    text.expose_secret()
-                }
-            };
-            patches.push(Patch::parse(&patch.origin, text).map_err(|error| match is_secret {
-                // The error may quote what does not fit.
-                true => failed().detail(format!("{} cannot be used", patch.origin)),
-                false => failed().because(error),
-            })?);
-        }
-        let config = base.patched(&patches).map_err(|error| match is_secret {
-            true => failed()
-                .detail("the patches do not fit; why is not told, since one of them holds secrets"),
-            false => failed().because(error),
-        })?;
-        match refusals(&config, cluster.versions.talos.minor, is_secret).as_slice() {
-            [] => Ok(config),
-            found => Err(failed().because(format!("Talos would refuse it: {}", found.join("; ")))),
-        }
+        self.renderer().machine_config(cluster, node, bundle, &disk).map(drop)
     }
 
     /// The values in the configuration of a node that come from encrypted files or are marked as
@@ -286,19 +215,6 @@ impl Crew {
     pub fn hidden(cluster: &Cluster, node: &Node) -> Hidden {
         cluster.patches_of(node).flat_map(|patch| patch.text.secrets()).cloned().collect()
     }
-}
-
-/// What a cluster starts with.
-fn manifests(cluster: &Cluster) -> Vec<(String, String)> {
-    if cluster.cni != Cni::Cilium {
-        return Vec::new();
-    }
-    let image = cluster.versions.cilium_cli_image.as_deref();
-    let image = image.unwrap_or(cilium::DEFAULT_CLI_IMAGE);
-    cilium::manifest(cluster, image)
-        .map(|text| ("cilium-install".to_owned(), text))
-        .into_iter()
-        .collect()
 }
 
 #[cfg(test)]
@@ -318,7 +234,8 @@ mod tests {
         let cluster = &crew.site.clusters[0];
         crew.try_config(cluster, &cluster.nodes[node])?;
         let [disk, _] = selectors(&cluster.nodes[node]);
-        crew.render(cluster, &cluster.nodes[node], crew.trial.get().unwrap(), &disk)
+        let (node, bundle) = (&cluster.nodes[node], crew.trial.get().unwrap());
+        crew.renderer().machine_config(cluster, node, bundle, &disk)
     }
 
     const PATCHES: &str = "controlplanes = 1\nworkers = 1\nconfig_patches = {
@@ -367,7 +284,7 @@ node_overrides = { solcp01 = { config_patches = [yamlencode({ machine = { nodeLa
         assert!(text.contains("nonsense"), "{text}");
         // Nothing of a configuration with secrets in it is told.
         let config = MachineConfig::parse("version: v1alpha1\nmachine:\n  type: worker\n  kubelet:\n    nodeIP:\n      validSubnets: [nonsense]\n").unwrap();
-        let told = refusals(&config, 12, true).join("; ");
+        let told = crate::compose::config::refusals(&config, 12, true).join("; ");
         assert!(!told.is_empty() && !told.contains("nonsense"), "{told}");
     }
 

@@ -23,6 +23,7 @@ pub mod network;
 pub mod observe;
 mod proof;
 pub mod reach;
+pub mod render;
 pub mod rights;
 mod sketch;
 pub mod target;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +15,9 @@ const LONGEST: usize = 120;
 
 /// Longest list or map that is shown as it is, in characters of JSON.
 const LONGEST_TREE: usize = 1000;
+
+/// Shortest secret that is looked for within texts, in bytes.
+const SHORTEST_PART: usize = 4;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +62,14 @@ impl FromIterator<SecretString> for Hidden {
 }
 
 impl Hidden {
+    /// Whether one of them is a text or, unless it is very short, part of it.
+    pub(super) fn are_part_of(&self, text: &str) -> bool {
+        self.0
+            .iter()
+            .map(ExposeSecret::expose_secret)
+            .any(|one| text == one || (one.len() >= SHORTEST_PART && text.contains(one)))
+    }
+
     /// Whether one of them is in a value.
     fn are_in(&self, value: &Value) -> bool {
         let is = |text: &str| self.0.iter().any(|one| one.expose_secret() == text);
@@ -203,7 +214,7 @@ fn hashed(text: &str) -> String {
 }
 
 /// A value with the secrets in it replaced.
-fn hidden(value: &Value, in_labels: bool) -> Value {
+pub(super) fn hidden(value: &Value, in_labels: bool) -> Value {
     match value {
         Value::Object(map) => {
             let of = |key: &str, value: &Value| match value {

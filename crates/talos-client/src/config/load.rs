@@ -129,31 +129,34 @@ impl MachineConfig {
         let mut documents = Vec::new();
         let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
         let mut mains = BTreeSet::new();
-        for node in yaml::documents(text)? {
-            if node.is_null() && minor >= 12 {
-                continue;
-            }
-            let kind = kind_for(&node, minor)?;
-            if !since::has_kind(&kind, minor) {
-                let text = format!("Talos 1.{minor} has no document kind {kind:?}");
-                return Err(ConfigError::classed("unknown-document", text));
-            }
-            let name = name_of(&kind, &node);
-            // Two main documents that say their version in unlike ways are told apart at first.
-            let is_main = kind == "v1alpha1";
-            let written = node.get("apiVersion").and_then(Node::text).unwrap_or_default();
-            if is_main {
-                once(&mut mains, written, &node_name(&node))?;
-            } else if typed::is_kind(&kind) {
-                once(&mut seen, &kind, &name)?;
-            }
-            let (node, newer) = since::without_newer(&kind, node, minor);
-            documents.push(typed::document(&kind, &node)?);
-            since::check(&kind, &node, minor)?;
-            newer.map_or(Ok(()), Err)?;
-            if is_main {
-                once(&mut seen, &kind, &name)?;
-            }
+        let nodes = yaml::documents(text)?.into_iter();
+        let nodes = nodes.filter(|node| minor < 12 || !node.is_null());
+        for (number, node) in nodes.enumerate() {
+            let read = (|| {
+                let kind = kind_for(&node, minor)?;
+                if !since::has_kind(&kind, minor) {
+                    let text = format!("Talos 1.{minor} has no document kind {kind:?}");
+                    return Err(ConfigError::classed("unknown-document", text));
+                }
+                let name = name_of(&kind, &node);
+                // Two main documents that say their version in unlike ways are told apart at first.
+                let is_main = kind == "v1alpha1";
+                let written = node.get("apiVersion").and_then(Node::text).unwrap_or_default();
+                if is_main {
+                    once(&mut mains, written, &node_name(&node))?;
+                } else if typed::is_kind(&kind) {
+                    once(&mut seen, &kind, &name)?;
+                }
+                let (node, newer) = since::without_newer(&kind, node, minor);
+                let document = typed::document(&kind, &node)?;
+                since::check(&kind, &node, minor)?;
+                newer.map_or(Ok(()), Err)?;
+                if is_main {
+                    once(&mut seen, &kind, &name)?;
+                }
+                Ok(document)
+            })();
+            documents.push(read.map_err(|error: ConfigError| error.located(text, number))?);
         }
         for (kind, name) in &seen {
             excluded(&seen, kind, name)?;

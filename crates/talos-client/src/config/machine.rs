@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::place::Lines;
 use super::text;
 use crate::yaml;
 
@@ -17,6 +18,9 @@ pub struct ConfigError {
     line: usize,
     message: String,
     class: &'static str,
+    /// The field, behind the kind of its document.
+    path: String,
+    hint: Option<String>,
 }
 
 impl ConfigError {
@@ -25,7 +29,39 @@ impl ConfigError {
     }
 
     pub(super) fn classed(class: &'static str, message: impl Into<String>) -> Self {
-        Self { origin: None, line: 0, message: message.into(), class }
+        Self {
+            origin: None,
+            line: 0,
+            message: message.into(),
+            class,
+            path: String::new(),
+            hint: None,
+        }
+    }
+
+    /// The line that it is about, from 1, where one is known.
+    pub fn line(&self) -> Option<usize> {
+        (self.line > 0).then_some(self.line)
+    }
+
+    /// What to do about it, where that can be told.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// What is wrong, without its place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Finds the line in the text that it comes from, for a document by its number.
+    pub(super) fn located(mut self, text: &str, document: usize) -> Self {
+        if self.line == 0 {
+            // The kind of the document stands before its fields.
+            let (_, path) = self.path.split_once('.').unwrap_or_default();
+            self.line = Lines::of(text).line_in(document, path).unwrap_or_default();
+        }
+        self
     }
 
     /// A word that stays the same whatever the text says, such as `unknown-keys`; empty where
@@ -52,13 +88,23 @@ impl From<yaml::YamlError> for ConfigError {
 
 impl From<super::typed::Refused> for ConfigError {
     fn from(refused: super::typed::Refused) -> Self {
-        Self::classed(refused.class, refused.message)
+        Self {
+            path: refused.path,
+            hint: refused.hint,
+            ..Self::classed(refused.class, refused.message)
+        }
     }
 }
 
 impl From<super::SchemaError> for ConfigError {
     fn from(error: super::SchemaError) -> Self {
-        Self { line: error.line, ..Self::classed("unknown-keys", error.message) }
+        let hint = error.hint();
+        Self {
+            line: error.line,
+            path: error.path,
+            hint,
+            ..Self::classed("unknown-keys", error.message)
+        }
     }
 }
 
@@ -159,13 +205,6 @@ impl MachineConfig {
     pub fn value(&self, pointer: &str) -> Option<&Value> {
         self.document("v1alpha1", "")?.pointer(pointer)
     }
-
-    /// What an administrator sees: every value that is secret replaced by its fingerprint.
-    pub fn redacted(&self) -> Vec<Value> {
-        let mut documents = self.documents.clone();
-        documents.iter_mut().for_each(redact);
-        documents
-    }
 }
 
 /// Names of fields whose values are secret, wherever they stand.
@@ -188,23 +227,6 @@ const SECRET: [&str; 14] = [
 
 pub(super) fn is_secret(name: &str) -> bool {
     SECRET.contains(&name)
-}
-
-fn redact(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            for (name, value) in map.iter_mut() {
-                match value {
-                    Value::String(text) if is_secret(name) && !text.is_empty() => {
-                        *text = fingerprint(text);
-                    }
-                    other => redact(other),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(redact),
-        _ => {}
-    }
 }
 
 /// Tells two secrets apart without telling either.

@@ -12,6 +12,8 @@ mod machine;
 mod merge;
 mod operation;
 mod patch;
+mod place;
+mod redact;
 pub mod release;
 mod schema;
 mod since;
@@ -28,6 +30,7 @@ pub use generate::{
 pub use kubernetes::{kubernetes_fits, kubernetes_range, talos_range};
 pub use machine::{ConfigError, DocumentId, MachineConfig};
 pub use patch::{Patch, patch_text};
+pub use place::Lines;
 pub use validate::{Finding, Mode, Validation};
 
 use crate::yaml::{self, Node};

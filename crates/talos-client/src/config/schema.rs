@@ -13,17 +13,67 @@ use crate::yaml::{Node, YamlError};
 pub(crate) struct SchemaError {
     pub(crate) line: usize,
     pub(crate) message: String,
+    /// The field, behind the kind of its document; empty where none is meant.
+    pub(super) path: String,
+    /// A name that there is, and that looks like the one that there is not.
+    near: Option<String>,
 }
 
 impl SchemaError {
     pub(super) fn new(message: String) -> Self {
-        Self { line: 0, message }
+        Self { line: 0, message, path: String::new(), near: None }
     }
+
+    fn shape(path: &str, what: &str) -> Self {
+        Self { path: path.to_owned(), ..Self::new(format!("{path} is not a {what}")) }
+    }
+
+    fn unknown(path: &str, name: &str, known: &[&str]) -> Self {
+        Self {
+            path: format!("{path}.{name}"),
+            near: nearest(name, known),
+            ..Self::new(format!("{path} has no field {name:?}"))
+        }
+    }
+
+    /// What was meant, where that can be guessed.
+    pub(super) fn hint(&self) -> Option<String> {
+        self.near.as_ref().map(|name| format!("did you mean `{name}`?"))
+    }
+}
+
+/// Of the names that there are the one that most looks like another, if one does.
+pub(super) fn nearest(name: &str, known: &[&str]) -> Option<String> {
+    let name = name.to_ascii_lowercase();
+    let distance = |known: &str| distance(&name, &known.to_ascii_lowercase());
+    let (far, near) =
+        known.iter().map(|known| (distance(known), *known)).min_by_key(|(far, _)| *far)?;
+    (far <= 1.max(name.len() / 3)).then(|| near.to_owned())
+}
+
+/// How many letters must change, be added or taken away.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, left) in one.chars().enumerate() {
+        let mut diagonal = above;
+        let mut last = above + 1;
+        if let Some(first) = row.first_mut() {
+            *first = last;
+        }
+        for (cell, right) in row.iter_mut().skip(1).zip(&other) {
+            let changed = diagonal + usize::from(left != *right);
+            diagonal = *cell;
+            last = changed.min(*cell + 1).min(last + 1);
+            *cell = last;
+        }
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 impl From<YamlError> for SchemaError {
     fn from(error: YamlError) -> Self {
-        Self { line: error.line, message: error.message.to_owned() }
+        Self { line: error.line, ..Self::new(error.message.to_owned()) }
     }
 }
 
@@ -76,7 +126,7 @@ impl Schema {
         }
         if let Some(item) = kind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             let Node::List(items) = node else {
-                return Err(SchemaError::new(format!("{path} is not a list")));
+                return Err(SchemaError::shape(path, "list"));
             };
             return items
                 .iter()
@@ -85,10 +135,10 @@ impl Schema {
         }
         if let Some(parts) = pem_parts(kind) {
             let Node::Map(entries) = node else {
-                return Err(SchemaError::new(format!("{path} is not a map")));
+                return Err(SchemaError::shape(path, "map"));
             };
             return match entries.iter().find(|(name, _)| !parts.contains(&name.as_str())) {
-                Some((name, _)) => Err(SchemaError::new(format!("{path} has no field {name:?}"))),
+                Some((name, _)) => Err(SchemaError::unknown(path, name, parts)),
                 None => Ok(()),
             };
         }
@@ -101,13 +151,16 @@ impl Schema {
             return Ok(());
         }
         let Node::Map(entries) = node else {
-            return Err(SchemaError::new(format!("{path} is not a map")));
+            return Err(SchemaError::shape(path, "map"));
         };
         entries.iter().try_for_each(|(name, node)| {
             let known = fields.and_then(|fields| fields.get(name));
             match known.and_then(serde_json::Value::as_str).or(further) {
                 Some(kind) => self.value(kind, node, &format!("{path}.{name}")),
-                None => Err(SchemaError::new(format!("{path} has no field {name:?}"))),
+                None => {
+                    let known = fields.into_iter().flatten().map(|(name, _)| name.as_str());
+                    Err(SchemaError::unknown(path, name, &known.collect::<Vec<_>>()))
+                }
             }
         })
     }
@@ -128,6 +181,15 @@ mod tests {
             "v1alpha1.machine.network.interfaces[0] has no field \"interfac\""
         );
         assert_eq!(refused("machine: {}\n---\ncluster: {}"), "there are two documents v1alpha1");
+    }
+
+    #[test]
+    fn a_slip_is_told() {
+        let near = |name: &str| super::nearest(name, &["interface", "dhcp", "mtu"]);
+        assert_eq!(near("interfac").as_deref(), Some("interface"));
+        assert_eq!(near("DHCP").as_deref(), Some("dhcp"));
+        assert_eq!(near("dchp"), None);
+        assert_eq!(near("hostname"), None);
     }
 
     #[test]

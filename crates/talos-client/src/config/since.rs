@@ -136,7 +136,8 @@ impl<'a> Walk<'a> {
     fn value(&self, kind: &'a str, node: &Node, path: &str) -> Result<(), Refused> {
         let kind = typed::bare(kind);
         let refused = |class: &'static str, what: &str| {
-            Err(Refused { class, message: format!("{path} cannot be {what} in this version") })
+            let message = format!("{path} cannot be {what} in this version");
+            Err(Refused::of(class, path, message))
         };
         match node {
             Node::List(_) if kind == "v1alpha1.ArgValue" => refused("wrong-type", "a list"),
@@ -176,7 +177,7 @@ impl<'a> Walk<'a> {
         let found = FIELDS.iter().any(is_newer);
         if found && self.unknown.is_none() {
             let message = format!("{path} has no field {field:?} in this version");
-            self.unknown = Some(Refused { class: "unknown-keys", message });
+            self.unknown = Some(Refused::of("unknown-keys", &format!("{path}.{field}"), message));
         }
         found
     }

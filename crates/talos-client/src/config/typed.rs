@@ -18,10 +18,21 @@ use crate::yaml::Node;
 pub(crate) struct Refused {
     pub(crate) class: &'static str,
     pub(crate) message: String,
+    /// The field, behind the kind of its document; empty where none is meant.
+    pub(crate) path: String,
+    /// What was meant, where that can be guessed.
+    pub(crate) hint: Option<String>,
 }
 
 fn refused(class: &'static str, message: impl Into<String>) -> Refused {
-    Refused { class, message: message.into() }
+    Refused { class, message: message.into(), path: String::new(), hint: None }
+}
+
+impl Refused {
+    /// Names the field.
+    pub(super) fn of(class: &'static str, path: &str, message: String) -> Self {
+        Self { path: path.to_owned(), ..refused(class, message) }
+    }
 }
 
 /// Numbers and words that are held optionally: `0` and the first word are values. Truth values
@@ -68,11 +79,19 @@ pub(crate) fn document(kind: &str, node: &Node) -> Result<Value, Refused> {
     let schema =
         schema::schema().ok_or_else(|| refused("unknown-document", "the schema is damaged"))?;
     let Some(name) = schema.kinds.get(kind) else {
-        return Err(refused("unknown-document", format!("there is no document kind {kind:?}")));
+        let near =
+            schema::nearest(kind, &schema.kinds.keys().map(String::as_str).collect::<Vec<_>>());
+        let hint = near.map(|name| format!("did you mean `{name}`?"));
+        let message = format!("there is no document kind {kind:?}");
+        return Err(Refused {
+            hint,
+            ..Refused::of("unknown-document", &format!("{kind}.kind"), message)
+        });
     };
     let value = typed(schema, name, node, kind)?;
     if let Err(error) = schema::check(kind, node) {
-        return Err(refused("unknown-keys", error.to_string()));
+        let path = error.path.clone();
+        return Err(Refused { path, hint: error.hint(), ..refused("unknown-keys", error.message) });
     }
     Ok(value)
 }
@@ -83,11 +102,11 @@ pub(super) fn is_kind(kind: &str) -> bool {
 }
 
 fn wrong<T>(path: &str, what: &str) -> Result<T, Refused> {
-    Err(refused("wrong-type", format!("{path} is no {what}")))
+    Err(Refused::of("wrong-type", path, format!("{path} is no {what}")))
 }
 
 fn bad<T>(path: &str, what: &str) -> Result<T, Refused> {
-    Err(refused("bad-value", format!("{path} is no {what}")))
+    Err(Refused::of("bad-value", path, format!("{path} is no {what}")))
 }
 
 fn typed(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, Refused> {
@@ -235,7 +254,7 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
         },
         "meta.URL" | "v1alpha1.Endpoint" => match GoUrl::parse(text) {
             Ok(url) => Ok(json!(url.to_string())),
-            Err(error) => Err(refused("bad-value", format!("{path} is no URL: {error}"))),
+            Err(error) => Err(Refused::of("bad-value", path, format!("{path} is no URL: {error}"))),
         },
         "v1alpha1.Base64Bytes" => match STANDARD.decode(text) {
             Ok(bytes) => Ok(json!(STANDARD.encode(bytes))),

@@ -61,7 +61,7 @@ fn cloud_provider(findings: &mut Findings, provider: Part<'_>) {
     }
     let manifests: Vec<&str> = provider.at("manifests").texts().collect();
     if !provider.at("enabled").is_on() && !manifests.is_empty() {
-        findings.error(
+        findings.of(provider).error(
             "cloud-provider-off-with-manifests",
             "the external cloud provider is off and has manifests",
         );
@@ -69,7 +69,7 @@ fn cloud_provider(findings: &mut Findings, provider: Part<'_>) {
     }
     for url in manifests {
         if not_an_endpoint(url).is_some() {
-            findings.error("cloud-provider-url-invalid", format!("{url:?} is no URL"));
+            findings.of(provider).error("cloud-provider-url-invalid", format!("{url:?} is no URL"));
         }
     }
 }
@@ -79,18 +79,24 @@ fn etcd(findings: &mut Findings, etcd: Part<'_>, kind: Type) {
         return;
     }
     if kind != Type::ControlPlane {
-        return findings.error("etcd-on-worker", "`cluster.etcd` has no place on a worker");
+        return findings
+            .of(etcd)
+            .error("etcd-on-worker", "`cluster.etcd` has no place on a worker");
     }
     if !etcd.at("ca").is_there() {
-        findings.error("etcd-ca-required", "`cluster.etcd` has no `ca`");
+        findings.of(etcd).error("etcd-ca-required", "`cluster.etcd` has no `ca`");
     }
     let subnet = etcd.at("subnet").text();
     let advertised: Vec<&str> = etcd.at("advertisedSubnets").texts().collect();
     if !subnet.is_empty() {
         if !advertised.is_empty() {
-            findings.error("etcd-subnet-conflict", "`subnet` and `advertisedSubnets` are both set");
+            findings
+                .of(etcd)
+                .error("etcd-subnet-conflict", "`subnet` and `advertisedSubnets` are both set");
         } else if !is_subnet_filter(subnet) {
-            findings.error("etcd-advertised-subnet-invalid", format!("{subnet:?} is no subnet"));
+            findings
+                .of(etcd)
+                .error("etcd-advertised-subnet-invalid", format!("{subnet:?} is no subnet"));
         }
     }
     let mut listen: Vec<&str> = etcd.at("listenSubnets").texts().collect();
@@ -98,10 +104,10 @@ fn etcd(findings: &mut Findings, etcd: Part<'_>, kind: Type) {
         listen.clone_from(&advertised);
     }
     for text in advertised.iter().filter(|text| !is_subnet_filter(text)) {
-        findings.error("etcd-advertised-subnet-invalid", format!("{text:?} is no subnet"));
+        findings.of(etcd).error("etcd-advertised-subnet-invalid", format!("{text:?} is no subnet"));
     }
     for text in listen.iter().filter(|text| !is_subnet_filter(text)) {
-        findings.error("etcd-listen-subnet-invalid", format!("{text:?} is no subnet"));
+        findings.of(etcd).error("etcd-listen-subnet-invalid", format!("{text:?} is no subnet"));
     }
 }
 
@@ -110,10 +116,10 @@ fn manifests(findings: &mut Findings, manifests: Part<'_>) {
     for manifest in manifests.items() {
         let name = manifest.at("name").text();
         if name.trim().is_empty() {
-            findings.error("manifest-name-empty", "an inline manifest has no name");
+            findings.of(manifest).error("manifest-name-empty", "an inline manifest has no name");
         }
         if !seen.insert(name) {
-            findings.error(
+            findings.of(manifest).error(
                 "manifest-name-duplicate",
                 format!("two inline manifests are called {name:?}"),
             );
@@ -133,10 +139,13 @@ fn discovery(findings: &mut Findings, cluster: Part<'_>) {
             Ok(url) if !url.scheme().is_empty() && !url.host_name().is_empty() => {
                 if !matches!(url.path(), "" | "/") {
                     findings
+                        .of(discovery)
                         .error("discovery-endpoint-path", "the discovery service's URL has a path");
                 }
             }
-            _ => findings.error("discovery-endpoint-invalid", format!("{endpoint:?} is no URL")),
+            _ => findings
+                .of(discovery)
+                .error("discovery-endpoint-invalid", format!("{endpoint:?} is no URL")),
         }
     }
     if cluster.at("id").text().is_empty() {
@@ -153,14 +162,14 @@ fn api_server(findings: &mut Findings, server: Part<'_>) {
     let arguments = server.at("extraArgs").entries();
     if authorizers.is_there() {
         if arguments.iter().any(|(key, _)| *key == "authorization-mode") {
-            findings.error(
+            findings.of(server).error(
                 "authorization-mode-conflict",
                 "`authorization-mode` and `authorizationConfig` are both set",
             );
             return;
         }
         if arguments.iter().any(|(key, _)| key.starts_with("authorization-webhook-")) {
-            findings.error(
+            findings.of(server).error(
                 "authorization-webhook-conflict",
                 "`authorization-webhook-…` and `authorizationConfig` are both set",
             );
@@ -179,7 +188,7 @@ fn api_server(findings: &mut Findings, server: Part<'_>) {
             None
         };
         if let Some(problem) = problem {
-            findings.error("authorization-config-invalid", problem);
+            findings.of(authorizer).error("authorization-config-invalid", problem);
             return;
         }
     }

@@ -141,16 +141,20 @@ fn link(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
     for (index, address) in document.at("addresses").items().enumerate() {
         let text = address.at("address").text();
         if text.is_empty() {
-            findings.error("link-address-required", format!("address {index} is empty"));
+            findings
+                .of(address)
+                .error("link-address-required", format!("address {index} is empty"));
         } else if is_unspecified(text) {
-            findings.error("link-address-invalid", format!("address {index} is {text:?}"));
+            findings
+                .of(address)
+                .error("link-address-invalid", format!("address {index} is {text:?}"));
         }
     }
     for (index, route) in document.at("routes").items().enumerate() {
         // A default route is written without a destination.
         let destination = route.at("destination").text();
         if is_unspecified(destination) {
-            findings.error(
+            findings.of(route).error(
                 "link-route-destination-invalid",
                 format!("the destination of route {index} is {destination:?}"),
             );
@@ -159,7 +163,9 @@ fn link(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
             [("gateway", "link-route-gateway-invalid"), ("source", "link-route-source-invalid")]
         {
             if is_unspecified(route.at(key).text()) {
-                findings.error(class, format!("the {key} of route {index} is not specified"));
+                findings
+                    .of(route)
+                    .error(class, format!("the {key} of route {index} is not specified"));
             }
         }
     }
@@ -178,24 +184,24 @@ fn wireguard(findings: &mut Findings, document: Part<'_>) {
     for (index, peer) in document.at("peers").items().enumerate() {
         let (public, shared) = (peer.at("publicKey").text(), peer.at("presharedKey").text());
         if public.is_empty() {
-            findings.error(
+            findings.of(peer).error(
                 "wireguard-doc-peer-key-required",
                 format!("peer {index} has no public key"),
             );
         } else if !is_wireguard_key(public) {
-            findings.error(
+            findings.of(peer).error(
                 "wireguard-doc-peer-key-invalid",
                 format!("the public key of peer {index} is not 32 bytes of base64"),
             );
         }
         if !shared.is_empty() && !is_wireguard_key(shared) {
-            findings.error(
+            findings.of(peer).error(
                 "wireguard-doc-preshared-invalid",
                 format!("the shared key of peer {index} is not 32 bytes of base64"),
             );
         }
         if peer.at("persistentKeepaliveInterval").text().starts_with('-') {
-            findings.error(
+            findings.of(peer).error(
                 "wireguard-doc-keepalive-negative",
                 format!("the keepalive of peer {index} is negative"),
             );
@@ -305,9 +311,11 @@ fn mirror(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
     for endpoint in document.at("endpoints").items() {
         let url = endpoint.at("url").text();
         if url.is_empty() {
-            findings.error("mirror-url-required", "an endpoint has no URL");
+            findings.of(endpoint).error("mirror-url-required", "an endpoint has no URL");
         } else if !GoUrl::parse(url).is_ok_and(|url| ["http", "https"].contains(&url.scheme())) {
-            findings.error("mirror-url-scheme", format!("{url:?} is neither http nor https"));
+            findings
+                .of(endpoint)
+                .error("mirror-url-scheme", format!("{url:?} is neither http nor https"));
         }
     }
 }
@@ -326,7 +334,9 @@ fn rule(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
             }
         };
         if low > high {
-            return findings.error("rule-ports-reversed", format!("{low}-{high} is reversed"));
+            return findings
+                .of(port)
+                .error("rule-ports-reversed", format!("{low}-{high} is reversed"));
         }
         ranges.push((low, high));
     }
@@ -340,7 +350,9 @@ fn rule(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
     }
     for ingress in document.at("ingress").items() {
         if !is_prefix(ingress.at("subnet").text()) {
-            return findings.error("rule-subnet-invalid", "an ingress rule has no subnet");
+            return findings
+                .of(ingress)
+                .error("rule-subnet-invalid", "an ingress rule has no subnet");
         }
     }
 }
@@ -357,10 +369,12 @@ fn service(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
     for file in files {
         if file.at("content").text().is_empty() {
             return findings
+                .of(file)
                 .error("service-content-required", "a configuration file has no content");
         }
         if file.at("mountPath").text().is_empty() {
             return findings
+                .of(file)
                 .error("service-mount-path-required", "a configuration file has no path");
         }
     }

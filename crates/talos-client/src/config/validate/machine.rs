@@ -39,17 +39,19 @@ pub(super) fn install(findings: &mut Findings, install: Part<'_>) {
     let is_odd =
         !selector.at("name").text().is_empty() || !["", "ssd", "hdd", "nvme", "sd"].contains(&kind);
     if has_selector && is_odd {
-        findings.error("install-selector-invalid", "`install.diskSelector` selects nothing");
+        findings
+            .of(install)
+            .error("install-selector-invalid", "`install.diskSelector` selects nothing");
     }
     if install.at("disk").text().is_empty() && !has_selector {
-        findings.error(
+        findings.of(install).error(
             "install-disk-required",
             "neither `install.disk` nor `install.diskSelector` names a disk",
         );
     }
     let arguments = install.at("extraKernelArgs").items().next().is_some();
     if arguments && install.at("grubUseUKICmdline").is_on() {
-        findings.error(
+        findings.of(install).error(
             "install-args-with-uki",
             "`extraKernelArgs` have no effect together with `grubUseUKICmdline`: they belong to the image's schematic",
         );
@@ -106,7 +108,7 @@ pub(super) fn authorities(
                 let links = std::iter::once(interface).chain(interface.at("vlans").items());
                 for link in links.filter(|link| link.at("vip").is_there()) {
                     let name = link.at("interface").text();
-                    findings.error(
+                    findings.of(link.at("vip")).error(
                         "vip-on-worker",
                         format!("a worker cannot hold a shared address ({name})"),
                     );
@@ -142,26 +144,30 @@ fn cni(findings: &mut Findings, cni: Part<'_>) {
     match name {
         "flannel" | "none" => {
             if !urls.is_empty() {
-                findings.error("cni-urls-not-empty", format!("the CNI {name:?} takes no `urls`"));
+                findings
+                    .of(cni)
+                    .error("cni-urls-not-empty", format!("the CNI {name:?} takes no `urls`"));
             }
         }
         "custom" => {
             if urls.is_empty() {
-                findings.warning("cni-urls-empty", "the custom CNI has no `urls`");
+                findings.of(cni).warning("cni-urls-empty", "the custom CNI has no `urls`");
             }
             for url in urls {
                 if let Some(why) = not_an_endpoint(url) {
-                    findings.error("cni-url-invalid", format!("{url:?}: {why}"));
+                    findings.of(cni).error("cni-url-invalid", format!("{url:?}: {why}"));
                 }
             }
         }
         other => {
             findings
+                .of(cni)
                 .error("cni-unknown", format!("the CNI is {other:?}, not flannel, custom or none"));
         }
     }
     if matches!(name, "custom" | "none") && flannel {
         findings
+            .of(cni)
             .error("cni-flannel-options", format!("the CNI {name:?} takes no options of flannel"));
     }
 }
@@ -177,7 +183,9 @@ pub(super) fn rest(
     let kubespan = machine.at("network.kubespan");
     let small = kubespan.at("mtu").number().is_some_and(|mtu| mtu > 0 && mtu < 1280);
     if small && kubespan.at("enabled").is_on() {
-        findings.error("kubespan-mtu-small", "the MTU of KubeSpan is below 1280");
+        findings
+            .of(kubespan.at("mtu"))
+            .error("kubespan-mtu-small", "the MTU of KubeSpan is below 1280");
     }
     disks(findings, machine.at("disks"));
     kubelet(findings, machine.at("kubelet"));
@@ -214,7 +222,7 @@ pub(super) fn rest(
 fn disks(findings: &mut Findings, disks: Part<'_>) {
     for (index, disk) in disks.items().enumerate() {
         if disk.0.is_some_and(serde_json::Value::is_null) {
-            findings.error("disk-null", format!("machine.disks[{index}] is null"));
+            findings.of(disk).error("disk-null", format!("machine.disks[{index}] is null"));
             continue;
         }
         let partitions: Vec<Part<'_>> = disk.at("partitions").items().collect();
@@ -223,7 +231,7 @@ fn disks(findings: &mut Findings, disks: Part<'_>) {
             let size = partition.at("size");
             let is_rest = !size.is_there() || size.number() == Some(0);
             if is_rest && number != last {
-                findings.error(
+                findings.of(*partition).error(
                     "disk-partition-not-last",
                     "a partition without a size is not the last one",
                 );
@@ -234,11 +242,11 @@ fn disks(findings: &mut Findings, disks: Part<'_>) {
 
 fn kubelet(findings: &mut Findings, kubelet: Part<'_>) {
     for text in kubelet.at("nodeIP.validSubnets").texts().filter(|text| !is_subnet_filter(text)) {
-        findings.error("kubelet-subnet-invalid", format!("{text:?} is no subnet"));
+        findings.of(kubelet).error("kubelet-subnet-invalid", format!("{text:?} is no subnet"));
     }
     for field in KUBELET_FIELDS {
         if kubelet.at("extraConfig").0.and_then(|config| config.get(field)).is_some() {
-            findings.error(
+            findings.of(kubelet).error(
                 "kubelet-field-protected",
                 format!("`{field}` of the kubelet cannot be set"),
             );
@@ -252,7 +260,7 @@ fn encryption(findings: &mut Findings, partition: &str, encryption: Part<'_>) {
     }
     let keys: Vec<Part<'_>> = encryption.at("keys").items().collect();
     if keys.is_empty() {
-        findings.error(
+        findings.of(encryption).error(
             "encryption-keys-required-legacy",
             format!("the encryption of {partition} has no keys"),
         );
@@ -261,14 +269,14 @@ fn encryption(findings: &mut Findings, partition: &str, encryption: Part<'_>) {
     for key in keys {
         let slot = key.at("slot").number().unwrap_or(0);
         if !slots.insert(slot) {
-            findings.error(
+            findings.of(key).error(
                 "encryption-slot-duplicate-legacy",
                 format!("slot {slot} of {partition} is used twice"),
             );
         }
         let methods = ["nodeID", "static", "kms", "tpm"];
         if !methods.iter().any(|method| key.at(method).is_there()) {
-            findings.error(
+            findings.of(key).error(
                 "encryption-key-empty-legacy",
                 format!("the key in slot {slot} of {partition} says nothing"),
             );
@@ -290,12 +298,15 @@ fn kubespan(findings: &mut Findings, kubespan: Part<'_>, cluster: Part<'_>) {
         for text in kubespan.at("filters.endpoints").texts().filter(|text| !is_subnet_filter(text))
         {
             findings
+                .of(kubespan)
                 .error("kubespan-filter-invalid", format!("{text:?} is no filter of endpoints"));
         }
         for text in
             kubespan.at("filters.excludeAdvertisedNetworks").texts().filter(|text| !is_prefix(text))
         {
-            findings.error("kubespan-exclude-invalid", format!("{text:?} is no prefix"));
+            findings
+                .of(kubespan)
+                .error("kubespan-exclude-invalid", format!("{text:?} is no prefix"));
         }
     }
 }
@@ -303,19 +314,23 @@ fn kubespan(findings: &mut Findings, kubespan: Part<'_>, cluster: Part<'_>) {
 fn logging(findings: &mut Findings, destination: Part<'_>) {
     let endpoint = destination.at("endpoint");
     if !endpoint.is_there() {
-        findings.error("logging-endpoint-empty", "a logging destination has no endpoint");
+        findings
+            .of(destination)
+            .error("logging-endpoint-empty", "a logging destination has no endpoint");
     } else if let Ok(url) = super::super::url::GoUrl::parse(endpoint.text()) {
         if url.host().is_empty() {
             findings
+                .of(destination)
                 .error("logging-host-empty", "the endpoint of a logging destination has no host");
         }
         if !["tcp", "udp"].contains(&url.scheme()) {
             findings
+                .of(destination)
                 .error("logging-scheme-invalid", "a logging destination is neither tcp nor udp");
         }
     }
     if destination.at("format").text() != "json_lines" {
-        findings.error(
+        findings.of(destination).error(
             "logging-format-unknown",
             "the format of a logging destination is not json_lines",
         );
@@ -330,11 +345,12 @@ fn extensions(findings: &mut Findings, extensions: Part<'_>) {
         let image = extension.at("image").text();
         if !seen.insert(image) {
             findings
+                .of(extension)
                 .error("extension-duplicate", format!("the extension {image:?} is listed twice"));
         }
     }
     if any {
-        findings.warning(
+        findings.of(extensions).warning(
             "extensions-deprecated",
             "`install.extensions` does nothing any more: extensions belong to the image",
         );
@@ -345,10 +361,13 @@ fn extensions(findings: &mut Findings, extensions: Part<'_>) {
 fn names(findings: &mut Findings, machine: Part<'_>) {
     for (key, value) in machine.at("nodeLabels").entries() {
         if !label_name(key) {
-            findings.error("node-labels-invalid", format!("{key:?} is no name of a label"));
+            findings
+                .of(machine)
+                .error("node-labels-invalid", format!("{key:?} is no name of a label"));
         }
         if !label_value(value.text()) {
             findings
+                .of(machine)
                 .error("node-labels-invalid", format!("{:?} is no value of a label", value.text()));
         }
     }
@@ -357,19 +376,27 @@ fn names(findings: &mut Findings, machine: Part<'_>) {
     for (key, _) in machine.at("nodeAnnotations").entries() {
         // Upper case is taken for lower case in names of annotations.
         if RESERVED.contains(&key) || !label_name(&key.to_ascii_lowercase()) {
-            findings.error("node-annotations-invalid", format!("{key:?} cannot be an annotation"));
+            findings
+                .of(machine)
+                .error("node-annotations-invalid", format!("{key:?} cannot be an annotation"));
         }
     }
     for (key, value) in machine.at("nodeTaints").entries() {
         if !label_name(key) {
-            findings.error("node-taints-invalid", format!("{key:?} is no name of a taint"));
+            findings
+                .of(machine)
+                .error("node-taints-invalid", format!("{key:?} is no name of a taint"));
         }
         let (value, effect) = value.text().rsplit_once(':').unwrap_or(("", value.text()));
         if !label_value(value) {
-            findings.error("node-taints-invalid", format!("{value:?} is no value of a taint"));
+            findings
+                .of(machine)
+                .error("node-taints-invalid", format!("{value:?} is no value of a taint"));
         }
         if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-            findings.error("node-taints-invalid", format!("{effect:?} is no effect of a taint"));
+            findings
+                .of(machine)
+                .error("node-taints-invalid", format!("{effect:?} is no effect of a taint"));
         }
     }
 }
@@ -380,14 +407,18 @@ fn talos_api(findings: &mut Findings, features: Part<'_>, kind: Type) {
         return;
     }
     if kind != Type::ControlPlane {
-        findings.error("talos-api-on-worker", "access to the Talos API belongs to control planes");
+        findings
+            .of(access)
+            .error("talos-api-on-worker", "access to the Talos API belongs to control planes");
     }
     if findings.minor <= 11 && !features.at("rbac").is_on() {
-        findings.error("talos-api-needs-rbac", "access to the Talos API needs `features.rbac`");
+        findings
+            .of(access)
+            .error("talos-api-needs-rbac", "access to the Talos API needs `features.rbac`");
     }
     for role in access.at("allowedRoles").texts() {
         if !release::has_role(findings.minor, role) {
-            findings.error("talos-api-role-unknown", format!("{role:?} is no role"));
+            findings.of(access).error("talos-api-role-unknown", format!("{role:?} is no role"));
         }
     }
 }

@@ -2,10 +2,12 @@
 
 mod cluster;
 mod document;
+mod hint;
 mod machine;
 mod network;
 mod other;
 mod runtime;
+mod spot;
 mod text;
 pub(super) mod volume;
 
@@ -16,6 +18,7 @@ use serde_json::Value;
 use super::MachineConfig;
 use super::cel::{self, Environment, Wanted};
 use super::machine::id_of;
+use spot::Address;
 
 /// How a machine runs Talos.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +38,20 @@ pub enum Mode {
 pub struct Finding {
     /// The document: `v1alpha1.Config`, or kind and name.
     pub document: String,
+    /// The field that it is about, such as `machine.install.disk`, whether it is there or not; empty
+    /// for the document as a whole. [`Lines`](super::Lines) tells its line.
+    pub path: String,
     /// A word that stays the same whatever the text says.
     pub class: &'static str,
     /// What is wrong. It holds no secret.
     pub text: String,
+}
+
+impl Finding {
+    /// What to do about it, where that can be told.
+    pub fn hint(&self) -> Option<&'static str> {
+        hint::of(self.class)
+    }
 }
 
 impl fmt::Display for Finding {
@@ -69,22 +82,80 @@ struct Findings {
     mode: Mode,
     /// Minor version of Talos whose rules apply.
     minor: u32,
-    found: Validation,
+    errors: Vec<(Finding, Address)>,
+    warnings: Vec<(Finding, Address)>,
+}
+
+/// What is found is about a part of a document.
+struct About<'f> {
+    findings: &'f mut Findings,
+    part: Address,
+}
+
+impl About<'_> {
+    fn error(self, class: &'static str, text: impl Into<String>) {
+        let found = self.finding(class, text);
+        self.findings.errors.push(found);
+    }
+
+    fn warning(self, class: &'static str, text: impl Into<String>) {
+        let found = self.finding(class, text);
+        self.findings.warnings.push(found);
+    }
+
+    fn finding(&self, class: &'static str, text: impl Into<String>) -> (Finding, Address) {
+        let document = self.findings.document.clone();
+        (Finding { document, path: String::new(), class, text: text.into() }, self.part)
+    }
 }
 
 impl Findings {
+    fn new(mode: Mode, minor: u32) -> Self {
+        Self { document: String::new(), mode, minor, errors: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// About a part; one that is not there is as good as its document.
+    fn of(&mut self, part: Part<'_>) -> About<'_> {
+        About { findings: self, part: Address::of(part.0) }
+    }
+
     fn error(&mut self, class: &'static str, text: impl Into<String>) {
-        let document = self.document.clone();
-        self.found.errors.push(Finding { document, class, text: text.into() });
+        self.of(Part(None)).error(class, text);
     }
 
     fn warning(&mut self, class: &'static str, text: impl Into<String>) {
-        let document = self.document.clone();
-        self.found.warnings.push(Finding { document, class, text: text.into() });
+        self.of(Part(None)).warning(class, text);
     }
-}
 
-impl Findings {
+    /// Warnings count as errors.
+    fn be_strict(&mut self) {
+        for (warning, part) in std::mem::take(&mut self.warnings) {
+            let class = strict_class(warning.class);
+            let text = format!("warning: {}", warning.text);
+            self.errors.push((Finding { class, text, ..warning }, part));
+        }
+    }
+
+    /// What was found, each with its place in these documents.
+    fn placed(self, documents: &[Value]) -> Validation {
+        let place = |(mut finding, part): (Finding, Address)| {
+            // What is about two documents is told at the main one.
+            let of = match finding.document.as_str() {
+                "" | "v1alpha1.Config" => "v1alpha1",
+                other => other,
+            };
+            let document = documents.iter().find(|one| id_of(one).to_string() == of);
+            if let Some(document) = document {
+                finding.path = spot::path(document, part, &finding.text);
+            }
+            finding
+        };
+        Validation {
+            errors: self.errors.into_iter().map(place).collect(),
+            warnings: self.warnings.into_iter().map(place).collect(),
+        }
+    }
+
     /// Checks an expression, if there is one, and says whether there is.
     fn expression(
         &mut self,
@@ -98,7 +169,7 @@ impl Findings {
             return false;
         }
         if let Err(error) = cel::check(text, environment, self.minor, wanted) {
-            self.error(class, format!("the expression cannot be used: {error}"));
+            self.of(part).error(class, format!("the expression cannot be used: {error}"));
         }
         true
     }
@@ -158,22 +229,13 @@ impl MachineConfig {
     /// Checks the configuration by the rules of a minor version of Talos 1 for a way to run it.
     /// With `strict` warnings of the main document are errors too.
     pub fn validate(&self, mode: Mode, minor: u32, strict: bool) -> Validation {
-        let mut findings =
-            Findings { document: String::new(), mode, minor, found: Validation::default() };
+        let mut findings = Findings::new(mode, minor);
         let main = self.document("v1alpha1", "");
         if let Some(main) = main {
             "v1alpha1.Config".clone_into(&mut findings.document);
             self::main(&mut findings, Part(Some(main)));
             if strict {
-                let warnings = findings.found.warnings.clone();
-                for warning in warnings {
-                    findings.found.errors.push(Finding {
-                        class: strict_class(warning.class),
-                        text: format!("warning: {}", warning.text),
-                        ..warning
-                    });
-                }
-                findings.found.warnings.clear();
+                findings.be_strict();
             }
         }
         for document in self.documents() {
@@ -189,7 +251,7 @@ impl MachineConfig {
                 document::conflict(&mut findings, Part(Some(main)), Part(Some(document)));
             }
         }
-        findings.found
+        findings.placed(self.documents())
     }
 }
 

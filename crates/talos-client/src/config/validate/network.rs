@@ -59,13 +59,14 @@ fn membership<'a>(findings: &mut Findings, interfaces: &[Part<'a>]) -> BTreeMap<
         let (bond, bridge) = (interface.at("bond"), interface.at("bridge"));
         if bond.is_there() && bridge.is_there() {
             findings
+                .of(*interface)
                 .error("bond-and-bridge", format!("{:?} is a bond and a bridge", name(*interface)));
             continue;
         }
         if bond.at("interfaces").items().next().is_some()
             && bond.at("deviceSelectors").items().next().is_some()
         {
-            findings.error(
+            findings.of(*interface).error(
                 "bond-interfaces-and-selectors",
                 format!("{:?} names its links in two ways", name(*interface)),
             );
@@ -73,7 +74,7 @@ fn membership<'a>(findings: &mut Findings, interfaces: &[Part<'a>]) -> BTreeMap<
         for link in bond.at("interfaces").texts().chain(bridge.at("interfaces").texts()) {
             let parent = name(*interface);
             match parents.get(link) {
-                Some(other) if *other != parent => findings.error(
+                Some(other) if *other != parent => findings.of(*interface).error(
                     "link-in-two-parents",
                     format!("{link:?} belongs to {other:?} and {parent:?}"),
                 ),
@@ -88,13 +89,16 @@ fn identity(findings: &mut Findings, interface: Part<'_>) {
     let selector = interface.at("deviceSelector");
     let is_named = !name(interface).is_empty();
     match (is_named, selector.is_there()) {
-        (false, false) => {
-            findings.error("interface-unnamed", "an interface has neither a name nor a selector")
-        }
+        (false, false) => findings
+            .of(interface)
+            .error("interface-unnamed", "an interface has neither a name nor a selector"),
         (true, true) => findings
+            .of(interface)
             .error("interface-and-selector", format!("{:?} has a selector too", name(interface))),
         (false, true) if selector.entries().is_empty() => {
-            findings.error("selector-empty", "a selector of an interface selects nothing");
+            findings
+                .of(interface)
+                .error("selector-empty", "a selector of an interface selects nothing");
         }
         _ => {}
     }
@@ -109,13 +113,13 @@ fn bond(findings: &mut Findings, bond: Part<'_>) {
     {
         let value = bond.at(key);
         if value.items().next().is_some() || !value.text().is_empty() {
-            findings.error(class, format!("`bond.{key}` is not supported"));
+            findings.of(bond).error(class, format!("`bond.{key}` is not supported"));
         }
     }
     for (key, words) in BOND_WORDS.iter().filter(|(_, words)| !words.is_empty()) {
         let value = bond.at(key).text();
         if !value.is_empty() && !words.contains(&value) {
-            findings.error("bond-option-invalid", format!("`bond.{key}` is {value:?}"));
+            findings.of(bond).error("bond-option-invalid", format!("`bond.{key}` is {value:?}"));
         }
     }
     // A mode that there is not counts as the first one.
@@ -142,7 +146,7 @@ fn bond(findings: &mut Findings, bond: Part<'_>) {
     ];
     for (key, modes) in only {
         if set(key) && !modes.is_empty() && !modes.contains(&mode) {
-            findings.error(
+            findings.of(bond).error(
                 "bond-option-wrong-mode",
                 format!("`bond.{key}` does not belong to the mode {mode}"),
             );
@@ -152,9 +156,11 @@ fn bond(findings: &mut Findings, bond: Part<'_>) {
     for key in ["updelay", "downdelay"] {
         let delay = bond.at(key).number().unwrap_or(0);
         if delay != 0 && miimon == 0 {
-            findings.error("bond-delay-without-miimon", format!("`bond.{key}` needs `miimon`"));
+            findings
+                .of(bond)
+                .error("bond-delay-without-miimon", format!("`bond.{key}` needs `miimon`"));
         } else if delay != 0 && delay % miimon != 0 {
-            findings.error(
+            findings.of(bond).error(
                 "bond-delay-not-multiple",
                 format!("`bond.{key}` is no multiple of `miimon`"),
             );
@@ -167,24 +173,28 @@ fn wireguard(findings: &mut Findings, wireguard: Part<'_>) {
         return;
     }
     if !is_wireguard_key(wireguard.at("privateKey").text()) {
-        findings.error(
+        findings.of(wireguard).error(
             "wireguard-private-key-invalid",
             "the private key of a WireGuard link is not 32 bytes of base64",
         );
     }
     for peer in wireguard.at("peers").items() {
         if !is_wireguard_key(peer.at("publicKey").text()) {
-            findings.error(
+            findings.of(peer).error(
                 "wireguard-public-key-invalid",
                 "the public key of a WireGuard peer is not 32 bytes of base64",
             );
         }
         let endpoint = peer.at("endpoint").text();
         if !endpoint.is_empty() && !super::text::is_host_port(endpoint) {
-            findings.error("wireguard-endpoint-invalid", format!("{endpoint:?} has no port"));
+            findings
+                .of(peer)
+                .error("wireguard-endpoint-invalid", format!("{endpoint:?} has no port"));
         }
         for text in peer.at("allowedIPs").texts().filter(|text| !is_prefix(text)) {
-            findings.error("wireguard-allowed-ip-invalid", format!("{text:?} is no prefix"));
+            findings
+                .of(peer)
+                .error("wireguard-allowed-ip-invalid", format!("{text:?} is no prefix"));
         }
     }
 }
@@ -195,13 +205,18 @@ fn vlans(findings: &mut Findings, interface: Part<'_>) {
         let cidr = vlan.at("cidr").text();
         if !cidr.is_empty() && vlan.at("addresses").items().next().is_some() {
             findings
+                .of(vlan)
                 .error("vlan-cidr-and-addresses", format!("{place} has `cidr` and `addresses`"));
         }
         if !cidr.is_empty() && !is_address_or_prefix(cidr) {
-            findings.error("vlan-cidr-invalid", format!("{place}: {cidr:?} is no address"));
+            findings
+                .of(vlan)
+                .error("vlan-cidr-invalid", format!("{place}: {cidr:?} is no address"));
         }
         for text in vlan.at("addresses").texts().filter(|text| !is_address_or_prefix(text)) {
-            findings.error("vlan-address-invalid", format!("{place}: {text:?} is no address"));
+            findings
+                .of(vlan)
+                .error("vlan-address-invalid", format!("{place}: {text:?} is no address"));
         }
     }
 }
@@ -217,31 +232,37 @@ fn addressing(findings: &mut Findings, interface: Part<'_>, is_member: bool) {
             || interface.at("dhcp").is_on()
             || interface.at("vip").is_there())
     {
-        findings.error(
+        findings.of(interface).error(
             "enslaved-link-addressed",
             format!("{place:?} belongs to a bond or bridge and has addresses"),
         );
     }
     if !cidr.is_empty() {
-        findings.warning(
+        findings.of(interface).warning(
             "interface-cidr-deprecated",
             format!("{place:?} has `cidr`: write `addresses`"),
         );
         if has_addresses {
-            findings.error(
+            findings.of(interface).error(
                 "interface-cidr-and-addresses",
                 format!("{place:?} has `cidr` and `addresses`"),
             );
         }
         if !is_address_or_prefix(cidr) {
-            findings.error("interface-cidr-invalid", format!("{place:?}: {cidr:?} is no address"));
+            findings
+                .of(interface)
+                .error("interface-cidr-invalid", format!("{place:?}: {cidr:?} is no address"));
         }
     }
     for text in interface.at("addresses").texts().filter(|text| !is_address_or_prefix(text)) {
-        findings.error("interface-address-invalid", format!("{place:?}: {text:?} is no address"));
+        findings
+            .of(interface)
+            .error("interface-address-invalid", format!("{place:?}: {text:?} is no address"));
     }
     if !vip.is_empty() && vip.parse::<std::net::IpAddr>().is_err() {
-        findings.error("interface-vip-invalid", format!("{place:?}: {vip:?} is no address"));
+        findings
+            .of(interface)
+            .error("interface-vip-invalid", format!("{place:?}: {vip:?} is no address"));
     }
 }
 
@@ -251,20 +272,24 @@ fn routes(findings: &mut Findings, interface: Part<'_>) {
         let source = route.at("source").text();
         let is_address = |text: &str| text.parse::<std::net::IpAddr>().is_ok();
         if network.is_empty() && gateway.is_empty() {
-            findings.error("route-empty", format!("route {index} has neither network nor gateway"));
+            findings
+                .of(route)
+                .error("route-empty", format!("route {index} has neither network nor gateway"));
         }
         if !network.is_empty() && !is_prefix(network) {
             findings
+                .of(route)
                 .error("route-network-invalid", format!("route {index}: {network:?} is no prefix"));
         }
         if !gateway.is_empty() && !is_address(gateway) {
-            findings.error(
+            findings.of(route).error(
                 "route-gateway-invalid",
                 format!("route {index}: {gateway:?} is no address"),
             );
         }
         if !source.is_empty() && !is_address(source) {
             findings
+                .of(route)
                 .error("route-source-invalid", format!("route {index}: {source:?} is no address"));
         }
     }

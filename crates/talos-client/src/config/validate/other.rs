@@ -132,18 +132,22 @@ pub(super) fn images(findings: &mut Findings, document: Part<'_>) {
     for (index, rule) in document.at("rules").items().enumerate() {
         let pattern = rule.at("image").text();
         if pattern.is_empty() {
-            findings.error("image-rule-pattern-required", format!("rule {index} has no image"));
+            findings
+                .of(rule)
+                .error("image-rule-pattern-required", format!("rule {index} has no image"));
         } else {
-            odd_pattern(findings, index, pattern);
+            odd_pattern(findings, rule, index, pattern);
         }
         let (skip, deny) = (rule.at("skip").is_on(), rule.at("deny").is_on());
         let (keyless, key) = (rule.at("keyless"), rule.at("publicKey"));
         if skip && deny {
-            findings.error("image-rule-skip-and-deny", format!("rule {index} skips and denies"));
+            findings
+                .of(rule)
+                .error("image-rule-skip-and-deny", format!("rule {index} skips and denies"));
         }
         if skip || deny {
             if keyless.is_there() || key.is_there() {
-                findings.error(
+                findings.of(rule).error(
                     "image-rule-verifier-unwanted",
                     format!("rule {index} has a verifier too many"),
                 );
@@ -153,10 +157,12 @@ pub(super) fn images(findings: &mut Findings, document: Part<'_>) {
         match (keyless.is_there(), key.is_there()) {
             (false, false) => {
                 findings
+                    .of(rule)
                     .error("image-rule-verifier-required", format!("rule {index} has no verifier"));
             }
             (true, true) => {
                 findings
+                    .of(rule)
                     .error("image-rule-two-verifiers", format!("rule {index} has two verifiers"));
             }
             _ => {}
@@ -164,31 +170,31 @@ pub(super) fn images(findings: &mut Findings, document: Part<'_>) {
         let incomplete = "image-rule-verifier-incomplete";
         if keyless.is_there() {
             if keyless.at("issuer").text().is_empty() {
-                findings.error(incomplete, format!("rule {index} has no issuer"));
+                findings.of(rule).error(incomplete, format!("rule {index} has no issuer"));
             }
             if keyless.at("subject").text().is_empty()
                 && keyless.at("subjectRegex").text().is_empty()
             {
-                findings.error(incomplete, format!("rule {index} has no subject"));
+                findings.of(rule).error(incomplete, format!("rule {index} has no subject"));
             }
         }
         if key.is_there() && key.at("certificate").text().is_empty() {
-            findings.error(incomplete, format!("rule {index} has no certificate"));
+            findings.of(rule).error(incomplete, format!("rule {index} has no certificate"));
         }
     }
 }
 
 /// Patterns are compared with registry and repository alone.
-fn odd_pattern(findings: &mut Findings, index: usize, pattern: &str) {
+fn odd_pattern(findings: &mut Findings, rule: Part<'_>, index: usize, pattern: &str) {
     let odd = "image-rule-pattern-odd";
     if pattern.contains('@') {
-        findings.warning(odd, format!("rule {index} has `@`, which never matches"));
+        findings.of(rule).warning(odd, format!("rule {index} has `@`, which never matches"));
     }
     let last = pattern.rsplit('/').next().unwrap_or_default();
     if last.contains(':') {
-        findings.warning(odd, format!("rule {index} has a tag, which never matches"));
+        findings.of(rule).warning(odd, format!("rule {index} has a tag, which never matches"));
     }
     if !pattern.contains('/') && !pattern.contains('*') {
-        findings.warning(odd, format!("rule {index} names no registry"));
+        findings.of(rule).warning(odd, format!("rule {index} names no registry"));
     }
 }

@@ -83,6 +83,7 @@ fn system(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
         for key in document.at("encryption.keys").items() {
             if key.at("lockToState").is_on() {
                 findings
+                    .of(key)
                     .error("volume-key-state-locked", "a key of STATE cannot be locked to STATE");
             }
         }
@@ -199,14 +200,20 @@ fn encryption(findings: &mut Findings, encryption: Part<'_>) {
     for key in keys {
         let slot = key.at("slot").number().unwrap_or(0);
         if !slots.insert(slot) {
-            findings.error("encryption-slot-duplicate", format!("slot {slot} is used twice"));
+            findings
+                .of(key)
+                .error("encryption-slot-duplicate", format!("slot {slot} is used twice"));
         }
         if !["static", "nodeID", "kms", "tpm"].iter().any(|method| key.at(method).is_there()) {
-            findings.error("encryption-key-empty", format!("the key in slot {slot} says nothing"));
+            findings
+                .of(key)
+                .error("encryption-key-empty", format!("the key in slot {slot} says nothing"));
         }
         for register in key.at("tpm.options.pcrs").items().filter_map(Part::number) {
             if !(0..=23).contains(&register) {
-                findings.error("encryption-pcr-range", format!("there is no register {register}"));
+                findings
+                    .of(key)
+                    .error("encryption-pcr-range", format!("there is no register {register}"));
             }
         }
     }
