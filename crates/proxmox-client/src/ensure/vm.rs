@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{ATTEMPTS, pause};
-use crate::api::{TaskEnd, Vms};
+use crate::api::{TaskEnd, TaskRow, Vms};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{NodeName, Upid, VmId};
 use crate::plan::vm::{VmChange, VmDesired, VmDiff, VmObserved, diff};
@@ -15,6 +15,10 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// How often a number is looked up that should have become free.
 const LOOKS: u32 = 6;
+
+/// How many looks in a row must find a machine that is being made without a task that makes it,
+/// before its making is taken for cut: a task ends a little after its lock.
+const ABANDONED: u32 = 4;
 
 /// How often the same difference may be met again before it is given up.
 const ROUNDS: u32 = 12;
@@ -61,7 +65,7 @@ enum Step {
     Created(TaskEnd),
     Changed(Vec<VmChange>, TaskEnd),
     /// Somebody else works on it.
-    Locked(String),
+    Locked(NodeName, String),
 }
 
 impl Vms<'_> {
@@ -75,7 +79,7 @@ impl Vms<'_> {
     pub async fn ensure(&self, desired: &VmDesired, limits: &VmLimits) -> Result<VmDone> {
         let (mut created, mut changes, mut warnings) = (false, Vec::new(), false);
         let (mut attempt, mut round) = (0, 0);
-        let end = Instant::now() + limits.create;
+        let mut lock = Lock::until(Instant::now() + limits.create);
         loop {
             match self.step(desired, limits).await {
                 Ok(Step::Done(observed)) => {
@@ -95,7 +99,9 @@ impl Vms<'_> {
                     changes.extend(made);
                     warnings |= ended == TaskEnd::Warnings;
                 }
-                Ok(Step::Locked(lock)) => wait_for_lock(desired.vmid, &lock, end).await?,
+                Ok(Step::Locked(node, kind)) => {
+                    lock.wait(self, desired.vmid, &node, &kind).await?;
+                }
                 Err(error) if may_work(&error) && attempt < ATTEMPTS => {
                     attempt += 1;
                     pause(attempt, &error).await;
@@ -121,7 +127,7 @@ impl Vms<'_> {
         is_ours: impl Fn(&VmObserved) -> std::result::Result<(), String>,
     ) -> Result<bool> {
         let (mut attempt, mut was_there) = (0, false);
-        let end = Instant::now() + limits.destroy;
+        let mut lock = Lock::until(Instant::now() + limits.destroy);
         loop {
             let found = match self.find(id).await {
                 Ok(None) => {
@@ -131,8 +137,8 @@ impl Vms<'_> {
                 Ok(Some(found)) => found,
                 Err(error) => return Err(error),
             };
-            if let Some(lock) = &found.lock {
-                wait_for_lock(id, lock, end).await?;
+            if let Some(kind) = &found.lock {
+                lock.wait(self, id, &node_of(&found)?, kind).await?;
                 continue;
             }
             is_ours(&found).map_err(|reason| conflict(id, reason))?;
@@ -181,8 +187,8 @@ impl Vms<'_> {
     async fn step(&self, desired: &VmDesired, limits: &VmLimits) -> Result<Step> {
         let id = desired.vmid;
         let Some(found) = self.find(id).await? else { return self.create(desired, limits).await };
-        if let Some(lock) = found.lock {
-            return Ok(Step::Locked(lock));
+        if let Some(lock) = &found.lock {
+            return Ok(Step::Locked(node_of(&found)?, lock.clone()));
         }
         desired.owns(&found).map_err(|foreign| conflict(id, foreign.reason))?;
         if next(&left(desired, &found)?).is_empty() {
@@ -222,7 +228,9 @@ impl Vms<'_> {
             // An earlier call that was thought to be lost has come through, or another is at work.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 return match self.find(desired.vmid).await? {
-                    Some(found) => Ok(Step::Locked(found.lock.unwrap_or_default())),
+                    Some(found) => {
+                        Ok(Step::Locked(node_of(&found)?, found.lock.unwrap_or_default()))
+                    }
                     None => Err(error),
                 };
             }
@@ -324,15 +332,42 @@ fn is_drive(key: &str) -> bool {
     matches!(name, "scsi" | "virtio" | "sata" | "ide" | "efidisk" | "tpmstate")
 }
 
-async fn wait_for_lock(id: VmId, lock: &str, end: Instant) -> Result<()> {
-    if Instant::now() >= end {
-        let text = format!(
-            "it is locked ({lock}) and does not get free: when no task works on it, qm unlock {id}"
-        );
-        return Err(Error::new(ErrorKind::Busy, format!("machine {id}"), text));
+/// The lock of a machine that somebody else works on, while it is waited for.
+struct Lock {
+    end: Instant,
+    /// Looks in a row that found nobody at work.
+    idle: u32,
+}
+
+impl Lock {
+    fn until(end: Instant) -> Self {
+        Self { end, idle: 0 }
     }
-    tokio::time::sleep(LOOK).await;
-    Ok(())
+
+    /// Waits a while. A machine that a node was making when it went down stays locked for ever:
+    /// that is told soon, and only somebody at the node can mend it.
+    async fn wait(&mut self, vms: &Vms<'_>, id: VmId, node: &NodeName, kind: &str) -> Result<()> {
+        let told = |text: String| Err(Error::new(ErrorKind::Busy, format!("machine {id}"), text));
+        if kind == "create" {
+            let number = id.to_string();
+            let keys = [("source", "active"), ("vmid", number.as_str())];
+            let rows = vms.client.tasks().list(node, &keys).await;
+            let at_work = rows.map_or(true, |rows| rows.iter().any(TaskRow::is_running));
+            self.idle = if at_work { 0 } else { self.idle + 1 };
+            if self.idle >= ABANDONED {
+                return told(format!(
+                    "it was being made, and no task that may be seen works on it any more: where nobody else does, remove what is left on {node} with qm unlock {id} && qm destroy {id}, and try again"
+                ));
+            }
+        }
+        if Instant::now() >= self.end {
+            return told(format!(
+                "it is locked ({kind}) and does not get free: when no task works on it, qm unlock {id}"
+            ));
+        }
+        tokio::time::sleep(LOOK).await;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,21 @@ pub enum FaultAction {
     TaskFails(String),
     /// The task does its work and ends with `WARNINGS: n`.
     TaskWarns(u32),
+    /// A node goes down before the call is executed, with its guests and its tasks.
+    NodeDown {
+        /// The node.
+        node: String,
+        /// When it comes back.
+        time: Duration,
+    },
+    /// The call is executed; a node goes down before the answer and before the task that the call
+    /// started has done anything.
+    NodeDies {
+        /// The node.
+        node: String,
+        /// When it comes back.
+        time: Duration,
+    },
 }
 
 /// A rule: which calls, which of them, what happens.

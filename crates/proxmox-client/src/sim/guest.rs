@@ -290,20 +290,3 @@ pub(crate) fn hold_lock(inner: &Arc<Inner>, vmid: u32, time: Duration) {
         inner.lock().flocks.retain(|_, holder| *holder != owner);
     });
 }
-
-/// Takes a node down with its guests, or brings it back.
-pub(crate) fn node_online(inner: &Arc<Inner>, name: &str, online: bool) -> bool {
-    let mut state = inner.lock();
-    let Some(node) = state.nodes.get_mut(name) else { return false };
-    node.online = online;
-    if !online {
-        let ids: Vec<u32> =
-            state.vms.iter().filter(|(_, vm)| vm.node == name).map(|(id, _)| *id).collect();
-        for id in ids {
-            stop(&mut state, inner, id);
-        }
-    }
-    drop(state);
-    inner.save_soon();
-    true
-}

@@ -122,7 +122,7 @@ pub(crate) async fn manage(inner: Arc<Inner>) {
     loop {
         tokio::time::sleep(Duration::from_millis(50)).await;
         let mut state = inner.lock();
-        if state.ha.resources.is_empty() || !state.quorum || state.ha.disarmed {
+        if state.ha.resources.is_empty() || !state.quorate() || state.ha.disarmed {
             continue;
         }
         let now = inner.clock.now_ms();

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 use super::event::GuestEvent;
 use super::fault::Faults;
 use super::guest;
+use super::outage;
 use super::server::Inner;
 
 /// A PCI device of a node.
@@ -156,9 +157,10 @@ impl SimHandle {
         self.inner.lock().vm_set_lock(vmid, lock)
     }
 
-    /// Takes a node down (its guests die) or brings it back.
+    /// Takes a node down, or brings it back. Its guests stop and its tasks end where they are;
+    /// without more than half of the nodes the cluster has no quorum.
     pub fn set_node_online(&self, node: &str, online: bool) -> bool {
-        guest::node_online(&self.inner, node, online)
+        outage::set_online(&self.inner, node, online)
     }
 
     /// Whether a network reload works on a node.
@@ -166,7 +168,7 @@ impl SimHandle {
         self.inner.lock().nodes.get_mut(node).map(|node| node.reload_works = works).is_some()
     }
 
-    /// Whether the cluster has a quorum: without it writes fail.
+    /// Whether the nodes that are up see one another: without a quorum writes fail.
     pub fn set_quorum(&self, quorum: bool) {
         self.inner.lock().quorum = quorum;
     }

@@ -22,7 +22,7 @@ use super::fault::{CallRecord, FaultAction};
 use super::reply::Call;
 use super::schema::{self, Endpoint, Input};
 use super::server::Inner;
-use super::{perm, task, upload};
+use super::{outage, perm, task, upload};
 
 /// Body of an answer.
 pub(crate) type Body = BoxBody<Bytes, io::Error>;
@@ -97,12 +97,17 @@ pub(crate) async fn serve(
     let fault = inner.faults.hit(&method, &path);
     tokio::time::sleep(inner.latency(&method, &path)).await;
     let mut user = String::new();
-    let result = if let Some(cut) = before(fault.as_ref()).await {
+    let result = if let Some(cut) = before(&inner, fault.as_ref()).await {
         cut
     } else {
-        let job_fault = fault
-            .clone()
-            .filter(|fault| matches!(fault, FaultAction::TaskFails(_) | FaultAction::TaskWarns(_)));
+        let job_fault = fault.clone().filter(|fault| {
+            matches!(
+                fault,
+                FaultAction::TaskFails(_)
+                    | FaultAction::TaskWarns(_)
+                    | FaultAction::NodeDies { .. }
+            )
+        });
         let visit = Visit {
             inner: &inner,
             method: &method,
@@ -113,7 +118,7 @@ pub(crate) async fn serve(
             fault: job_fault,
         };
         let outcome = visit.run(body, &mut user).await;
-        after(fault.as_ref(), outcome)
+        after(&inner, fault.as_ref(), &target, outcome)
     };
     let response = result.map(|(outcome, envelope)| {
         answer(target.style, outcome, envelope, count >= PER_CONNECTION)
@@ -136,7 +141,10 @@ fn cut() -> io::Error {
 }
 
 /// Faults that keep the call from being executed.
-async fn before(fault: Option<&FaultAction>) -> Option<Result<Answered, io::Error>> {
+async fn before(
+    inner: &Arc<Inner>,
+    fault: Option<&FaultAction>,
+) -> Option<Result<Answered, io::Error>> {
     let refuse = |fail: Fail| Some(Ok((Err(fail), Vec::new())));
     match fault? {
         FaultAction::Refuse { status, message } => {
@@ -152,12 +160,21 @@ async fn before(fault: Option<&FaultAction>) -> Option<Result<Answered, io::Erro
             refuse(Fail::die("cfs-lock 'domain-sim' error: got lock request timeout"))
         }
         FaultAction::Unauthorized => refuse(Fail::unauthorized("Authentication failed!")),
+        FaultAction::NodeDown { node, time } => {
+            outage::interrupt(inner, node, *time);
+            None
+        }
         _ => None,
     }
 }
 
 /// Faults that hide the answer of an executed call.
-fn after(fault: Option<&FaultAction>, outcome: Answered) -> Result<Answered, io::Error> {
+fn after(
+    inner: &Arc<Inner>,
+    fault: Option<&FaultAction>,
+    target: &Target,
+    outcome: Answered,
+) -> Result<Answered, io::Error> {
     match fault {
         Some(FaultAction::CutBeforeReply) => Err(cut()),
         Some(FaultAction::ProxyLost) => {
@@ -165,6 +182,15 @@ fn after(fault: Option<&FaultAction>, outcome: Answered) -> Result<Answered, io:
         }
         Some(FaultAction::ProxyOther) => {
             Ok((Err(Fail::empty(599, "Too many redirections")), Vec::new()))
+        }
+        Some(FaultAction::NodeDies { node, time }) => {
+            outage::interrupt(inner, node, *time);
+            match target.path.as_slice() {
+                [nodes, name, ..] if nodes == "nodes" && name == node => {
+                    Ok((Err(Fail::empty(596, "Connection timed out")), Vec::new()))
+                }
+                _ => Ok(outcome),
+            }
         }
         _ => Ok(outcome),
     }
@@ -330,6 +356,9 @@ impl Prepared<'_> {
             *envelope = std::mem::take(&mut call.envelope);
             (outcome, std::mem::take(&mut call.jobs))
         };
+        if let Some(FaultAction::NodeDies { node, time }) = &self.fault {
+            outage::interrupt(self.inner, node, *time);
+        }
         for job in jobs {
             tokio::spawn(task::run(Arc::clone(self.inner), job, self.fault.clone()));
         }
@@ -346,7 +375,8 @@ impl Prepared<'_> {
             let text = format!("Method '{method} {}' is not simulated", self.endpoint.path);
             return Err(Fail::status(501, text));
         };
-        if method != "GET" && self.endpoint.path != "/access/ticket" && !self.inner.lock().quorum {
+        if method != "GET" && self.endpoint.path != "/access/ticket" && !self.inner.lock().quorate()
+        {
             return Err(Fail::die("cluster not ready - no quorum?"));
         }
         let limit =

@@ -32,6 +32,7 @@ mod ha;
 mod handle;
 mod http;
 mod multipart;
+mod outage;
 mod perm;
 mod persist;
 mod reply;

@@ -23,7 +23,7 @@ pub(super) const ROUTES: &[Row] = &[
 fn status(call: &mut Call<'_>) -> Result<Value, Fail> {
     let mut rows = Vec::new();
     if let Some(name) = &call.state.cluster_name {
-        let quorate = u8::from(call.state.quorum);
+        let quorate = u8::from(call.state.quorate());
         rows.push(json!({"type": "cluster", "id": "cluster", "name": name, "nodes": call.state.nodes.len(), "quorate": quorate, "version": call.state.nodes.len()}));
     }
     for (name, node) in &call.state.nodes {

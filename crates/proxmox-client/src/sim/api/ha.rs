@@ -268,9 +268,9 @@ fn arm(call: &mut Call<'_>, off: bool) -> Result<Value, Fail> {
 }
 
 fn status(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let quorum = if call.state.quorum { "OK" } else { "No quorum on node!" };
+    let quorum = if call.state.quorate() { "OK" } else { "No quorum on node!" };
     let mut rows = vec![
-        json!({"id": "quorum", "type": "quorum", "node": call.node, "status": quorum, "quorate": u8::from(call.state.quorum)}),
+        json!({"id": "quorum", "type": "quorum", "node": call.node, "status": quorum, "quorate": u8::from(call.state.quorate())}),
     ];
     let ha = &call.state.ha;
     if ha.resources.is_empty() {
@@ -328,7 +328,7 @@ fn manager(call: &mut Call<'_>) -> Result<Value, Fail> {
         .collect();
     Ok(json!({
         "manager_status": {"master_node": call.node, "node_status": nodes, "service_status": services, "timestamp": call.now()},
-        "quorum": {"node": call.node, "quorate": u8::from(call.state.quorum).to_string()}, "lrm_status": {},
+        "quorum": {"node": call.node, "quorate": u8::from(call.state.quorate()).to_string()}, "lrm_status": {},
     }))
 }
 

@@ -31,6 +31,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+pub(crate) use sdn::reload_node;
+
 use super::fail::Fail;
 use super::reply::Call;
 

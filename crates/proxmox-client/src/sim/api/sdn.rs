@@ -367,8 +367,8 @@ fn apply(call: &mut Call<'_>) -> Result<Value, Fail> {
     ))
 }
 
-/// Makes the bridges of the running configuration on a node.
-fn reload_node(state: &mut State, name: &str) -> bool {
+/// Makes the bridges of the running configuration on a node. False when its reload fails.
+pub(crate) fn reload_node(state: &mut State, name: &str) -> bool {
     let zones = state.sdn.running.get("zones").cloned().unwrap_or_default();
     let vnets = state.sdn.running.get("vnets").cloned().unwrap_or_default();
     let Some(node) = state.nodes.get_mut(name).filter(|node| node.reload_works) else {

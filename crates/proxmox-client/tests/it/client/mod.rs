@@ -9,6 +9,7 @@
 mod access;
 mod copies;
 mod firewall;
+mod machines;
 mod matrix;
 mod networks;
 mod storage;

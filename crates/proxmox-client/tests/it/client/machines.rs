@@ -1,0 +1,153 @@
+//! Machines that are to be there or gone: whose they are, what they need, what stops them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proxmox_client::ensure::VmLimits;
+use proxmox_client::plan::rights::Rights;
+use proxmox_client::plan::sdn::{SdnObserved, diff};
+use proxmox_client::plan::vm::{Disk, VmDesired};
+use proxmox_client::{AclRow, Auth, Client, ClientConfig, ErrorKind, NodeName, Trust};
+
+use super::matrix::{carried_out, cluster, observed};
+use super::{by_token, vm};
+use crate::client::networks::networks;
+
+fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn disk(key: &str, size_gib: u32) -> Disk {
+    let options = pairs(&[("discard", "on"), ("iothread", "1")]);
+    Disk { key: key.into(), storage: "rbd-vm".into(), size_gib, options }
+}
+
+pub(super) fn machine() -> VmDesired {
+    let uuid = "11111111-2222-3333-4444-555555555555";
+    VmDesired {
+        vmid: vm(),
+        node: "pve02".into(),
+        uuid: uuid.into(),
+        tags: ["clusterctl".to_owned()].into(),
+        keys: pairs(&[
+            ("name", "solcp01"),
+            ("cores", "4"),
+            ("memory", "2048"),
+            ("smbios1", &format!("uuid={uuid}")),
+            ("net0", "virtio=02:00:00:00:00:01,bridge=vmbr0"),
+            ("net1", "virtio=02:00:00:00:00:02,bridge=vmbr0"),
+            ("boot", "order=scsi0"),
+        ]),
+        absent: BTreeSet::new(),
+        disks: vec![disk("scsi0", 4)],
+        efi_storage: Some("rbd-vm".into()),
+        cloud_init: Some(("ide2".into(), "rbd-vm".into())),
+        medium: None,
+    }
+}
+
+pub(super) fn changed() -> VmDesired {
+    let mut wanted = machine();
+    wanted.keys.extend(pairs(&[("cores", "6"), ("boot", "order=scsi0;scsi1")]));
+    wanted.keys.remove("net1");
+    wanted.absent.insert("net1".into());
+    wanted.disks = vec![disk("scsi0", 6), disk("scsi1", 8)];
+    wanted
+}
+
+#[tokio::test]
+async fn a_machine_of_somebody_else_stays_as_it_is() {
+    let sim = cluster().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let node: NodeName = "pve01".parse().expect("a name");
+    let upid = client.qemu(&node).create(vm(), &[("name", "theirs")]).await.expect("a task");
+    client.tasks().wait(&upid, super::WAIT).await.expect("an end");
+    let before = sim.snapshot()["vms"].clone();
+    let limits = VmLimits::default();
+    let error = client.vms().ensure(&machine(), &limits).await.expect_err("theirs");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.text().contains("theirs"), "{error}");
+    let owns = |seen: &_| machine().owns(seen).map_err(|foreign| foreign.reason);
+    let error = client.vms().ensure_absent(vm(), &limits, owns).await.expect_err("theirs");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(sim.snapshot()["vms"], before);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_rights_that_a_plan_names_are_enough() {
+    let sim = cluster().user("ops@pve", "a-password").start().await.expect("a simulator");
+    let root = Client::new(&by_token(&sim)).expect("a client");
+    let auth = Auth::password("ops@pve", "a-password");
+    let config = ClientConfig::new(sim.base_url(), auth).trust(Trust::Ca(sim.ca_pem().to_owned()));
+    let ops = Client::new(&config).expect("a client");
+
+    let (first, second) = (machine(), changed());
+    let plan = diff(&networks("1450"), &SdnObserved::default(), |_| true, false);
+    let mut rights = Rights::new(BTreeMap::new());
+    rights.create_vm(&first);
+    rights.create_vm(&second);
+    rights.destroy_vm(vm());
+    rights.networks(&plan.changes);
+    for node in ["pve01", "pve02"] {
+        rights.see_node(node);
+    }
+    let all: Vec<_> = rights.pairs().collect();
+    assert_eq!(ops.permissions().await.expect("rights").missing(rights.pairs()), all);
+    let limits = VmLimits::default();
+    let error = ops.vms().ensure(&first, &limits).await.expect_err("nothing is allowed yet");
+    assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+
+    let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, privilege) in rights.pairs() {
+        by_path.entry(path).or_default().push(privilege);
+    }
+    for (index, (path, privileges)) in by_path.iter().enumerate() {
+        let role = format!("role{index}");
+        root.access().create_role(&role, privileges).await.expect("a role");
+        let grant = AclRow::new(*path, "user", "ops@pve", role, false);
+        root.access().grant(&grant, false).await.expect("a grant");
+    }
+    assert!(ops.permissions().await.expect("rights").missing(rights.pairs()).is_empty());
+    ops.vms().ensure(&first, &limits).await.expect("it is made");
+    ops.vms().ensure(&second, &limits).await.expect("it is changed");
+    let owns = |seen: &_| second.owns(seen).map_err(|foreign| foreign.reason);
+    assert!(ops.vms().ensure_absent(vm(), &limits, owns).await.expect("it is destroyed"));
+    carried_out(&ops, &plan, "networks").await;
+    let left = observed(&ops, "networks").await;
+    assert!(diff(&networks("1450"), &left, |_| true, false).is_empty(), "{left:?}");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_machine_of_a_node_that_is_offline_is_not_taken_for_gone() {
+    let sim = cluster().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let limits = VmLimits::default();
+    client.vms().ensure(&machine(), &limits).await.expect("a machine on pve02");
+    assert!(sim.set_node_online("pve02", false));
+    let error = client.vms().ensure_absent(vm(), &limits, |_| Ok(())).await.expect_err("unseen");
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.text().contains("offline"), "{error}");
+    client.vms().ensure(&machine(), &limits).await.expect_err("it cannot be made twice");
+    assert!(sim.set_node_online("pve02", true));
+    assert!(client.vms().ensure_absent(vm(), &limits, |_| Ok(())).await.expect("it is seen"));
+    assert!(!client.vms().ensure_absent(vm(), &limits, |_| Ok(())).await.expect("it is gone"));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_lock_that_stays_is_told_with_what_to_do() {
+    let sim = cluster().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let limits = VmLimits { create: Duration::from_millis(600), ..VmLimits::default() };
+    client.vms().ensure(&machine(), &limits).await.expect("a machine");
+    sim.set_config_lock(101_011, Some("backup"));
+    let error = client.vms().ensure(&changed(), &limits).await.expect_err("a lock");
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert!(error.text().contains("qm unlock 101011"), "{error}");
+    sim.set_config_lock(101_011, None);
+    let done = client.vms().ensure(&changed(), &limits).await.expect("a machine");
+    assert!(!done.created && !done.changes.is_empty());
+    sim.shutdown().await;
+}
