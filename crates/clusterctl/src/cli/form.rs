@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::args::{Image, Lab, OutputForm, Verb};
+use super::args::{Config, Image, Lab, OutputForm, Verb};
 use crate::ops::{Error, ErrorKind};
 
 use OutputForm as F;
@@ -33,6 +33,8 @@ fn forms(verb: &Verb) -> (&'static str, &'static [F]) {
         Verb::Versions => ("versions", DATA),
         Verb::Lab(Lab::Up(_)) => ("lab up", DATA),
         Verb::Lab(Lab::Status) => ("lab status", DATA),
+        Verb::Config(Config::Patch(_)) => ("config patch", FILE),
+        Verb::Config(_) => ("config", DATA),
         Verb::Image(Image::Gc | Image::Mirror(_)) => ("image", NONE),
         Verb::Image(_) => ("image", DATA),
         Verb::Kubeconfig(_) => ("kubeconfig", FILE),

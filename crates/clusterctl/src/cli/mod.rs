@@ -2,6 +2,7 @@
 
 pub mod args;
 mod change;
+mod config;
 mod dispatch;
 pub mod env;
 pub mod exit;

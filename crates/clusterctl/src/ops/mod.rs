@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod apply;
+pub mod config;
 mod context;
 pub mod destroy;
 pub mod doctor;

@@ -8,14 +8,14 @@ use clusterctl::ops::access::{self, Kind, access};
 use clusterctl::ops::{Context, ErrorKind, init, new_cluster, secrets, validate};
 use talos_client::secrets::Bundle;
 
-struct Tree {
-    dir: tempfile::TempDir,
+pub(crate) struct Tree {
+    pub(crate) dir: tempfile::TempDir,
     key: age::x25519::Identity,
 }
 
 impl Tree {
     /// A tree with two clusters and a rule for one recipient.
-    fn new(rule: &str) -> Self {
+    pub(crate) fn new(rule: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = age::x25519::Identity::generate();
         let tree = Self { dir, key };
@@ -34,7 +34,7 @@ impl Tree {
         tree
     }
 
-    fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> Context {
         let key = self.key.to_string().expose_secret().to_owned();
         Context {
             cwd: self.dir.path().to_path_buf(),
@@ -53,7 +53,7 @@ impl Tree {
     }
 }
 
-fn one(name: &str) -> Vec<String> {
+pub(crate) fn one(name: &str) -> Vec<String> {
     vec![name.to_owned()]
 }
 

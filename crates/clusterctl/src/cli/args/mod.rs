@@ -1,10 +1,12 @@
 //! The command line: one clap type a verb; the doc comments are the help.
 
+mod config;
 mod image;
 mod site;
 
 use std::path::PathBuf;
 
+pub use config::{Config, ConfigDiff, ConfigMode, ConfigPatch, ConfigRender, ConfigValidate};
 pub use image::{Image, ImageBuild, ImageExtension, ImageInspect, ImageMirror, ImageSchematic};
 pub use site::{Access, Destroy, Doctor, Health, Output, Status, Unlock};
 
@@ -145,6 +147,9 @@ pub enum Verb {
     /// Start, end or show the lab: a simulated site for this tree
     #[command(subcommand)]
     Lab(Lab),
+    /// Render, compare, check and patch machine configurations of Talos
+    #[command(subcommand)]
+    Config(Config),
     /// Build, look at and copy Talos images and system extensions
     #[command(subcommand)]
     Image(Image),

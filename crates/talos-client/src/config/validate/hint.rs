@@ -7,7 +7,7 @@ pub(super) fn of(class: &str) -> Option<&'static str> {
 }
 
 /// Class and hint, in the order of the classes.
-const HINTS: [(&str, &str); 68] = [
+const HINTS: [(&str, &str); 84] = [
     ("bond-delay-not-multiple", "Linux rounds delays to `miimon`: write one of its multiples"),
     ("bond-delay-without-miimon", "set `miimon`, such as 100"),
     ("bond-option-missing", "write `miimon: 100`, `updelay: 200` and `downdelay: 200`"),
@@ -68,6 +68,31 @@ const HINTS: [(&str, &str); 68] = [
     ("kubespan-mtu-small", "write 1280 or more; 1420 is usual"),
     ("kubespan-needs-discovery", "set `cluster.discovery.enabled: true`"),
     ("link-route-destination-invalid", "leave out `destination`: that is the default route"),
+    ("lint-authority-missing", "take it from the secrets bundle"),
+    ("lint-etcd-subnets", "set `cluster.etcd.advertisedSubnets` to the network of the cluster"),
+    ("lint-initial-cluster", "remove it: Talos knows whether the cluster is new"),
+    (
+        "lint-install-disk-name",
+        "name it by `diskSelector` (`wwid`, `serial`, `busPath`) or /dev/disk/by-id",
+    ),
+    ("lint-install-disk-twice", "keep one of them"),
+    ("lint-install-disk-unclear", "add `wwid`, `serial` or `busPath`"),
+    (
+        "lint-kernel-args",
+        "put them into the schematic of the image, which both ways of booting use",
+    ),
+    ("lint-kernel-args-platform", "remove it, and take the image of the platform that is meant"),
+    ("lint-kubernetes-version", "take a version of Kubernetes that this version of Talos runs"),
+    ("lint-node-mask", "take a mask that is 1 to 16 bits longer than the prefix of the pods"),
+    ("lint-sans-of-api-server", "list it in `cluster.apiServer.certSANs`"),
+    ("lint-subnets-overlap", "take ranges that are apart"),
+    (
+        "lint-valid-subnets",
+        "set `machine.kubelet.nodeIP.validSubnets` to the network of the cluster",
+    ),
+    ("lint-vip-in-pool", "take the address out of the pool"),
+    ("lint-vip-in-subnet", "take an address of the nodes' network"),
+    ("lint-vip-is-address", "take an address that no machine has"),
     ("logging-format-unknown", "write `format: json_lines`"),
     ("logging-scheme-invalid", "write udp://HOST:PORT or tcp://HOST:PORT"),
     ("machine-required", "add `machine` with a type, a token and a CA"),
@@ -102,6 +127,9 @@ mod tests {
         let sources = [
             include_str!("cluster.rs"),
             include_str!("document.rs"),
+            include_str!("lint/cluster.rs"),
+            include_str!("lint/install.rs"),
+            include_str!("lint/network.rs"),
             include_str!("machine.rs"),
             include_str!("mod.rs"),
             include_str!("network.rs"),

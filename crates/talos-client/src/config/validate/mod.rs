@@ -3,6 +3,7 @@
 mod cluster;
 mod document;
 mod hint;
+mod lint;
 mod machine;
 mod network;
 mod other;
