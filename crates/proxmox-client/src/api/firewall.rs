@@ -48,6 +48,8 @@ pub struct RuleList {
     pub rules: Vec<Rule>,
     /// Of the whole list.
     pub digest: Option<String>,
+    /// What the digest was made of.
+    pub(crate) rows: Vec<BTreeMap<String, String>>,
 }
 
 /// Something with a name: a group, a set of addresses.
@@ -155,12 +157,14 @@ impl Firewall<'_> {
         let mut rows: Vec<Map<String, Value>> = self.client.get(&self.rules_path(), &[]).await?;
         rows.sort_by_key(|row| row.get("pos").and_then(number_of));
         let digest = rows.first().and_then(|row| text_of(row.get("digest")?));
-        let rules = rows.iter().map(|row| {
-            Rule::from_keys(
-                row.iter().filter_map(|(key, value)| Some((key.clone(), text_of(value)?))),
-            )
+        let own = |key: &str| !matches!(key, "pos" | "digest");
+        let texts = rows.into_iter().map(|row| {
+            let keys = row.into_iter().filter(|(key, _)| own(key));
+            keys.filter_map(|(key, value)| Some((key, text_of(&value)?))).collect()
         });
-        Ok(RuleList { rules: rules.collect(), digest })
+        let rows: Vec<BTreeMap<String, String>> = texts.collect();
+        let rules = rows.iter().cloned().map(Rule::from_keys).collect();
+        Ok(RuleList { rules, digest, rows })
     }
 
     /// One change of the rules, bound to the list with this digest where one is given. A new rule

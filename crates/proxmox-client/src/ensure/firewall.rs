@@ -10,9 +10,7 @@ use crate::api::Firewall;
 use crate::client::Client;
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::firewall::{
-    Entry, EntryChange, Rule, RuleChange, apply, diff, diff_options, diff_set,
-};
+use crate::plan::firewall::{Entry, EntryChange, diff_options, diff_set};
 
 /// How long nodes take to put a change of the firewall into force, and some more.
 const IN_FORCE: Duration = Duration::from_secs(15);
@@ -22,7 +20,7 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(45);
 /// Pause between two looks whether the cluster still answers.
 const LOOK: Duration = Duration::from_secs(1);
 
-fn may_work(error: &Error) -> bool {
+pub(super) fn may_work(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Unreachable
@@ -34,42 +32,6 @@ fn may_work(error: &Error) -> bool {
 }
 
 impl Firewall<'_> {
-    /// Gets the rules to be these, in this order, and gives what was done. Every other rule of the
-    /// level goes.
-    ///
-    /// # Errors
-    /// As [`Client::call`]; [`ErrorKind::Conflict`] where somebody else keeps changing them.
-    pub async fn ensure_rules(&self, desired: &[Rule]) -> Result<Vec<RuleChange>> {
-        let (mut done, mut attempt) = (Vec::new(), 0);
-        loop {
-            match self.try_rules(desired, &mut done).await {
-                Ok(()) => return Ok(done),
-                Err(error) if may_work(&error) && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    pause(attempt, &error).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    async fn try_rules(&self, desired: &[Rule], done: &mut Vec<RuleChange>) -> Result<()> {
-        let mut seen = self.rules().await?;
-        let changes = diff(&seen.rules, desired);
-        for change in changes {
-            self.change_rule(&change, seen.digest.as_deref()).await?;
-            let expected = apply(std::slice::from_ref(&change), &seen.rules);
-            done.push(change);
-            // positions are all that names a rule: the next change needs the list as it is
-            seen = self.rules().await?;
-            if seen.rules != expected {
-                let text = "the rules are not what this change makes of them: somebody else changes them too, or the server writes one in another way";
-                return Err(Error::new(ErrorKind::Conflict, "change the firewall", text));
-            }
-        }
-        Ok(())
-    }
-
     /// Gets a set to have these networks and no others, and gives what was done. The set is made
     /// where it is missing and never replaced: what is in both stays in it all the time.
     ///

@@ -4,6 +4,7 @@
 //! lost: it can be repeated at any time and never does a thing twice.
 
 mod firewall;
+mod rules;
 mod sdn;
 mod vm;
 

@@ -169,8 +169,8 @@ impl Sdn<'_> {
     }
 
     /// Applies what is saved, on all nodes. Releases the lock.
-    async fn put_into_effect(&self, token: Option<&str>) -> Result<()> {
-        let mut attempt = 0;
+    async fn put_into_effect(&self, mut token: Option<&str>) -> Result<()> {
+        let (mut attempt, mut reloaded) = (0, false);
         loop {
             attempt += 1;
             let error = match self.apply(token).await {
@@ -186,7 +186,13 @@ impl Sdn<'_> {
             if self.observe().await?.pending.is_empty() {
                 // It came through: only the answer was lost.
                 if error.kind() == ErrorKind::TaskFailed {
-                    return Err(error);
+                    if reloaded {
+                        return Err(error);
+                    }
+                    // It is committed, which released the lock, but nodes may not have reloaded:
+                    // bridges that go would stay, and nobody sees them. Once more, for the nodes.
+                    (reloaded, token) = (true, None);
+                    continue;
                 }
                 if let Some(token) = token {
                     self.release_lock(token).await;

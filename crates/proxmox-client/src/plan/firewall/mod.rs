@@ -13,6 +13,7 @@
 
 mod rules;
 mod set;
+mod spelling;
 
 use std::collections::BTreeMap;
 

@@ -162,14 +162,17 @@ enum Fate {
     New,
 }
 
-/// What it takes to get from `observed` to `desired` with few calls.
+/// What it takes to get from `observed` to `desired` with few calls. Rules that mean the same are
+/// the same, however they are spelled: see [`Rule::normal`].
 ///
 /// A rule that stays is not touched. One that only changed is updated, one that only stands
 /// elsewhere is moved. The server puts each new rule before all others: one that belongs elsewhere
 /// comes switched off and is switched on at its place, since in front it would lock out, or let in
 /// past the rules before it, for as long as a run that was cut there. What goes, goes last.
 pub fn diff(observed: &[Rule], desired: &[Rule]) -> Vec<RuleChange> {
-    let (fates, sources) = fates(observed, desired);
+    let normal = |rules: &[Rule]| rules.iter().map(Rule::normal).collect::<Vec<_>>();
+    let (before, after) = (normal(observed), normal(desired));
+    let (fates, sources) = fates(&before, &after);
     // desired index of each rule that is there now, none for one that will go
     let mut live: Vec<Option<usize>> = vec![None; observed.len()];
     for (index, source) in sources.iter().enumerate() {
@@ -196,7 +199,7 @@ pub fn diff(observed: &[Rule], desired: &[Rule]) -> Vec<RuleChange> {
                 };
                 let stays_first = !live.iter().take(next).any(settled);
                 let quiet = !stays_first && want.is_on();
-                let rule = if quiet { want.clone().with("enable", "0") } else { want.clone() };
+                let rule = if quiet { want.tidy().with("enable", "0") } else { want.tidy() };
                 changes.push(RuleChange::Insert { rule });
                 live.insert(0, Some(index));
                 if !stays_first {
@@ -210,9 +213,10 @@ pub fn diff(observed: &[Rule], desired: &[Rule]) -> Vec<RuleChange> {
                 }
             }
             _ => {
-                let old = sources.get(index).copied().flatten().and_then(|one| observed.get(one));
+                let old = sources.get(index).copied().flatten().and_then(|one| before.get(one));
                 let Some(pos) = live.iter().position(|one| *one == Some(index)) else { continue };
-                changes.extend(old.and_then(|old| update(pos, old, want)));
+                let (Some(old), Some(new)) = (old, after.get(index)) else { continue };
+                changes.extend(update(pos, old, new, &want.tidy()));
             }
         }
     }
@@ -224,12 +228,13 @@ pub fn diff(observed: &[Rule], desired: &[Rule]) -> Vec<RuleChange> {
     changes
 }
 
-fn update(pos: usize, old: &Rule, new: &Rule) -> Option<RuleChange> {
+/// What changes from one normal rule to another one, as `sent` spells it.
+fn update(pos: usize, old: &Rule, new: &Rule, sent: &Rule) -> Option<RuleChange> {
     if old == new {
         return None;
     }
-    let changed = new.0.iter().filter(|(key, value)| old.0.get(*key) != Some(*value));
-    let set = changed.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let changed = new.0.keys().filter(|key| old.0.get(*key) != new.0.get(*key));
+    let set = changed.filter_map(|key| Some((key.clone(), sent.0.get(key)?.clone()))).collect();
     let removed = old.0.keys().filter(|key| !new.0.contains_key(*key)).cloned().collect();
     Some(RuleChange::Update { pos, set, removed })
 }

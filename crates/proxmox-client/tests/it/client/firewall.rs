@@ -46,6 +46,98 @@ async fn rules_end_in_their_order_at_every_level() {
 }
 
 #[tokio::test]
+async fn each_change_of_rules_is_one_call() {
+    let sim = one().start().await.expect("a simulator");
+    let client = client(&sim);
+    let firewall = client.firewall(FirewallLevel::Cluster);
+    let rule = |port: &str| Rule::new("in", "ACCEPT").with("proto", "tcp").with("dport", port);
+    let calls = async |desired: &[Rule]| {
+        sim.faults().reset_counters();
+        let done = firewall.ensure_rules(desired).await.expect("rules");
+        let total = usize::try_from(sim.faults().total().count).expect("a number");
+        assert_eq!(firewall.rules().await.expect("rules").rules, desired);
+        (done.len(), total)
+    };
+    let ports: Vec<Rule> = (1..=20_u16).map(|port| rule(&port.to_string())).collect();
+    assert_eq!(calls(&ports).await, (20, 22));
+    assert_eq!(calls(&ports).await, (0, 1));
+    // moved, changed, new in the middle with addresses of both families, and gone
+    let mut after: Vec<Rule> = ports.clone();
+    after.rotate_left(3);
+    after[5] = after[5].clone().with("source", "10.0.0.0/8").with("comment", "größer");
+    after[9] = rule("443").with("source", "fd00::/16");
+    after[12] = Rule::new("out", "DROP").with("proto", "icmpv6").with("dest", "fd00::1");
+    after.truncate(14);
+    let (changes, calls) = calls(&after).await;
+    assert_eq!(calls, changes + 2);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn rules_that_the_server_spells_in_its_own_way_stay() {
+    let sim = one().start().await.expect("a simulator");
+    let client = client(&sim);
+    let firewall = client.firewall(FirewallLevel::Cluster);
+    firewall.create_group("web", None).await.expect("a group");
+    firewall.create_alias("Office", "10.0.0.0/8", None).await.expect("an alias");
+    let rule = || Rule::new("in", "ACCEPT");
+    let desired = [
+        rule().with("macro", "ssh").with("comment", "  two\nlines"),
+        rule().with("source", "10.0.0.1 - 10.0.0.9").with("log", "nolog"),
+        Rule::new("group", "web").with("source", "10.0.0.1"),
+        rule().with("source", "dc/Office").with("enable", "7"),
+        rule().with("macro", "Https").with("dest", "fd00:0::1/128, fd00::2"),
+        rule().with("proto", "tcp").with("dport", "80, 443"),
+    ];
+    assert_eq!(firewall.ensure_rules(&desired).await.expect("rules").len(), desired.len());
+    assert_eq!(firewall.ensure_rules(&desired).await.expect("rules"), []);
+    // what is to be computed of a rule that the server spells anew is read instead
+    let mut other = desired.to_vec();
+    other.reverse();
+    other.insert(2, rule().with("macro", "dns"));
+    other.insert(4, Rule::new("out", "DROP").with("macro", "ntp"));
+    firewall.ensure_rules(&other).await.expect("rules");
+    assert_eq!(firewall.ensure_rules(&other).await.expect("rules"), []);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_passes_a_vnet_is_ruled_once_it_is_applied() {
+    let sim = one().start().await.expect("a simulator");
+    let client = client(&sim);
+    let firewall = client.firewall(FirewallLevel::Vnet("web".to_owned()));
+    let write = async |path: &str, keys: &[(&str, &str)]| {
+        client.call::<serde_json::Value>(Method::POST, path, keys).await.expect("it is saved");
+    };
+    write("/cluster/sdn/zones", &[("zone", "zone1"), ("type", "simple")]).await;
+    write("/cluster/sdn/vnets", &[("vnet", "web"), ("zone", "zone1")]).await;
+    firewall.rules().await.expect_err("it is not applied");
+    client.sdn().apply(None).await.expect("it is applied");
+    let forward = |action: &str| Rule::new("forward", action);
+    let inside = forward("ACCEPT").with("source", "+sdn/web-all").with("dest", "+sdn/web-all");
+    let first = [inside.clone(), forward("DROP")];
+    firewall.ensure_rules(&first).await.expect("rules");
+    let dns = forward("ACCEPT").with("proto", "udp").with("dport", "53");
+    let second = [inside, dns, forward("DROP").with("log", "info")];
+    assert_eq!(firewall.ensure_rules(&second).await.expect("rules").len(), 4);
+    assert_eq!(firewall.rules().await.expect("rules").rules, second);
+    let error = firewall.ensure_rules(&[Rule::new("in", "DROP")]).await.expect_err("no such type");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    firewall.ensure_rules(&second).await.expect("nothing was lost on the way");
+
+    let options = BTreeMap::from([
+        ("enable".to_owned(), "1".to_owned()),
+        ("policy_forward".to_owned(), "DROP".to_owned()),
+    ]);
+    assert!(firewall.ensure_options(&options).await.expect("options"));
+    assert!(!firewall.ensure_options(&options).await.expect("options"));
+    let gone = BTreeMap::from([("policy_forward".to_owned(), String::new())]);
+    assert!(firewall.ensure_options(&gone).await.expect("options"));
+    assert_eq!(firewall.options().await.expect("options").get("policy_forward"), None);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_lost_answer_does_not_double_a_rule_or_an_entry() {
     let sim = one().start().await.expect("a simulator");
     let client = client(&sim);

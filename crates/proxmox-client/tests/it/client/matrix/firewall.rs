@@ -1,0 +1,98 @@
+//! The firewall of all levels.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proxmox_client::plan::firewall::{Entry, Rule};
+use proxmox_client::sim::{Dialect, SimHandle};
+use proxmox_client::{Client, FirewallLevel, NodeName};
+use serde_json::{Value, json};
+
+use super::super::{by_token, vm};
+use super::{LOST, all_faults, tried};
+
+fn accept(port: &str) -> Rule {
+    Rule::new("in", "ACCEPT").with("proto", "tcp").with("dport", port)
+}
+
+fn set(nets: &[&str]) -> BTreeMap<String, Entry> {
+    nets.iter().map(|net| ((*net).to_owned(), Entry::default())).collect()
+}
+
+/// Ports of the rules as the server keeps them, in their order; only rules in force.
+fn ports(rules: &Value) -> Vec<&str> {
+    let rules = rules.as_array().map(Vec::as_slice).unwrap_or_default();
+    let on = rules.iter().filter(|rule| rule["enable"] == "1");
+    on.map(|rule| rule["dport"].as_str().unwrap_or("all")).collect()
+}
+
+async fn life_of_rules(sim: SimHandle, client: Client, name: String) {
+    let node: NodeName = LOST.parse().expect("a name");
+    let levels = [
+        (FirewallLevel::Cluster, "/firewall/cluster/rules"),
+        (FirewallLevel::Node(node.clone()), "/firewall/nodes/pve02/rules"),
+        (FirewallLevel::Vm(node, vm()), "/firewall/vms/101011/rules"),
+    ];
+    let first = [accept("22"), accept("8006"), Rule::new("in", "DROP")];
+    let second = [
+        accept("8006"),
+        accept("22").with("source", "10.0.0.0/8"),
+        accept("443"),
+        first[2].clone(),
+    ];
+    for (level, place) in levels {
+        let firewall = client.firewall(level);
+        let courses: [(&[Rule], &[&str]); 3] = [
+            (&first, &["22", "8006", "all"]),
+            (&second, &["8006", "22", "443", "all"]),
+            (&[], &[]),
+        ];
+        for (rules, expected) in courses {
+            tried(&name, |_| firewall.ensure_rules(rules)).await;
+            let state = sim.snapshot();
+            let there = state.pointer(place).cloned().unwrap_or_default();
+            assert_eq!(ports(&there), expected, "{name}: {place}");
+            assert_eq!(there.as_array().map_or(0, Vec::len), expected.len(), "{name}: {there}");
+        }
+    }
+    sim.shutdown().await;
+}
+
+async fn life_of_sets_and_options(sim: SimHandle, client: Client, name: String) {
+    let firewall = client.firewall(FirewallLevel::Cluster);
+    let before = set(&["10.1.0.0/16", "10.2.0.0/16", "fd00::1"]);
+    let after = set(&["10.2.0.0/16", "10.3.0.0/16", "fd00::1"]);
+    for nets in [&before, &after] {
+        tried(&name, |_| firewall.ensure_set("office", nets)).await;
+        let state = sim.snapshot();
+        let there = state["firewall"]["cluster"]["ipsets"]["office"]["entries"].clone();
+        let there: Vec<String> =
+            there.as_object().map(|rows| rows.keys().cloned().collect()).unwrap_or_default();
+        assert_eq!(there, nets.keys().cloned().collect::<Vec<_>>(), "{name}");
+    }
+    let options = |policy: &str| BTreeMap::from([("policy_in".to_owned(), policy.to_owned())]);
+    for policy in ["DROP", "ACCEPT"] {
+        tried(&name, |_| async { firewall.ensure_options(&options(policy)).await }).await;
+        let state = sim.snapshot();
+        assert_eq!(state["firewall"]["cluster"]["options"]["policy_in"], policy, "{name}");
+    }
+    let config = by_token(&sim);
+    let wait = Some(Duration::from_millis(20));
+    tried(&name, |_| firewall.enable_cluster(&config, wait)).await;
+    // what was not confirmed would be off by then
+    sim.advance(Duration::from_secs(62));
+    let now = tried(&name, |_| firewall.options()).await;
+    assert_eq!(now.get("enable").map(String::as_str), Some("1"), "{name}");
+    assert_eq!(sim.snapshot()["firewall"]["cluster"]["options"]["enable"], json!("1"), "{name}");
+    sim.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_end_in_their_order_whatever_goes_wrong() {
+    all_faults(Dialect::V9_2, 500, life_of_rules).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sets_and_options_end_as_they_should_whatever_goes_wrong() {
+    all_faults(Dialect::V9_2, 200, life_of_sets_and_options).await;
+}
