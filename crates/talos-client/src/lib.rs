@@ -8,6 +8,7 @@ pub mod health;
 pub mod pki;
 #[doc(hidden)]
 pub mod proto;
+pub mod rotation;
 pub mod secrets;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -24,7 +24,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self::classed("", message)
     }
 
@@ -162,7 +162,7 @@ pub(super) fn id_of(document: &Value) -> DocumentId {
 }
 
 impl MachineConfig {
-    pub(super) fn of_documents(documents: Vec<Value>) -> Self {
+    pub(crate) fn of_documents(documents: Vec<Value>) -> Self {
         Self { documents }
     }
 

@@ -1,6 +1,7 @@
 //! Machine configurations: generated, patched, read and written.
 
 mod cel;
+mod convert;
 mod diff;
 mod effect;
 mod erase;
@@ -22,6 +23,7 @@ mod typed;
 mod url;
 mod validate;
 
+pub use convert::{Converted, Left};
 pub use diff::{FieldChange, Hidden};
 pub use effect::{Effect, Prediction};
 pub use generate::{

@@ -11,7 +11,7 @@ use crate::config::release::CLUSTER_SECRET_BYTES;
 use crate::pki::{self, KeyKind, Pem, PrivateKey};
 
 /// How long an authority is valid, in seconds: 87600 hours.
-const AUTHORITY_LIFETIME: i64 = 87_600 * 3600;
+pub(crate) const AUTHORITY_LIFETIME: i64 = 87_600 * 3600;
 
 /// The version of Talos that a bundle or configuration is for, as major and minor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,6 +5,7 @@ mod make;
 mod read;
 mod write;
 
+pub(crate) use make::AUTHORITY_LIFETIME;
 pub use make::Contract;
 
 use std::fmt;
