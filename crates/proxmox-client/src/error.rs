@@ -236,6 +236,7 @@ pub(crate) fn classify(
         ErrorKind::AlreadyExists
     } else if says(&[
         "does not exist",
+        "doesn't exist",
         "no such ",
         "No such storage",
         "not found",

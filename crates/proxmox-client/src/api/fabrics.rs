@@ -55,6 +55,45 @@ pub struct FabricNode {
     pub interfaces: Vec<String>,
 }
 
+/// An interface of a node in a fabric.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct FabricInterface {
+    /// Its name.
+    pub name: String,
+    /// `up` or `down`.
+    #[serde(default, deserialize_with = "crate::loose::text")]
+    pub state: Option<String>,
+    /// Such as `Point-To-Point`.
+    #[serde(default, rename = "type", deserialize_with = "crate::loose::text")]
+    pub kind: Option<String>,
+}
+
+/// A node that another one sees in a fabric.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct FabricNeighbor {
+    /// Its address, or its name.
+    pub neighbor: String,
+    /// State of the relation, as the routing daemon of the protocol calls it: `Up`, `Full/-`.
+    #[serde(default, deserialize_with = "crate::loose::text")]
+    pub status: Option<String>,
+    /// For how long.
+    #[serde(default, deserialize_with = "crate::loose::text")]
+    pub uptime: Option<String>,
+}
+
+/// A route that a node has learnt in a fabric.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct FabricRoute {
+    /// The network.
+    pub route: String,
+    /// Where to.
+    #[serde(default)]
+    pub via: Vec<String>,
+}
+
 fn path(id: &str) -> String {
     format!("/cluster/sdn/fabrics/fabric/{}", escape(id))
 }
@@ -172,5 +211,42 @@ impl Sdn<'_> {
     /// As [`Client::call`](crate::Client::call).
     pub async fn delete_fabric_node(&self, id: &str, node: &NodeName) -> Result<()> {
         self.fabric_write(Method::DELETE, &node_path(id, Some(node)), &[]).await
+    }
+
+    async fn seen<T: serde::de::DeserializeOwned>(
+        &self,
+        node: &NodeName,
+        id: &str,
+        what: &str,
+    ) -> Result<Vec<T>> {
+        self.client.get(&format!("/nodes/{node}/sdn/fabrics/{}/{what}", escape(id)), &[]).await
+    }
+
+    /// `GET /nodes/{node}/sdn/fabrics/{fabric}/interfaces`, of a fabric that is applied.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn fabric_interfaces(
+        &self,
+        node: &NodeName,
+        id: &str,
+    ) -> Result<Vec<FabricInterface>> {
+        self.seen(node, id, "interfaces").await
+    }
+
+    /// `GET /nodes/{node}/sdn/fabrics/{fabric}/neighbors`: whom the node reaches.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn fabric_neighbors(&self, node: &NodeName, id: &str) -> Result<Vec<FabricNeighbor>> {
+        self.seen(node, id, "neighbors").await
+    }
+
+    /// `GET /nodes/{node}/sdn/fabrics/{fabric}/routes`: what the node has learnt.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn fabric_routes(&self, node: &NodeName, id: &str) -> Result<Vec<FabricRoute>> {
+        self.seen(node, id, "routes").await
     }
 }

@@ -137,7 +137,7 @@ pub(crate) struct Sdn {
     pub(crate) version: u64,
 }
 
-/// A PCI mapping.
+/// A mapping of devices.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Mapping {
     pub(crate) map: Vec<String>,
@@ -157,6 +157,8 @@ pub(crate) struct State {
     pub(crate) pools: BTreeMap<String, Pool>,
     pub(crate) sdn: Sdn,
     pub(crate) mappings: BTreeMap<String, Mapping>,
+    #[serde(default)]
+    pub(crate) usb_mappings: BTreeMap<String, Mapping>,
     #[serde(default)]
     pub(crate) ha: Ha,
     pub(crate) users: BTreeMap<String, User>,

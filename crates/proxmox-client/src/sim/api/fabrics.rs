@@ -2,7 +2,7 @@
 //!
 //! Fabrics and nodes are two layers of the SDN configuration, so that apply and rollback see them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
@@ -37,8 +37,6 @@ pub(super) const ROUTES: &[Row] = &[
     ("DELETE", "/cluster/sdn/fabrics/node/{fabric_id}/{node_id}", |call| {
         write(call, "deleting node", delete_node)
     }),
-    ("GET", "/nodes/{node}/sdn/fabrics/{fabric}", node_index),
-    ("GET", "/nodes/{node}/sdn/fabrics/{fabric}/interfaces", node_interfaces),
 ];
 
 type Keys = Map<String, Value>;
@@ -58,7 +56,7 @@ fn rows<'a>(layer: &'a Layer, kind: &str) -> impl Iterator<Item = (&'a String, &
 }
 
 /// The row of differences; keys of a new object stand in `pending` only.
-fn difference(old: Option<&Keys>, new: Option<&Keys>) -> Keys {
+pub(super) fn difference(old: Option<&Keys>, new: Option<&Keys>) -> Keys {
     let empty = Keys::new();
     let before = old.unwrap_or(&empty);
     let mut changes = Keys::new();
@@ -239,12 +237,29 @@ fn update_fabric(call: &mut Call<'_>) -> Result<(), Fail> {
 
 fn delete_fabric(call: &mut Call<'_>) -> Result<(), Fail> {
     let id = call.text("id");
+    in_use(call.state, &id)?;
     fabricrules::fabric(call.state, &id)?;
     if let Some(map) = call.state.sdn.saved.get_mut(FABRICS) {
         map.remove(&id);
     }
     if let Some(map) = call.state.sdn.saved.get_mut(NODES) {
         map.retain(|_, keys| keys.get("fabric_id") != Some(&json!(id)));
+    }
+    Ok(())
+}
+
+/// A fabric stays while a controller or a zone is built on it.
+fn in_use(state: &State, id: &str) -> Result<(), Fail> {
+    for (kind, layer, word) in
+        [("evpn", "controllers", "EVPN controller"), ("vxlan", "zones", "VXLAN zone")]
+    {
+        let user = rows(&state.sdn.saved, layer).find(|(_, keys)| {
+            keys.get("type") == Some(&json!(kind)) && keys.get("fabric") == Some(&json!(id))
+        });
+        if let Some((name, _)) = user {
+            let text = format!("this fabric is still used in the {word} \"{name}\"");
+            return Err(Fail::perl(text, "API2/Network/SDN/Fabrics/Fabric"));
+        }
     }
     Ok(())
 }
@@ -286,21 +301,4 @@ fn delete_node(call: &mut Call<'_>) -> Result<(), Fail> {
         map.remove(&format!("{fabric_id}_{node_id}"));
     }
     Ok(())
-}
-
-fn node_index(_: &mut Call<'_>) -> Result<Value, Fail> {
-    Ok(json!([{"subdir": "interfaces"}, {"subdir": "neighbors"}, {"subdir": "routes"}]))
-}
-
-fn node_interfaces(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let id = format!("{}_{}", call.text("fabric"), call.node);
-    let keys = call.state.sdn.running.get(NODES).and_then(|map| map.get(&id));
-    let list = keys.and_then(|keys| keys.get("interfaces")?.as_array()).cloned();
-    let names = list.unwrap_or_default();
-    let parsed = names.iter().filter_map(Value::as_str).filter_map(|text| {
-        let parts: BTreeMap<&str, &str> =
-            text.split(',').filter_map(|part| part.split_once('=')).collect();
-        parts.get("name").map(|name| (*name).to_owned())
-    });
-    Ok(parsed.map(|name| json!({"name": name, "type": "Point-To-Point", "state": "up"})).collect())
 }

@@ -1,4 +1,4 @@
-//! PCI mappings and PCI devices of nodes.
+//! Mappings of PCI and USB devices, and PCI devices of nodes.
 
 use std::collections::BTreeMap;
 
@@ -12,41 +12,75 @@ use crate::sim::schema::Input;
 use crate::sim::state::{Mapping, State};
 
 pub(super) const ROUTES: &[Row] = &[
-    ("GET", "/cluster/mapping/pci", list),
-    ("POST", "/cluster/mapping/pci", create),
-    ("GET", "/cluster/mapping/pci/{id}", read),
-    ("PUT", "/cluster/mapping/pci/{id}", update),
-    ("DELETE", "/cluster/mapping/pci/{id}", delete),
+    ("GET", "/cluster/mapping/pci", |call| list(call, Class::Pci)),
+    ("POST", "/cluster/mapping/pci", |call| create(call, Class::Pci)),
+    ("GET", "/cluster/mapping/pci/{id}", |call| read(call, Class::Pci)),
+    ("PUT", "/cluster/mapping/pci/{id}", |call| update(call, Class::Pci)),
+    ("DELETE", "/cluster/mapping/pci/{id}", |call| delete(call, Class::Pci)),
+    ("GET", "/cluster/mapping/usb", |call| list(call, Class::Usb)),
+    ("POST", "/cluster/mapping/usb", |call| create(call, Class::Usb)),
+    ("GET", "/cluster/mapping/usb/{id}", |call| read(call, Class::Usb)),
+    ("PUT", "/cluster/mapping/usb/{id}", |call| update(call, Class::Usb)),
+    ("DELETE", "/cluster/mapping/usb/{id}", |call| delete(call, Class::Usb)),
     ("GET", "/nodes/{node}/hardware/pci", devices),
 ];
 
-fn digest_of(state: &State) -> String {
-    digest::sha1(serde_json::to_string(&state.mappings).unwrap_or_default().as_bytes())
+/// What is mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Pci,
+    Usb,
 }
 
-fn row(state: &State, id: &str, mapping: &Mapping, with_id: bool) -> Map<String, Value> {
-    let mut map = Map::new();
-    if with_id {
-        map.insert("id".to_owned(), json!(id));
-        map.insert("type".to_owned(), json!("pci"));
+impl Class {
+    /// The word in paths and texts.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Pci => "pci",
+            Self::Usb => "usb",
+        }
     }
+
+    fn table(self, state: &State) -> &BTreeMap<String, Mapping> {
+        match self {
+            Self::Pci => &state.mappings,
+            Self::Usb => &state.usb_mappings,
+        }
+    }
+
+    fn table_mut(self, state: &mut State) -> &mut BTreeMap<String, Mapping> {
+        match self {
+            Self::Pci => &mut state.mappings,
+            Self::Usb => &mut state.usb_mappings,
+        }
+    }
+}
+
+fn digest_of(state: &State, class: Class) -> String {
+    digest::sha1(serde_json::to_string(class.table(state)).unwrap_or_default().as_bytes())
+}
+
+fn row(state: &State, class: Class, id: &str, mapping: &Mapping) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("id".to_owned(), json!(id));
+    map.insert("type".to_owned(), json!(class.word()));
     map.insert("map".to_owned(), json!(mapping.map));
     for (key, value) in &mapping.fields {
         let flag = matches!(key.as_str(), "mdev" | "live-migration-capable");
         map.insert(key.clone(), if flag { json!(u8::from(value == "1")) } else { json!(value) });
     }
-    map.insert("digest".to_owned(), json!(digest_of(state)));
+    map.insert("digest".to_owned(), json!(digest_of(state, class)));
     map
 }
 
-fn visible(call: &Call<'_>, id: &str) -> bool {
-    let path = format!("/mapping/pci/{id}");
+fn visible(call: &Call<'_>, class: Class, id: &str) -> bool {
+    let path = format!("/mapping/{}/{id}", class.word());
     ["Mapping.Use", "Mapping.Modify", "Mapping.Audit"]
         .iter()
         .any(|privilege| call.may(&path, privilege))
 }
 
-fn checks(call: &Call<'_>, node: &str, mapping: &Mapping) -> Value {
+fn checks(call: &Call<'_>, class: Class, node: &str, mapping: &Mapping) -> Value {
     let mut found = Vec::new();
     let mut here = false;
     for entry in &mapping.map {
@@ -56,6 +90,9 @@ fn checks(call: &Call<'_>, node: &str, mapping: &Mapping) -> Value {
             continue;
         }
         here = true;
+        if class == Class::Usb {
+            continue;
+        }
         let path = keys.get("path").copied().unwrap_or_default();
         let device = call
             .state
@@ -89,27 +126,26 @@ fn checks(call: &Call<'_>, node: &str, mapping: &Mapping) -> Value {
     Value::Array(found)
 }
 
-fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
+fn list(call: &mut Call<'_>, class: Class) -> Result<Value, Fail> {
     let node = call.get("check-node").map(str::to_owned);
     let mut rows = Vec::new();
-    for (id, mapping) in call.state.mappings.iter().filter(|(id, _)| visible(call, id)) {
-        let mut map = row(call.state, id, mapping, true);
+    for (id, mapping) in class.table(call.state).iter().filter(|(id, _)| visible(call, class, id)) {
+        let mut map = row(call.state, class, id, mapping);
         if let Some(node) = &node {
-            map.insert("checks".to_owned(), checks(call, node, mapping));
+            map.insert("checks".to_owned(), checks(call, class, node, mapping));
         }
         rows.push(Value::Object(map));
     }
     Ok(Value::Array(rows))
 }
 
-fn read(call: &mut Call<'_>) -> Result<Value, Fail> {
+fn read(call: &mut Call<'_>, class: Class) -> Result<Value, Fail> {
     let id = call.text("id");
-    let mapping = call
-        .state
-        .mappings
+    let mapping = class
+        .table(call.state)
         .get(&id)
         .ok_or_else(|| Fail::die(format!("mapping '{id}' not found")))?;
-    let mut map = row(call.state, &id, mapping, true);
+    let mut map = row(call.state, class, &id, mapping);
     map.remove("type");
     Ok(Value::Object(map))
 }
@@ -126,23 +162,26 @@ fn map(call: &Call<'_>) -> Vec<String> {
     }
 }
 
-fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
+fn create(call: &mut Call<'_>, class: Class) -> Result<Value, Fail> {
     let id = call.text("id");
-    if call.state.mappings.contains_key(&id) {
-        return Err(Fail::die(format!("create pci mapping failed: pci ID '{id}' already defined")));
+    if class.table(call.state).contains_key(&id) {
+        let word = class.word();
+        let text = format!("create {word} mapping failed: {word} ID '{id}' already defined");
+        return Err(Fail::die(text));
     }
     let mapping = Mapping { map: map(call), fields: fields(call) };
-    call.state.mappings.insert(id, mapping);
+    class.table_mut(call.state).insert(id, mapping);
     Ok(Value::Null)
 }
 
-fn update(call: &mut Call<'_>) -> Result<Value, Fail> {
+fn update(call: &mut Call<'_>, class: Class) -> Result<Value, Fail> {
     let id = call.text("id");
-    let fail = |text: String| Fail::die(format!("update pci mapping failed: {text}"));
-    if !call.state.mappings.contains_key(&id) {
-        return Err(fail(format!("pci ID '{id}' does not exist")));
+    let word = class.word();
+    let fail = |text: String| Fail::die(format!("update {word} mapping failed: {text}"));
+    if !class.table(call.state).contains_key(&id) {
+        return Err(fail(format!("{word} ID '{id}' does not exist")));
     }
-    if call.get("digest").is_some_and(|digest| digest != digest_of(call.state)) {
+    if call.get("digest").is_some_and(|digest| digest != digest_of(call.state, class)) {
         return Err(fail(
             "detected modified configuration - file changed by other user? Try again.".to_owned(),
         ));
@@ -151,7 +190,7 @@ fn update(call: &mut Call<'_>) -> Result<Value, Fail> {
     if rows.is_empty() {
         return Err(Fail::die("missing value for required option 'map'"));
     }
-    if let Some(mapping) = call.state.mappings.get_mut(&id) {
+    if let Some(mapping) = class.table_mut(call.state).get_mut(&id) {
         mapping.map = rows;
         mapping.fields.extend(fields);
         for key in removed {
@@ -161,9 +200,9 @@ fn update(call: &mut Call<'_>) -> Result<Value, Fail> {
     Ok(Value::Null)
 }
 
-fn delete(call: &mut Call<'_>) -> Result<Value, Fail> {
+fn delete(call: &mut Call<'_>, class: Class) -> Result<Value, Fail> {
     let id = call.text("id");
-    call.state.mappings.remove(&id);
+    class.table_mut(call.state).remove(&id);
     Ok(Value::Null)
 }
 

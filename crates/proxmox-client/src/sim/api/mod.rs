@@ -10,6 +10,7 @@ mod create;
 mod disk;
 mod fabricrules;
 mod fabrics;
+mod fabricview;
 mod firewall;
 mod ha;
 mod hotplug;
@@ -20,6 +21,7 @@ mod node;
 mod pool;
 mod power;
 mod qemu;
+mod routing;
 mod sdn;
 mod sdnrules;
 mod sdnview;
@@ -47,7 +49,7 @@ pub(crate) type Row = (&'static str, &'static str, Handler);
 
 /// All handlers.
 pub(crate) fn routes() -> Routes {
-    let tables: [&[Row]; 19] = [
+    let tables: [&[Row]; 21] = [
         access::ROUTES,
         cluster::ROUTES,
         config::ROUTES,
@@ -56,6 +58,7 @@ pub(crate) fn routes() -> Routes {
         create::ROUTES,
         disk::ROUTES,
         fabrics::ROUTES,
+        fabricview::ROUTES,
         ha::ROUTES,
         indexes::ROUTES,
         mapping::ROUTES,
@@ -63,6 +66,7 @@ pub(crate) fn routes() -> Routes {
         pool::ROUTES,
         power::ROUTES,
         qemu::ROUTES,
+        routing::ROUTES,
         sdn::ROUTES,
         snapshot::ROUTES,
         storage::ROUTES,

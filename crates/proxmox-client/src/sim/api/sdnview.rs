@@ -162,8 +162,13 @@ pub(super) fn pending(state: &State, kind: Kind, id: &str) -> Option<Value> {
 
 /// Whether anything is saved that does not run.
 pub(super) fn has_pending(state: &State) -> bool {
-    let fabrics = [super::fabricrules::FABRICS, super::fabricrules::NODES];
-    Kind::ALL.iter().map(|kind| kind.layer()).chain(fabrics).any(|kind| {
+    let others = [
+        super::fabricrules::FABRICS,
+        super::fabricrules::NODES,
+        super::routing::LISTS,
+        super::routing::MAPS,
+    ];
+    Kind::ALL.iter().map(|kind| kind.layer()).chain(others).any(|kind| {
         let rows = |layer: &Layer| layer.get(kind).cloned().unwrap_or_default();
         rows(&state.sdn.saved) != rows(&state.sdn.running)
     })

@@ -130,10 +130,6 @@ fn check_net(name: &str, value: &str) -> Result<(), String> {
         "CIDR" => must(is_cidr(value), "value does not look like a valid CIDR network"),
         "CIDRv4" => must(cidr_v4(value, 8), "value does not look like a valid IPv4 network"),
         "CIDRv6" => must(cidr_v6(value, 8), "value does not look like a valid IPv6 network"),
-        "FullRangeCIDR" => must(
-            cidr_v4(value, 0) || cidr_v6(value, 0),
-            "value does not look like a valid CIDR network",
-        ),
         "IPorCIDR" => address::block(value),
         "IPorCIDRorAlias" if address::alias(value).is_some() => Ok(()),
         "IPorCIDRorAlias" => address::block(value),
@@ -159,6 +155,19 @@ fn check_net(name: &str, value: &str) -> Result<(), String> {
         ),
         "pve-sdn-subnet-id" => must(
             is_cidr(value) || full(r"[a-zA-Z][a-zA-Z0-9]*-.+-\d+", value),
+            "value does not look like a valid CIDR network",
+        ),
+        "pve-sdn-prefix-list-id"
+            if matches!(value, "only_default" | "only_default_v6" | "loopbacks_ips") =>
+        {
+            Err(format!("prefix list ID '{value}' is currently reserved and cannot be used"))
+        }
+        "pve-sdn-prefix-list-id" => must(
+            full(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,30}[a-zA-Z0-9]?", value),
+            &format!("prefix list ID '{value}' contains illegal characters"),
+        ),
+        "FullRangeCIDR" => must(
+            cidr_v4(value, 0) || cidr_v6(value, 0),
             "value does not look like a valid CIDR network",
         ),
         "pve-sdn-fabric-id" => must(

@@ -235,7 +235,37 @@ fn extras() -> Vec<Value> {
     }
     rows.push(json!({"m": "PUT", "p": "/nodes/{node}/config", "n": "node", "a": config,
         "c": {"check": ["perm", "/nodes/{node}", ["Sys.Modify"]]}}));
+    rows.extend(usb_mappings());
     rows
+}
+
+/// Mappings of USB devices: those of PCI with other keys.
+fn usb_mappings() -> Vec<Value> {
+    use serde_json::json;
+    let id = json!({"type": "string", "format": "pve-configid"});
+    let note = json!({"type": "string", "optional": 1, "maxLength": 4096});
+    let map = json!({"type": "array", "items": {"type": "string", "format": {
+        "node": {"type": "string", "format": "pve-node"},
+        "id": {"type": "string", "pattern": "(0x)?[0-9A-Fa-f]{4}:(0x)?[0-9A-Fa-f]{4}"},
+        "path": {"type": "string", "optional": 1, "pattern": r"\d+-\d+(\.\d+)*"},
+        "description": {"type": "string", "optional": 1, "maxLength": 4096},
+    }}});
+    let (all, one) = ("/cluster/mapping/usb", "/cluster/mapping/usb/{id}");
+    let may = |privilege: &str| json!(["perm", "/mapping/usb/{id}", [privilege]]);
+    let see =
+        json!({"check": ["or", may("Mapping.Use"), may("Mapping.Modify"), may("Mapping.Audit")]});
+    let change = json!({"check": may("Mapping.Modify")});
+    vec![
+        json!({"m": "GET", "p": all, "c": {"user": "all"}, "a": {
+            "check-node": {"type": "string", "format": "pve-node", "optional": 1}}}),
+        json!({"m": "POST", "p": all, "c": {"check": ["perm", "/mapping/usb", ["Mapping.Modify"]]},
+            "a": {"id": id, "description": note, "map": map}}),
+        json!({"m": "GET", "p": one, "c": see, "a": {"id": id}}),
+        json!({"m": "PUT", "p": one, "c": change, "a": {"id": id, "description": note, "map": map,
+            "delete": {"type": "string", "format": "pve-configid-list", "optional": 1},
+            "digest": {"type": "string", "maxLength": 64, "optional": 1}}}),
+        json!({"m": "DELETE", "p": one, "c": change, "a": {"id": id}}),
+    ]
 }
 
 impl Schema {

@@ -12,6 +12,7 @@ mod firewall;
 mod machines;
 mod matrix;
 mod networks;
+mod routing;
 mod storage;
 
 use std::time::Duration;
