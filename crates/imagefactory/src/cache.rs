@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::Digest as _;
 
@@ -9,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result, io};
 
 /// After this time without a write, what is half-written was left behind.
-const ABANDONED: std::time::Duration = std::time::Duration::from_hours(24);
+const ABANDONED: Duration = Duration::from_hours(24);
 
 /// A folder of content, each file named by its SHA-256.
 ///
@@ -57,6 +58,7 @@ impl Cache {
             }
         }
         if Digest::from_bytes(hash.finalize().into()) == *digest {
+            touch(&path);
             return Ok(Some(path));
         }
         tracing::warn!(path = %path.display(), "damaged content is removed from the cache");
@@ -109,7 +111,10 @@ impl Cache {
     pub(crate) fn note(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.dir.join("notes").join(name);
         match fs_err::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(bytes) => {
+                touch(&path);
+                Ok(Some(bytes))
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io(format!("read {}", path.display()))(error)),
         }
@@ -131,14 +136,19 @@ impl Cache {
         Ok(())
     }
 
-    /// A folder for work, gone when it is dropped.
+    /// A folder for work beside the content, gone when it is dropped.
     ///
     /// # Errors
     /// It cannot be made.
-    #[cfg(feature = "build")]
-    pub(crate) fn scratch(&self) -> Result<tempfile::TempDir> {
+    pub fn work_folder(&self) -> Result<tempfile::TempDir> {
         let what = format!("write to the cache {}", self.dir.display());
         tempfile::Builder::new().prefix(".work-").tempdir_in(&self.dir).map_err(io(what))
+    }
+
+    /// Marks content as used now.
+    #[cfg(feature = "build")]
+    pub(crate) fn touch(&self, digest: &Digest) {
+        touch(&self.path_of(digest));
     }
 
     /// Holds the cache alone until the guard is dropped; waits for others.
@@ -180,15 +190,41 @@ impl Cache {
     /// # Errors
     /// The folder cannot be read, or a file cannot be removed.
     pub fn prune(&self, keep: &dyn Fn(&str) -> bool) -> Result<usize> {
+        Ok(self.remove(&|entry| !keep(&entry.file_name().to_string_lossy()))?.files)
+    }
+
+    /// Removes what was neither made nor used for so long.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a file cannot be removed.
+    pub fn prune_unused(&self, for_so_long: Duration) -> Result<Pruned> {
+        self.remove(&|entry| {
+            let data = entry.metadata().and_then(|data| data.modified());
+            // A time in the future is that of another clock: it tells nothing.
+            let age = data.ok().and_then(|time| time.elapsed().ok());
+            for_so_long.is_zero() || age.is_some_and(|age| age >= for_so_long)
+        })
+    }
+
+    fn remove(&self, goes: &dyn Fn(&std::fs::DirEntry) -> bool) -> Result<Pruned> {
         let _guard = self.lock()?;
         let dir = self.dir.join("sha256");
         let what = || format!("prune {}", dir.display());
-        let mut removed = 0;
-        for entry in std::fs::read_dir(&dir).map_err(io(what()))? {
-            let entry = entry.map_err(io(what()))?;
-            if !keep(&entry.file_name().to_string_lossy()) {
+        let mut removed = Pruned::default();
+        for name in ["sha256", "notes"] {
+            let entries = match std::fs::read_dir(self.dir.join(name)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                found => found.map_err(io(what()))?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(io(what()))?;
+                if !goes(&entry) {
+                    continue;
+                }
+                let size = entry.metadata().map(|data| data.len()).unwrap_or_default();
                 std::fs::remove_file(entry.path()).map_err(io(what()))?;
-                removed += 1;
+                removed.files += 1;
+                removed.bytes += size;
             }
         }
         // What an ended program left half-written, too.
@@ -209,6 +245,24 @@ impl Cache {
             }
         }
         Ok(removed)
+    }
+}
+
+/// What was removed from a cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many files.
+    pub files: usize,
+    /// How many bytes they had.
+    pub bytes: u64,
+}
+
+/// Marks a file as used now, for whoever removes what is not.
+fn touch(path: &Path) {
+    let file = std::fs::File::options().append(true).open(path);
+    let done = file.and_then(|file| file.set_modified(std::time::SystemTime::now()));
+    if let Err(error) = done {
+        tracing::debug!(path = %path.display(), %error, "the time of use is not kept");
     }
 }
 
@@ -275,4 +329,26 @@ impl std::io::Write for CacheWriter {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_used_stays_and_the_rest_goes_in_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let (old, used) = (cache.put(b"old").unwrap(), cache.put(b"used").unwrap());
+        let long_ago = std::time::SystemTime::now() - Duration::from_hours(24 * 40);
+        for digest in [&old, &used] {
+            let file = std::fs::File::options().append(true).open(cache.path_of(digest)).unwrap();
+            file.set_modified(long_ago).unwrap();
+        }
+        assert!(cache.get(&used).unwrap().is_some());
+        let removed = cache.prune_unused(Duration::from_hours(24 * 30)).unwrap();
+        assert_eq!(removed, Pruned { files: 1, bytes: 3 });
+        assert!(cache.get(&old).unwrap().is_none() && cache.get(&used).unwrap().is_some());
+        assert_eq!(cache.prune_unused(Duration::ZERO).unwrap().files, 1);
+    }
 }

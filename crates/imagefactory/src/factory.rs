@@ -273,27 +273,8 @@ impl FactoryClient {
         }
     }
 
-    /// Sends a request and follows redirections; a credential stays with its host.
     async fn follow(&self, request: &Request) -> Result<reqwest::Response> {
-        let mut answer = self.transport.send(request).await?;
-        let mut url = request.url.clone();
-        for _ in 0..5 {
-            if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(answer);
-            }
-            let next = crate::redirect::target(&url, &answer)?;
-            let mut following = Request::new(request.method.clone(), next.clone());
-            following.headers = request.headers.clone();
-            if next.origin() != url.origin() {
-                following.headers.remove(header::AUTHORIZATION);
-            }
-            url = next;
-            answer = self.transport.send(&following).await?;
-        }
-        Err(Error::new(
-            ErrorKind::Protocol,
-            format!("{}: too many redirections", shown(&request.url)),
-        ))
+        crate::redirect::follow(&self.transport, request).await
     }
 }
 

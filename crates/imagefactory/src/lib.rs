@@ -23,6 +23,7 @@ mod cache;
 mod digest;
 mod error;
 mod factory;
+mod fetch;
 mod name;
 mod oci;
 mod pin;
@@ -32,10 +33,11 @@ pub mod schematic;
 pub mod sim;
 mod transport;
 
-pub use cache::{Cache, CacheGuard};
+pub use cache::{Cache, CacheGuard, Pruned};
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
 pub use factory::{CreatedSchematic, Downloaded, Expected, FactoryClient};
+pub use fetch::Fetcher;
 pub use name::{
     Architecture, Asset, DesiredImages, OfficialExtension, Wanted, desired, extension_alias,
     find_extension, installer_reference, iso_name, talos_version,

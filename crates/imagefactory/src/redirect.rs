@@ -1,10 +1,10 @@
-//! Where a redirection leads.
+//! Where a redirection leads, and the way there.
 
 use http::header;
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::shown;
+use crate::transport::{Request, Transport, shown};
 
 /// The URL that a redirection names; it never leads from HTTPS to plain HTTP.
 pub(crate) fn target(from: &Url, answer: &reqwest::Response) -> Result<Url> {
@@ -18,4 +18,25 @@ pub(crate) fn target(from: &Url, answer: &reqwest::Response) -> Result<Url> {
         return Err(wrong("a redirection that leads out of TLS"));
     }
     Ok(next)
+}
+
+/// Sends a request and follows redirections; a credential stays with its host.
+pub(crate) async fn follow(transport: &Transport, request: &Request) -> Result<reqwest::Response> {
+    let mut answer = transport.send(request).await?;
+    let mut url = request.url.clone();
+    for _ in 0..5 {
+        if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(answer);
+        }
+        let next = target(&url, &answer)?;
+        let mut following = Request::new(request.method.clone(), next.clone());
+        following.headers = request.headers.clone();
+        if next.origin() != url.origin() {
+            following.headers.remove(header::AUTHORIZATION);
+        }
+        url = next;
+        answer = transport.send(&following).await?;
+    }
+    let text = format!("{}: too many redirections", shown(&request.url));
+    Err(Error::new(ErrorKind::Protocol, text))
 }

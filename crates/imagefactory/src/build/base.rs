@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::format::{Content, GrubFiles, boot_version, is_grub_file};
-use super::image::{ImageSource, OciImage};
+use super::image::OciImage;
 use super::limits;
+use super::source::ImageSource;
 use super::tree::Node;
 use super::unpack::{Selection, unpack_image};
 use crate::cache::Cache;
@@ -51,7 +52,12 @@ impl Stored {
 
     /// Whether it is there with its size.
     pub(super) fn is_there(&self, cache: &Cache) -> bool {
-        std::fs::metadata(cache.path_of(&self.digest)).is_ok_and(|data| data.len() == self.size)
+        let data = std::fs::metadata(cache.path_of(&self.digest));
+        let there = data.is_ok_and(|data| data.len() == self.size);
+        if there {
+            cache.touch(&self.digest);
+        }
+        there
     }
 }
 
@@ -87,7 +93,7 @@ pub(super) fn read(
         |path: &str| path.starts_with(&folder) || path.strip_prefix(GRUB).is_some_and(is_grub_file);
     let selection =
         Selection { wanted: &wanted, entries: limits::BASE_ENTRIES, bytes: limits::BASE_BYTES };
-    let scratch = cache.scratch()?;
+    let scratch = cache.work_folder()?;
     let tree = unpack_image(image, cache, selection, &scratch.path().join("spool"))?.tree;
     let store = |name: &str| -> Result<Stored> {
         match tree.get(&format!("{folder}{name}")) {

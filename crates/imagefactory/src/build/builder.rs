@@ -10,9 +10,10 @@ use super::Platform;
 use super::base::{self, Base};
 use super::extension::Extension;
 use super::format::Content;
-use super::image::{ImageSource, OciImage, ended};
+use super::image::OciImage;
 use super::initramfs::{self, Prepared};
 use super::manifest::{Compatibility, Constraint, Manifest, Metadata};
+use super::source::{ImageSource, ended};
 use super::tree::{Node, Tree};
 use super::work::Work;
 use crate::cache::Cache;
@@ -159,8 +160,7 @@ impl Builder {
         check(request)?;
         let identity = async |source: &ImageSource| -> Result<Input> {
             let digest = source.identity(&self.client).await?;
-            let name = source.to_string();
-            Ok(Input { name, digest })
+            Ok(Input { name: source.told(), digest })
         };
         let mut inputs = vec![identity(&request.imager).await?];
         if let Some(base) = &request.installer_base {
@@ -246,7 +246,7 @@ impl Builder {
         let image = source.fetch(&self.client, architecture, &self.cache).await?;
         let (cache, source) = (self.cache.clone(), source.clone());
         let prepare = move || -> Result<Prepared> {
-            let scratch = cache.scratch()?;
+            let scratch = cache.work_folder()?;
             let read = Extension::from_image(&image, &cache, &scratch.path().join("spool"));
             read.and_then(|extension| initramfs::prepare(extension, &cache)).map_err(|error| {
                 let help = error.help().map(str::to_owned);
@@ -267,6 +267,7 @@ impl Builder {
         let files = [Some(&mut built.sbom), Some(&mut built.provenance), built.iso.as_mut()];
         for file in files.into_iter().flatten() {
             file.path = self.cache.path_of(&file.digest);
+            self.cache.touch(&file.digest);
             let there = std::fs::metadata(&file.path).is_ok_and(|data| data.len() == file.size);
             if !there {
                 return Ok(None);
@@ -275,6 +276,7 @@ impl Builder {
         let parts = built.installer.iter().flat_map(OciImage::parts);
         let there = |part: &Descriptor| {
             let path = self.cache.path_of(&part.digest);
+            self.cache.touch(&part.digest);
             std::fs::metadata(path).is_ok_and(|data| data.len() == part.size)
         };
         if !parts.into_iter().all(there) {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::image::{ImageSource, OciImage, ended};
+use super::image::OciImage;
 use super::limits;
+use super::source::{ImageSource, ended};
 use super::unpack::{Selection, unpack_image};
 use crate::cache::Cache;
 use crate::error::{Error, ErrorKind, Result};
@@ -63,7 +64,7 @@ impl Catalog {
         let wanted = |path: &str| matches!(path, "image-digests" | "descriptions.yaml");
         let selection =
             Selection { wanted: &wanted, entries: limits::EXTENSION_ENTRIES, bytes: MOST_TEXT };
-        let scratch = cache.scratch()?;
+        let scratch = cache.work_folder()?;
         let tree = unpack_image(image, cache, selection, &scratch.path().join("spool"))?.tree;
         let digests = tree.text("image-digests", MOST_TEXT)?;
         let digests = digests.ok_or_else(|| invalid(format!("{name} has no image-digests")))?;

@@ -46,8 +46,8 @@ const ALLOWED_LATER: [&str; 8] = [
     "usr/bin/nvme",
 ];
 
-const CONTAINERS: &str = "usr/local/lib/containers/";
-const SERVICES: &str = "usr/local/etc/containers/";
+pub(super) const CONTAINERS: &str = "usr/local/lib/containers/";
+pub(super) const SERVICES: &str = "usr/local/etc/containers/";
 pub(super) const MODULES: &str = "usr/lib/modules";
 const MOST_TEXT: u64 = 1 << 20;
 
@@ -85,13 +85,22 @@ impl Extension {
     /// # Errors
     /// The folder is no extension, or holds what an image cannot: devices, pipes, attributes.
     pub fn from_folder(dir: &Path) -> Result<Self> {
-        let mut tree = Tree::default();
-        walk(dir, "", &mut tree)?;
-        Self::of(Unpacked { tree, remarks: Vec::new() })
+        Self::of(Unpacked { tree: read_folder(dir)?, remarks: Vec::new() })
     }
 
     fn of(unpacked: Unpacked) -> Result<Self> {
         let Unpacked { tree, remarks } = unpacked;
+        let manifest = Self::manifest_of(&tree)?;
+        let manifest = manifest.ok_or_else(|| invalid("the extension has no manifest.yaml"))?;
+        if !matches!(tree.get("rootfs"), Some(Node::Directory { .. })) {
+            let name = &manifest.metadata.name;
+            return Err(invalid(format!("the extension {name} has no folder rootfs")));
+        }
+        Ok(Self { manifest, rootfs: tree.under("rootfs"), remarks })
+    }
+
+    /// The manifest among files, where there is one; beside it there is `rootfs` only.
+    pub(super) fn manifest_of(tree: &Tree) -> Result<Option<Manifest>> {
         for (path, _) in tree.nodes().filter(|(path, _)| !path.contains('/')) {
             if !matches!(path, "manifest.yaml" | "rootfs") {
                 let text =
@@ -100,13 +109,7 @@ impl Extension {
             }
         }
         let text = tree.text("manifest.yaml", MOST_TEXT)?;
-        let manifest = text.ok_or_else(|| invalid("the extension has no manifest.yaml"))?;
-        let manifest = Manifest::parse(&manifest)?;
-        if !matches!(tree.get("rootfs"), Some(Node::Directory { .. })) {
-            let name = &manifest.metadata.name;
-            return Err(invalid(format!("the extension {name} has no folder rootfs")));
-        }
-        Ok(Self { manifest, rootfs: tree.under("rootfs"), remarks })
+        text.map(|text| Manifest::parse(&text)).transpose()
     }
 
     /// An extension of which only the manifest matters.
@@ -307,6 +310,13 @@ fn append<W: std::io::Write>(
             archive.append_link(&mut header, path, target)
         }
     }
+}
+
+/// A folder as it is, contents left where they lie.
+pub(super) fn read_folder(dir: &Path) -> Result<Tree> {
+    let mut tree = Tree::default();
+    walk(dir, "", &mut tree)?;
+    Ok(tree)
 }
 
 fn walk(dir: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {

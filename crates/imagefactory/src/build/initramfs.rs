@@ -90,7 +90,7 @@ pub(super) fn prepare(mut extension: Extension, cache: &Cache) -> Result<Prepare
         }
     }
     tree.remove(FIRMWARE);
-    let scratch = cache.scratch()?;
+    let scratch = cache.work_folder()?;
     let path = scratch.path().join("layer");
     let mut file = std::fs::File::create_new(&path).map_err(io("write a layer"))?;
     squashfs(tree, &mut file)?;

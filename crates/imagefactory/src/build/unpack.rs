@@ -1,7 +1,7 @@
 //! Layers of container images, put one over another.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use sha2::Digest as _;
@@ -26,16 +26,21 @@ pub(super) struct Selection<'a> {
 
 /// A layer that lies on disk.
 #[derive(Debug, Clone)]
-struct PackedLayer<'a> {
-    path: &'a Path,
+pub(super) struct PackedLayer<'a> {
+    pub(super) path: &'a Path,
+    /// Where in the file it lies; the whole file without it.
+    pub(super) range: Option<(u64, u64)>,
     /// The digest of the layer unpacked, where the image tells it.
-    diff_id: Option<Digest>,
+    pub(super) diff_id: Option<Digest>,
 }
 
 /// How far content may have shrunk; what shrank further is made to fill disks.
 const MOST_RATIO: u64 = 200;
 /// Below this nobody is hurt, whatever the ratio.
 const HARMLESS: u64 = 64 << 20;
+
+/// Most memory that a packer of the kind xz may ask for; packages ask for 64 MiB and less.
+const MOST_XZ_KIB: u32 = 256 << 10;
 
 /// What layers hold.
 pub(super) struct Unpacked {
@@ -55,14 +60,18 @@ pub(super) fn unpack_image(
     let layers: Vec<PackedLayer<'_>> = paths
         .iter()
         .zip(image.diff_ids(cache)?)
-        .map(|(path, diff_id)| PackedLayer { path, diff_id: Some(diff_id) })
+        .map(|(path, diff_id)| PackedLayer { path, range: None, diff_id: Some(diff_id) })
         .collect();
     unpack(&layers, selection, spool)
 }
 
 /// A tree of what layers hold, whose contents lie in one file at `spool`. Owners, times and
 /// attributes are left out: an image of Talos has none. Links are resolved to copies.
-fn unpack(layers: &[PackedLayer<'_>], selection: Selection<'_>, spool: &Path) -> Result<Unpacked> {
+pub(super) fn unpack(
+    layers: &[PackedLayer<'_>],
+    selection: Selection<'_>,
+    spool: &Path,
+) -> Result<Unpacked> {
     let mut file = File::create(spool).map_err(io(format!("write {}", spool.display())))?;
     let mut state = State {
         all: Unpacked { tree: Tree::default(), remarks: Vec::new() },
@@ -115,7 +124,7 @@ impl State {
         selection: Selection<'_>,
         (file, spool): (&mut File, &Path),
     ) -> Result<()> {
-        let reader = Bounded::open(layer.path, selection.bytes)?;
+        let reader = Bounded::open(layer.path, layer.range, selection.bytes)?;
         let mut archive = tar::Archive::new(reader);
         let broken = |source: std::io::Error| match source.downcast::<Error>() {
             Ok(error) => error,
@@ -249,7 +258,7 @@ fn clean(path: &[u8]) -> Result<Option<String>> {
     Ok((!parts.is_empty()).then(|| parts.join("/")))
 }
 
-/// Unpacks gzip, zstd or nothing; counts, hashes, and ends what grows without measure.
+/// Unpacks gzip, zstd, xz or nothing; counts, hashes, and ends what grows without measure.
 struct Bounded {
     inner: Box<dyn Read>,
     hash: sha2::Sha256,
@@ -259,16 +268,21 @@ struct Bounded {
 }
 
 impl Bounded {
-    fn open(path: &Path, most: u64) -> Result<Self> {
+    fn open(path: &Path, range: Option<(u64, u64)>, most: u64) -> Result<Self> {
         let what = || format!("read {}", path.display());
-        let file = File::open(path).map_err(io(what()))?;
-        let packed = file.metadata().map_err(io(what()))?.len();
-        let mut reader = BufReader::with_capacity(1 << 18, file);
+        let mut file = File::open(path).map_err(io(what()))?;
+        let all = file.metadata().map_err(io(what()))?.len();
+        let (from, packed) = range.unwrap_or((0, all));
+        file.seek(SeekFrom::Start(from)).map_err(io(what()))?;
+        let mut reader = BufReader::with_capacity(1 << 18, file.take(packed));
         let head = reader.fill_buf().map_err(io(what()))?;
         let inner: Box<dyn Read> = match head {
             [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
             [0x28, 0xb5, 0x2f, 0xfd, ..] => {
                 Box::new(zstd::Decoder::with_buffer(reader).map_err(io(what()))?)
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+                Box::new(lzma_rust2::XzReader::new_mem_limit(reader, true, MOST_XZ_KIB))
             }
             _ => Box::new(reader),
         };

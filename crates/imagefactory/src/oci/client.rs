@@ -11,21 +11,15 @@ use url::Url;
 
 use super::auth::{self, Challenge, Credential};
 use super::reference::ImageReference;
-use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::{
-    Body, Request, Transport, TransportOptions, read_all, refusal, shown, unreachable,
-};
+use crate::transport::{Request, Transport, TransportOptions, refusal, shown};
 
-/// Most bytes of a manifest.
-const MOST_MANIFEST: usize = 8 << 20;
-
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(super) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// How registries are reached and who we are to them.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +32,8 @@ pub struct RegistryOptions {
     pub plain_loopback: bool,
     /// Credentials by registry (`HOST[:PORT]`).
     pub credentials: BTreeMap<String, Credential>,
+    /// Mirrors by registry, asked in order before it; one with a path stands for `/v2` with it.
+    pub mirrors: BTreeMap<String, Vec<Url>>,
 }
 
 impl RegistryOptions {
@@ -52,10 +48,12 @@ impl RegistryOptions {
 /// A client of OCI registries.
 #[derive(Debug, Clone)]
 pub struct RegistryClient {
-    transport: Transport,
+    pub(super) transport: Transport,
     plain_http: Arc<BTreeSet<String>>,
     plain_loopback: bool,
     credentials: Arc<BTreeMap<String, Credential>>,
+    pub(super) mirrors: Arc<BTreeMap<String, Vec<Url>>>,
+    pub(super) failed_mirrors: Arc<Mutex<BTreeSet<Url>>>,
     tokens: Arc<Mutex<BTreeMap<String, SecretString>>>,
 }
 
@@ -94,18 +92,18 @@ pub struct Layer {
 /// A manifest or an index, as far as a copy needs it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Document {
-    media_type: Option<String>,
-    config: Option<Descriptor>,
+pub(super) struct Document {
+    pub(super) media_type: Option<String>,
+    pub(super) config: Option<Descriptor>,
     #[serde(default)]
-    layers: Vec<Descriptor>,
+    pub(super) layers: Vec<Descriptor>,
     #[serde(default)]
-    manifests: Vec<Descriptor>,
+    pub(super) manifests: Vec<Descriptor>,
 }
 
 /// What may be done with a repository.
 #[derive(Debug, Clone, Copy)]
-enum Access {
+pub(super) enum Access {
     Pull,
     Push,
 }
@@ -121,273 +119,13 @@ impl RegistryClient {
             plain_http: Arc::new(options.plain_http),
             plain_loopback: options.plain_loopback,
             credentials: Arc::new(options.credentials),
+            mirrors: Arc::new(options.mirrors),
+            failed_mirrors: Arc::default(),
             tokens: Arc::default(),
         })
     }
 
-    /// What a name stands for now; the digest is computed from the manifest itself.
-    ///
-    /// # Errors
-    /// The registry does not have it, refuses, cannot be reached, or gives other content than
-    /// the name's digest says.
-    pub async fn resolve(&self, image: &ImageReference) -> Result<Resolved> {
-        self.manifest(image).await.map(|(resolved, _)| resolved)
-    }
-
-    /// A manifest or index with its bytes.
-    ///
-    /// # Errors
-    /// As [`resolve`](Self::resolve).
-    pub async fn manifest(&self, image: &ImageReference) -> Result<(Resolved, Bytes)> {
-        let url = self.at(image, &format!("manifests/{}", image.wanted()))?;
-        let accept = [INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST].join(", ");
-        let request = Request::new(Method::GET, url.clone()).header(header::ACCEPT, &accept)?;
-        let answer = self.successful(image, Access::Pull, request).await?;
-        let header = |name| {
-            answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-        };
-        let media_type = header(header::CONTENT_TYPE.as_str());
-        let said = header("docker-content-digest");
-        let bytes = read_all(&url, answer, MOST_MANIFEST).await?;
-        let digest = Digest::of(&bytes);
-        let wrong = image.digest().is_some_and(|wanted| wanted != digest)
-            || said.is_some_and(|said| said.starts_with("sha256:") && said != digest.to_string());
-        if wrong {
-            let text = format!("{image}: the registry gave a manifest whose digest is {digest}");
-            return Err(Error::new(ErrorKind::Mismatch, text));
-        }
-        let document = document(image, &bytes)?;
-        let media_type = document.media_type.or(media_type).unwrap_or_else(|| MANIFEST.to_owned());
-        Ok((Resolved { digest, size: bytes.len() as u64, media_type }, bytes))
-    }
-
-    /// Pulls content into a cache, unless it is there; verifies size and digest.
-    ///
-    /// # Errors
-    /// As [`resolve`](Self::resolve), or the cache cannot be written.
-    pub async fn pull_blob(
-        &self,
-        image: &ImageReference,
-        blob: &Descriptor,
-        cache: &Cache,
-    ) -> Result<std::path::PathBuf> {
-        if let Some(path) = cache.get(&blob.digest)? {
-            return Ok(path);
-        }
-        let mut attempt = 1;
-        loop {
-            match self.pull_blob_once(image, blob, cache).await {
-                Err(error) if error.is_retryable() && attempt < self.transport.attempts() => {
-                    tokio::time::sleep(self.transport.pause(attempt)).await;
-                    attempt += 1;
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    async fn pull_blob_once(
-        &self,
-        image: &ImageReference,
-        blob: &Descriptor,
-        cache: &Cache,
-    ) -> Result<std::path::PathBuf> {
-        let url = self.at(image, &format!("blobs/{}", blob.digest))?;
-        let request = Request::new(Method::GET, url.clone());
-        let mut answer = self.successful(image, Access::Pull, request).await?;
-        let mut writer = cache.writer()?;
-        while let Some(chunk) = answer.chunk().await.map_err(|source| unreachable(&url, source))? {
-            writer.write(&chunk)?;
-            if writer.size() > blob.size {
-                break;
-            }
-        }
-        if writer.size() != blob.size {
-            let text = format!(
-                "{image}: {} of {} bytes of {} came",
-                writer.size(),
-                blob.size,
-                blob.digest
-            );
-            return Err(Error::new(ErrorKind::Mismatch, text));
-        }
-        writer.finish(&blob.digest)
-    }
-
-    /// Copies an image with everything it names, by digest; the target's tag, if it has one,
-    /// is set last. What the target has already is not sent again.
-    ///
-    /// # Errors
-    /// Either registry refuses or cannot be reached, or content is not what its digest says.
-    pub async fn copy(
-        &self,
-        from: &ImageReference,
-        to: &ImageReference,
-        cache: &Cache,
-    ) -> Result<Resolved> {
-        let (resolved, bytes) = self.manifest(from).await?;
-        let source = from.with_digest(resolved.digest);
-        for child in document(from, &bytes)?.manifests {
-            let child_source = from.with_digest(child.digest);
-            let (child_resolved, child_bytes) = self.manifest(&child_source).await?;
-            let inner = document(from, &child_bytes)?;
-            if !inner.manifests.is_empty() {
-                let text = format!("{from}: an index within an index");
-                return Err(Error::new(ErrorKind::Protocol, text));
-            }
-            self.copy_blobs(&child_source, to, &inner, cache).await?;
-            let target = to.with_digest(child_resolved.digest);
-            self.push_manifest(&target, &child_resolved.media_type, child_bytes).await?;
-        }
-        self.copy_blobs(&source, to, &document(from, &bytes)?, cache).await?;
-        self.push_manifest(to, &resolved.media_type, bytes).await?;
-        Ok(resolved)
-    }
-
-    async fn copy_blobs(
-        &self,
-        from: &ImageReference,
-        to: &ImageReference,
-        document: &Document,
-        cache: &Cache,
-    ) -> Result<()> {
-        for blob in document.config.iter().chain(&document.layers) {
-            if self.has_blob(to, &blob.digest).await? {
-                continue;
-            }
-            let path = self.pull_blob(from, blob, cache).await?;
-            self.push_blob(to, &blob.digest, Body::File(path, blob.size)).await?;
-        }
-        Ok(())
-    }
-
-    /// Pushes an image of one platform: its layers, a configuration, a manifest.
-    ///
-    /// # Errors
-    /// The registry refuses or cannot be reached.
-    pub async fn push(
-        &self,
-        to: &ImageReference,
-        config: &serde_json::Value,
-        layers: Vec<Layer>,
-    ) -> Result<Resolved> {
-        let config = Bytes::from(config.to_string());
-        let described = |media_type: &str, content: &Bytes| Descriptor {
-            media_type: media_type.to_owned(),
-            digest: Digest::of(content),
-            size: content.len() as u64,
-        };
-        let config_descriptor = described(CONFIG, &config);
-        let mut descriptors = Vec::new();
-        let layers = layers.into_iter().map(|layer| (layer.media_type, layer.content));
-        for (media_type, content) in layers.chain([(CONFIG.to_owned(), config)]) {
-            let descriptor = described(&media_type, &content);
-            if !self.has_blob(to, &descriptor.digest).await? {
-                self.push_blob(to, &descriptor.digest, Body::Bytes(content)).await?;
-            }
-            descriptors.push(descriptor);
-        }
-        descriptors.pop();
-        let manifest = serde_json::json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": config_descriptor,
-            "layers": descriptors,
-        });
-        let bytes = Bytes::from(manifest.to_string());
-        let digest = Digest::of(&bytes);
-        let size = bytes.len() as u64;
-        self.push_manifest(to, MANIFEST, bytes).await?;
-        Ok(Resolved { digest, size, media_type: MANIFEST.to_owned() })
-    }
-
-    /// Whether the registry lets us push, by beginning an upload and ending it.
-    ///
-    /// # Errors
-    /// It does not, with its reason, or cannot be reached.
-    pub async fn check_push(&self, to: &ImageReference) -> Result<()> {
-        let start = self.at(to, "blobs/uploads/")?;
-        let request =
-            Request::new(Method::POST, start.clone()).header(header::CONTENT_LENGTH, "0")?;
-        let answer = self.successful(to, Access::Push, request).await?;
-        // An upload that is not ended expires: that it cannot be ended is no reason to fail.
-        if let Ok(url) = crate::redirect::target(&start, &answer)
-            && url.origin() == start.origin()
-        {
-            let request = Request::new(Method::DELETE, url);
-            if let Err(error) = self.authorised(to, Access::Push, request).await {
-                tracing::debug!(%error, "the upload that was begun as a check is not ended");
-            }
-        }
-        Ok(())
-    }
-
-    /// Pushes a file of the cache, unless it is there.
-    #[cfg(feature = "build")]
-    pub(crate) async fn push_cached(
-        &self,
-        to: &ImageReference,
-        blob: &Descriptor,
-        cache: &Cache,
-    ) -> Result<()> {
-        if self.has_blob(to, &blob.digest).await? {
-            return Ok(());
-        }
-        let path = cache.path_of(&blob.digest);
-        self.push_blob(to, &blob.digest, Body::File(path, blob.size)).await
-    }
-
-    async fn has_blob(&self, image: &ImageReference, digest: &Digest) -> Result<bool> {
-        let url = self.at(image, &format!("blobs/{digest}"))?;
-        let answer =
-            self.authorised(image, Access::Push, Request::new(Method::HEAD, url.clone())).await?;
-        match answer.status() {
-            StatusCode::NOT_FOUND => Ok(false),
-            status if status.is_success() => Ok(true),
-            _ => Err(refusal(&url, answer).await),
-        }
-    }
-
-    async fn push_blob(&self, image: &ImageReference, digest: &Digest, body: Body) -> Result<()> {
-        let start = self.at(image, "blobs/uploads/")?;
-        let request =
-            Request::new(Method::POST, start.clone()).header(header::CONTENT_LENGTH, "0")?;
-        let answer = self.successful(image, Access::Push, request).await?;
-        let mut url = crate::redirect::target(&start, &answer)?;
-        url.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let same_host = url.origin() == start.origin();
-        let request = Request::new(Method::PUT, url.clone())
-            .header(header::CONTENT_TYPE, "application/octet-stream")?
-            .body(body);
-        let answer = match same_host {
-            true => self.authorised(image, Access::Push, request).await?,
-            false => self.transport.send(&request).await?,
-        };
-        if answer.status().is_success() {
-            return Ok(());
-        }
-        let error = refusal(&url, answer).await;
-        // An earlier attempt may have arrived although its answer was lost.
-        match self.has_blob(image, digest).await {
-            Ok(true) => Ok(()),
-            _ => Err(error),
-        }
-    }
-
-    pub(crate) async fn push_manifest(
-        &self,
-        image: &ImageReference,
-        media_type: &str,
-        bytes: Bytes,
-    ) -> Result<()> {
-        let url = self.at(image, &format!("manifests/{}", image.wanted()))?;
-        let request = Request::new(Method::PUT, url)
-            .header(header::CONTENT_TYPE, media_type)?
-            .body(Body::Bytes(bytes));
-        self.successful(image, Access::Push, request).await.map(drop)
-    }
-
-    fn at(&self, image: &ImageReference, path: &str) -> Result<Url> {
+    pub(super) fn at(&self, image: &ImageReference, path: &str) -> Result<Url> {
         let registry = image.registry();
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
         let name = registry.rsplit_once(':').map_or(registry, |(name, _)| name);
@@ -400,7 +138,7 @@ impl RegistryClient {
         })
     }
 
-    async fn successful(
+    pub(super) async fn successful(
         &self,
         image: &ImageReference,
         access: Access,
@@ -416,7 +154,7 @@ impl RegistryClient {
 
     /// Sends with what the registry last accepted; answers its challenge once; follows
     /// redirections to where it keeps its content, without the credential.
-    async fn authorised(
+    pub(super) async fn authorised(
         &self,
         image: &ImageReference,
         access: Access,
@@ -427,13 +165,20 @@ impl RegistryClient {
             Access::Push => "pull,push",
         };
         let scope = format!("repository:{}:{actions}", image.repository());
-        let key = format!("{} {scope}", image.registry());
+        // A mirror is another host, and gets no credential of the one that it stands for.
+        let host = match request.url.host_str() {
+            Some(host) if self.is_mirror(image, &request.url) => {
+                request.url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
+            }
+            _ => image.registry().to_owned(),
+        };
+        let key = format!("{host} {scope}");
         if let Some(value) = self.token(&key) {
             request = request.header(header::AUTHORIZATION, value.expose_secret())?;
         }
         let mut answer = self.transport.send(&request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            let credential = self.credentials.get(image.registry());
+            let credential = self.credentials.get(&host);
             let value = match (Challenge::of(&answer), credential) {
                 (Some(Challenge::Bearer(fields)), Some(Credential::Basic { .. }) | None) => {
                     let token = auth::token(&self.transport, &fields, &scope, credential).await?;
@@ -448,6 +193,11 @@ impl RegistryClient {
             answer = self.transport.send(&request).await?;
         }
         self.follow(request, answer).await
+    }
+
+    fn is_mirror(&self, image: &ImageReference, url: &Url) -> bool {
+        let mirrors = self.mirrors.get(image.registry());
+        mirrors.is_some_and(|mirrors| mirrors.iter().any(|one| one.origin() == url.origin()))
     }
 
     fn token(&self, key: &str) -> Option<SecretString> {
@@ -481,7 +231,7 @@ impl RegistryClient {
     }
 }
 
-fn document(image: &ImageReference, bytes: &Bytes) -> Result<Document> {
+pub(super) fn document(image: &ImageReference, bytes: &Bytes) -> Result<Document> {
     serde_json::from_slice(bytes).map_err(|source| {
         Error::new(ErrorKind::Protocol, format!("{image}: the manifest makes no sense"))
             .with_source(source)

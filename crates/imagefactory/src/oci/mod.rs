@@ -6,6 +6,8 @@
 mod auth;
 mod client;
 mod environment;
+mod pull;
+mod push;
 mod reference;
 
 pub use auth::Credential;

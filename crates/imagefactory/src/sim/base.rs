@@ -4,17 +4,23 @@ const MARK: &[u8] = b"LAB KERNEL, BOOTS NOWHERE\n";
 
 /// The layer of an image like `imager`, with files for both architectures.
 pub fn imager_layer() -> Vec<u8> {
-    let mut files = Vec::new();
-    for architecture in ["amd64", "arm64"] {
-        let mut put = |name: &str, content: Vec<u8>| {
-            files.push((format!("usr/install/{architecture}/{name}"), content));
-        };
-        put("initramfs.xz", b"LAB INITRAMFS, BOOTS NOWHERE\n".to_vec());
-        put("systemd-boot.efi", stub("systemd-boot"));
-        put("systemd-stub.efi", stub("systemd-stub"));
-        put("vmlinuz", MARK.to_vec());
-    }
-    archive(&files)
+    let parts = |_: &str| (MARK.to_vec(), b"LAB INITRAMFS, BOOTS NOWHERE\n".to_vec());
+    archive(&["amd64", "arm64"].map(|one| imager(one, parts(one))).concat())
+}
+
+/// The layer of an image like `imager` for amd64, with a kernel and an initramfs of one's own.
+pub fn imager_layer_of(kernel: Vec<u8>, initramfs: Vec<u8>) -> Vec<u8> {
+    archive(&imager("amd64", (kernel, initramfs)))
+}
+
+fn imager(architecture: &str, (kernel, initramfs): (Vec<u8>, Vec<u8>)) -> Vec<(String, Vec<u8>)> {
+    let file = |name: &str, content| (format!("usr/install/{architecture}/{name}"), content);
+    vec![
+        file("initramfs.xz", initramfs),
+        file("systemd-boot.efi", stub("systemd-boot")),
+        file("systemd-stub.efi", stub("systemd-stub")),
+        file("vmlinuz", kernel),
+    ]
 }
 
 /// The layer of an image like `installer-base`.
@@ -27,6 +33,11 @@ pub fn installer_base_layer() -> Vec<u8> {
 
 /// The layer of an extension of a name and a version.
 pub fn extension_layer(name: &str, version: &str) -> Vec<u8> {
+    extension_layer_of(name, version, version.as_bytes().to_vec())
+}
+
+/// The layer of an extension with a file of its own.
+pub fn extension_layer_of(name: &str, version: &str, content: Vec<u8>) -> Vec<u8> {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let manifest = format!(
         "version: v1alpha1\nmetadata:\n  name: {}\n  version: {}\n  author: lab\n  description: \
@@ -36,7 +47,7 @@ pub fn extension_layer(name: &str, version: &str) -> Vec<u8> {
     );
     archive(&[
         ("manifest.yaml".to_owned(), manifest.into_bytes()),
-        (format!("rootfs/usr/local/share/lab/{name}"), version.as_bytes().to_vec()),
+        (format!("rootfs/usr/local/share/lab/{name}"), content),
     ])
 }
 

@@ -4,6 +4,7 @@ use http::request::Parts;
 use serde_json::json;
 
 use super::lab_iso::{LabIso, LabMark};
+use super::package::package;
 use super::reply::{Payload, Reply};
 use super::server::Shared;
 use super::{catalog, registry};
@@ -77,6 +78,10 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Reply {
             }
         }
         ("GET", ["healthz" | "readyz"]) => Reply::empty(200),
+        // A mirror of Debian, under whatever name it is reached.
+        ("GET", [.., file]) if file.rsplit('.').next() == Some("deb") => {
+            Reply::new(200, "application/vnd.debian.binary-package", package(file))
+        }
         ("GET" | "HEAD", ["v2", ..]) => registry::installer(shared, parts),
         _ => Reply::text(404, "404 page not found"),
     }

@@ -23,6 +23,7 @@ mod factory;
 mod fault;
 mod image;
 pub mod lab_iso;
+mod package;
 mod registry;
 mod reply;
 mod server;

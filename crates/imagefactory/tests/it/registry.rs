@@ -149,3 +149,45 @@ async fn the_registry_takes_no_manifest_whose_content_it_lacks() -> Outcome {
     assert!(answer.text().await?.contains("MANIFEST_BLOB_UNKNOWN"));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_copy_within_a_registry_takes_content_over_without_sending_it() -> Outcome {
+    let sim = Sim::builder().start().await?;
+    let client = registry(&sim)?;
+    let from = image(&sim, "team/app:1")?;
+    client.push(&from, &serde_json::json!({}), vec![layer("some text")]).await?;
+    let before = sim.faults().calls().len();
+    let dir = tempfile::tempdir()?;
+    let copied = client.copy(&from, &image(&sim, "other/app:1")?, &cache(&dir)?).await?;
+    assert_eq!(client.resolve(&image(&sim, "other/app:1")?).await?, copied);
+    let calls = sim.faults().calls();
+    let mut calls = calls.iter().skip(before);
+    assert!(!calls.any(|call| call.method == "PUT" && call.path.contains("/blobs/")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mirror_is_asked_first_and_the_registry_where_it_has_nothing() -> Outcome {
+    let (origin, mirror) = (Sim::builder().start().await?, Sim::builder().start().await?);
+    let dir = tempfile::tempdir()?;
+    let content = || vec![layer("some text")];
+    let name = image(&origin, "team/app:1")?;
+    let both = registry(&origin)?.push(&name, &serde_json::json!({}), content()).await?;
+    let alone = image(&origin, "team/alone:1")?;
+    registry(&origin)?.push(&alone, &serde_json::json!({}), content()).await?;
+    registry(&mirror)?
+        .push(&image(&mirror, "team/app:1")?, &serde_json::json!({}), content())
+        .await?;
+    let mut options = registry_options(&origin);
+    let dead = "http://127.0.0.1:1".parse()?;
+    let there = format!("http://{}", mirror.registry_addr()).parse()?;
+    options.mirrors.insert(name.registry().to_owned(), vec![dead, there]);
+    let client = RegistryClient::new(options)?;
+    let before = origin.faults().calls().len();
+    assert_eq!(client.resolve(&name).await?.digest, both.digest);
+    assert_eq!(origin.faults().calls().len(), before);
+    let to = image(&origin, "copies/alone:1")?;
+    client.copy(&alone, &to, &cache(&dir)?).await?;
+    assert!(origin.faults().calls().len() > before);
+    Ok(())
+}

@@ -1,11 +1,15 @@
 //! Extensions that are not what they should be: refused, and nothing of them stays.
 
-use imagefactory::build::{BuildRequest, Builder, Platform};
-use imagefactory::sim::{Sim, base};
-use imagefactory::{Architecture, ErrorKind, talos_version};
+use imagefactory::build::{BuildRequest, Builder, ImageSource, Platform};
+use imagefactory::sim::{Fault, Side, Sim, base};
+use imagefactory::{Architecture, Digest, ErrorKind, Layer, talos_version};
 
-use super::bases::{manifest, push, tar};
-use crate::support::{Outcome, cache, registry};
+use super::bases::{Fallible, manifest, push, tar};
+use super::work::check_cache;
+use crate::support::{Outcome, cache, image, registry};
+
+/// Path, mode and content.
+type Files<'a> = &'a [(&'a str, u32, &'a [u8])];
 
 #[tokio::test]
 async fn broken_extensions_are_refused_with_the_reason() -> Outcome {
@@ -51,6 +55,30 @@ async fn broken_extensions_are_refused_with_the_reason() -> Outcome {
             tar(&[top, ("rootfs/usr/lib/modules/6.1/x.ko", 0o644, b"x")])?,
             "kernel modules",
         ),
+        ("crowd", packed(100_000, &[top])?, "more than 50000 entries"),
+        ("bomb", bomb(&[top])?, "unpack to more than"),
+        (
+            "climber",
+            raw(&[top], "rootfs/../../x", tar::EntryType::Regular, "")?,
+            "leaves the image",
+        ),
+        ("absolute", raw(&[top], "/etc/passwd", tar::EntryType::Regular, "")?, "absolute path"),
+        (
+            "detour",
+            tar_with_link(&[top], "rootfs/usr/local/a", "/etc", "rootfs/usr/local/a/passwd")?,
+            "which is no folder",
+        ),
+        (
+            "outside",
+            raw(&[top], "rootfs/usr/local/a", tar::EntryType::Link, "../../etc/passwd")?,
+            "leaves the image",
+        ),
+        (
+            "nothing",
+            raw(&[top], "rootfs/usr/local/a", tar::EntryType::Link, "rootfs/usr/local/b")?,
+            "which is no file before it",
+        ),
+        ("pipe", raw(&[top], "rootfs/usr/local/a", tar::EntryType::Fifo, "")?, "is a device"),
     ];
     let builder = Builder::new(cache, client.clone());
     for (name, layer, reason) in cases {
@@ -79,5 +107,90 @@ async fn broken_extensions_are_refused_with_the_reason() -> Outcome {
         .filter_map(Result::ok)
         .filter(|entry| entry.file_name().to_string_lossy().starts_with('.'));
     assert_eq!(left.count(), 0);
+    check_cache(&dir.path().join("cache"))?;
+    // Nothing lies outside of the cache.
+    assert_eq!(fs_err::read_dir(dir.path())?.count(), 1);
+    Ok(())
+}
+
+/// An archive with one entry more, whose name and target no writer would take.
+fn raw(files: Files<'_>, path: &str, kind: tar::EntryType, target: &str) -> Fallible<Vec<u8>> {
+    let mut archive = tar::Builder::new(tar(files)?);
+    archive.get_mut().truncate(1024);
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_size(0);
+    header.set_mode(0o644);
+    let fields = header.as_gnu_mut().ok_or("no header")?;
+    for (field, text) in [(&mut fields.name, path), (&mut fields.linkname, target)] {
+        let part = field.get_mut(..text.len()).ok_or("too long")?;
+        part.copy_from_slice(text.as_bytes());
+    }
+    header.set_cksum();
+    archive.append(&header, std::io::empty())?;
+    Ok(archive.into_inner()?)
+}
+
+/// A link, and a file behind it.
+fn tar_with_link(files: Files<'_>, link: &str, to: &str, file: &str) -> Fallible<Vec<u8>> {
+    let mut bytes = raw(files, link, tar::EntryType::Symlink, to)?;
+    bytes.truncate(bytes.len() - 1024);
+    bytes.extend(tar(&[(file, 0o644, b"x")])?);
+    Ok(bytes)
+}
+
+/// Some files, and many empty ones.
+fn packed(count: usize, files: Files<'_>) -> Fallible<Vec<u8>> {
+    let mut bytes = tar(files)?;
+    bytes.truncate(bytes.len() - 1024);
+    let mut archive = tar::Builder::new(bytes);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    header.set_mode(0o644);
+    for number in 0..count {
+        archive.append_data(&mut header, format!("rootfs/usr/local/{number}"), std::io::empty())?;
+    }
+    Ok(zstd::bulk::compress(&archive.into_inner()?, 1)?)
+}
+
+/// Little that unpacks to much.
+fn bomb(files: Files<'_>) -> Fallible<Vec<u8>> {
+    let zeros = vec![0; 80 << 20];
+    let mut bytes = tar(files)?;
+    bytes.truncate(bytes.len() - 1024);
+    bytes.extend(tar(&[("rootfs/usr/local/zeros", 0o644, &zeros)])?);
+    Ok(zstd::bulk::compress(&bytes, 1)?)
+}
+
+#[tokio::test]
+async fn images_that_are_not_what_they_say_are_refused() -> Outcome {
+    let sim = Sim::builder().start().await?;
+    let dir = tempfile::tempdir()?;
+    let (client, cache) = (registry(&sim)?, cache(&dir)?);
+    let good = manifest("x", ">= v1.0.0");
+    let layer = tar(&[("manifest.yaml", 0o644, good.as_bytes()), ("rootfs/", 0o755, b"")])?;
+    push(&sim, &client, "good/x:1", layer.clone()).await?;
+    let name = |rest: &str| -> Fallible<ImageSource> {
+        Ok(format!("{}/{rest}", sim.registry_addr()).parse()?)
+    };
+    let fetch = async |rest: &str| -> Fallible<imagefactory::Error> {
+        let found = name(rest)?.fetch(&client, Architecture::Amd64, &cache).await;
+        Ok(found.err().ok_or_else(|| format!("{rest} was taken"))?)
+    };
+    sim.faults().inject(Side::Registry, "/v2/good/x/blobs", Fault::Corrupt, 20);
+    assert_eq!(fetch("good/x:1").await?.kind(), ErrorKind::Mismatch);
+    // The configuration tells another layer than the manifest.
+    let config = serde_json::json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "rootfs": {"type": "layers", "diff_ids": [Digest::of(b"other"), Digest::of(b"more")]},
+    });
+    let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
+    let content = bytes::Bytes::from(layer);
+    let layers = vec![Layer { media_type, content }];
+    client.push(&image(&sim, "liar/x:1")?, &config, layers).await?;
+    let error = fetch("liar/x:1").await?;
+    assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
+    check_cache(&dir.path().join("cache"))?;
     Ok(())
 }

@@ -5,3 +5,6 @@ mod boot;
 mod corrupt;
 mod format;
 mod programs;
+mod registry;
+mod twice;
+mod work;

@@ -1,0 +1,161 @@
+//! Reading from registries and their mirrors.
+
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use http::{Method, header};
+use url::Url;
+
+use super::client::{
+    Access, DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, INDEX, MANIFEST, RegistryClient, Resolved,
+    document,
+};
+use super::reference::ImageReference;
+use crate::cache::Cache;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, Result};
+use crate::transport::{Request, read_all, unreachable};
+
+/// Most bytes of a manifest.
+const MOST_MANIFEST: usize = 8 << 20;
+
+impl RegistryClient {
+    /// What a name stands for now; the digest is computed from the manifest itself.
+    ///
+    /// # Errors
+    /// The registry does not have it, refuses, cannot be reached, or gives other content than
+    /// the name's digest says.
+    pub async fn resolve(&self, image: &ImageReference) -> Result<Resolved> {
+        self.manifest(image).await.map(|(resolved, _)| resolved)
+    }
+
+    /// A manifest or index with its bytes.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub async fn manifest(&self, image: &ImageReference) -> Result<(Resolved, Bytes)> {
+        for mirror in self.mirrors_of(image) {
+            match self.manifest_at(image, Some(mirror)).await {
+                Err(error) => self.pass_over(mirror, &error),
+                found => return found,
+            }
+        }
+        self.manifest_at(image, None).await
+    }
+
+    async fn manifest_at(
+        &self,
+        image: &ImageReference,
+        mirror: Option<&Url>,
+    ) -> Result<(Resolved, Bytes)> {
+        let url = self.source(image, mirror, &format!("manifests/{}", image.wanted()))?;
+        let accept = [INDEX, MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST].join(", ");
+        let request = Request::new(Method::GET, url.clone()).header(header::ACCEPT, &accept)?;
+        let answer = self.successful(image, Access::Pull, request).await?;
+        let header = |name| {
+            answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let media_type = header(header::CONTENT_TYPE.as_str());
+        let said = header("docker-content-digest");
+        let bytes = read_all(&url, answer, MOST_MANIFEST).await?;
+        let digest = Digest::of(&bytes);
+        let wrong = image.digest().is_some_and(|wanted| wanted != digest)
+            || said.is_some_and(|said| said.starts_with("sha256:") && said != digest.to_string());
+        if wrong {
+            let text = format!("{image}: the registry gave a manifest whose digest is {digest}");
+            return Err(Error::new(ErrorKind::Mismatch, text));
+        }
+        let document = document(image, &bytes)?;
+        let media_type = document.media_type.or(media_type).unwrap_or_else(|| MANIFEST.to_owned());
+        Ok((Resolved { digest, size: bytes.len() as u64, media_type }, bytes))
+    }
+
+    /// Pulls content into a cache, unless it is there; verifies size and digest.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve), or the cache cannot be written.
+    pub async fn pull_blob(
+        &self,
+        image: &ImageReference,
+        blob: &Descriptor,
+        cache: &Cache,
+    ) -> Result<std::path::PathBuf> {
+        if let Some(path) = cache.get(&blob.digest)? {
+            return Ok(path);
+        }
+        for mirror in self.mirrors_of(image) {
+            match self.pull_blob_once(image, Some(mirror), blob, cache).await {
+                Err(error) => self.pass_over(mirror, &error),
+                found => return found,
+            }
+        }
+        let mut attempt = 1;
+        loop {
+            match self.pull_blob_once(image, None, blob, cache).await {
+                Err(error) if error.is_retryable() && attempt < self.transport.attempts() => {
+                    tokio::time::sleep(self.transport.pause(attempt)).await;
+                    attempt += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn pull_blob_once(
+        &self,
+        image: &ImageReference,
+        mirror: Option<&Url>,
+        blob: &Descriptor,
+        cache: &Cache,
+    ) -> Result<std::path::PathBuf> {
+        let url = self.source(image, mirror, &format!("blobs/{}", blob.digest))?;
+        let request = Request::new(Method::GET, url.clone());
+        let mut answer = self.successful(image, Access::Pull, request).await?;
+        let mut writer = cache.writer()?;
+        while let Some(chunk) = answer.chunk().await.map_err(|source| unreachable(&url, source))? {
+            writer.write(&chunk)?;
+            if writer.size() > blob.size {
+                break;
+            }
+        }
+        if writer.size() != blob.size {
+            let text = format!(
+                "{image}: {} of {} bytes of {} came",
+                writer.size(),
+                blob.size,
+                blob.digest
+            );
+            return Err(Error::new(ErrorKind::Mismatch, text));
+        }
+        writer.finish(&blob.digest)
+    }
+
+    fn mirrors_of(&self, image: &ImageReference) -> impl Iterator<Item = &Url> {
+        let failed = self.failed_mirrors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = self.mirrors.get(image.registry()).into_iter().flatten();
+        all.filter(move |mirror| !failed.contains(mirror))
+    }
+
+    /// A mirror that lacks an image may have the next one; one that fails is not waited for again.
+    fn pass_over(&self, mirror: &Url, error: &Error) {
+        tracing::debug!(%mirror, %error, "the registry is asked itself");
+        if !error.is_not_found() {
+            let mut failed = self.failed_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.insert(mirror.clone());
+        }
+    }
+
+    /// Where something of an image is read from: a mirror is told whose image it is, as containerd
+    /// does.
+    fn source(&self, image: &ImageReference, mirror: Option<&Url>, path: &str) -> Result<Url> {
+        let Some(mirror) = mirror else { return self.at(image, path) };
+        let mut url = mirror.clone();
+        let front = url.path().trim_end_matches('/');
+        // An endpoint with a path of its own names all of it.
+        let front = if front.is_empty() { "/v2" } else { front };
+        let whole = format!("{front}/{}/{path}", image.repository());
+        url.set_path(&whole);
+        url.query_pairs_mut().append_pair("ns", image.registry());
+        Ok(url)
+    }
+}
