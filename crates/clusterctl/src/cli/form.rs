@@ -35,7 +35,7 @@ fn forms(verb: &Verb) -> (&'static str, &'static [F]) {
         Verb::Lab(Lab::Status) => ("lab status", DATA),
         Verb::Config(Config::Patch(_)) => ("config patch", FILE),
         Verb::Config(_) => ("config", DATA),
-        Verb::Image(Image::Gc | Image::Mirror(_)) => ("image", NONE),
+        Verb::Image(Image::Gc(_) | Image::Mirror(_)) => ("image", NONE),
         Verb::Image(_) => ("image", DATA),
         Verb::Kubeconfig(_) => ("kubeconfig", FILE),
         Verb::Talosconfig(_) => ("talosconfig", FILE),

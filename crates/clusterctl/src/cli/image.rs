@@ -60,9 +60,11 @@ pub(super) fn image(context: &Context, verb: Image, form: OutputForm) -> Result<
                 data(&format!("{to}\n"));
             }
         }
-        Image::Gc => {
-            let (files, bytes) = ops::image::gc(context)?;
-            say(&format!("{files} file(s) removed, {} MiB", bytes >> 20));
+        Image::Gc(options) => {
+            let days = if options.all { 0 } else { options.unused_days };
+            let removed = ops::image::gc(context, days)?;
+            let mebibytes = removed.bytes >> 20;
+            say(&format!("{} file(s) removed, {mebibytes} MiB", removed.files));
         }
     }
     Ok(Exit::Success)

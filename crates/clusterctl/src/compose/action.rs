@@ -29,6 +29,8 @@ pub enum Action {
         /// The changes in order, and what is saved and only has to be applied.
         plan: SdnPlan,
     },
+    /// Makes the extension of the tree and pushes it.
+    MakeExtension,
     /// Tells the factory what is baked into the images.
     Schematic,
     /// Fetches the ISO of a Talos version and pins it.

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use imagefactory::{FactoryClient, RegistryClient, RegistryOptions, TransportOptions};
+use imagefactory::{FactoryClient, Fetcher, RegistryClient, RegistryOptions, TransportOptions};
 use proxmox_client::{Client as Proxmox, ClientConfig};
 use talos_client::config::{Hidden, MachineConfig};
 use talos_client::secrets::Bundle;
@@ -42,6 +42,8 @@ pub struct Crew {
     pub proxmox: Proxmox,
     /// The image factory.
     pub factory: FactoryClient,
+    /// Files by URL.
+    pub fetcher: Fetcher,
     /// Registries.
     pub registry: RegistryClient,
     /// Who is at work, for the lock.
@@ -86,9 +88,15 @@ impl Crew {
         }
         let factory = FactoryClient::new(images.factory.clone(), transport.clone())
             .map_err(|error| failed("the image factory's client").because(error))?;
+        let fetcher = Fetcher::new(transport.clone())
+            .map_err(|error| failed("the client that fetches packages").because(error))?;
         let credentials = imagefactory::credentials(variables)
             .map_err(|error| failed("the credentials of registries").because(error))?;
-        let options = RegistryOptions { transport, credentials, ..RegistryOptions::default() };
+        let mut options = RegistryOptions { transport, credentials, ..RegistryOptions::default() };
+        if !lab {
+            options.mirrors = image::mirrors(&site);
+            options = options.loopback_plain();
+        }
         let registry = RegistryClient::new(options)
             .map_err(|error| failed("the registries' client").because(error))?;
         let proxmox =
@@ -102,6 +110,7 @@ impl Crew {
             images,
             proxmox,
             factory,
+            fetcher,
             registry,
             lock_file: Mutex::new(lock_file),
             trial: OnceLock::new(),

@@ -49,6 +49,17 @@ pub struct Recipe {
     pub imager: String,
     /// Repository of the base of installers.
     pub installer_base: String,
+    /// The one of the extensions that is made here.
+    pub own: Option<OwnExtension>,
+}
+
+/// An extension that is made here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnExtension {
+    /// Its image, by tag, as it stands among the extensions.
+    pub reference: String,
+    /// The content address of what it is made from.
+    pub address: String,
 }
 
 /// An official extension as the tree names it.
@@ -79,7 +90,10 @@ pub fn desired(site: &Site) -> Result<Images, Error> {
     // The order counts: it is part of the schematic's id.
     let mut names: Vec<String> = Vec::new();
     let mut pinned = Vec::new();
-    let build = (site.images.source == ImageSource::Build).then(|| recipe(site));
+    let build = match site.images.source {
+        ImageSource::Build => Some(recipe(site)?),
+        ImageSource::Factory => None,
+    };
     for text in &source.system_extensions {
         let extension = official(text).ok_or_else(|| {
             Error::refused(format!("{text} is no official extension"))
@@ -104,12 +118,16 @@ pub fn desired(site: &Site) -> Result<Images, Error> {
     let identity = match &build {
         None => schematic_id.to_string(),
         Some(recipe) => {
-            let text = serde_json::json!({
+            let mut text = serde_json::json!({
                 "schematic": schematic.canonical(),
                 "extensions": recipe.extensions,
                 "imager": recipe.imager,
                 "installer": recipe.installer_base,
             });
+            // Without one the identity is that of lock files of before.
+            if let (Some(own), Some(fields)) = (&recipe.own, text.as_object_mut()) {
+                fields.insert("own".to_owned(), own.address.clone().into());
+            }
             format!("build-{}", imagefactory::Digest::of(text.to_string().as_bytes()).hex())
         }
     };
@@ -153,7 +171,7 @@ pub fn desired(site: &Site) -> Result<Images, Error> {
 }
 
 /// What a site's images are built from.
-fn recipe(site: &Site) -> Recipe {
+fn recipe(site: &Site) -> Result<Recipe, Error> {
     let source = &site.schematic;
     let own = |name: &str| format!("ghcr.io/siderolabs/{name}");
     let mut extensions: Vec<String> = Vec::new();
@@ -163,11 +181,30 @@ fn recipe(site: &Site) -> Recipe {
             extensions.push(text.clone());
         }
     }
-    Recipe {
+    let made = match &site.extension {
+        None => None,
+        Some(extension) => Some(OwnExtension {
+            reference: extension.reference(),
+            address: super::extension::address(extension)?,
+        }),
+    };
+    Ok(Recipe {
         extensions,
+        own: made,
         imager: site.images.imager.clone().unwrap_or_else(|| own("imager")),
         installer_base: site.images.installer_base.clone().unwrap_or_else(|| own("installer-base")),
-    }
+    })
+}
+
+/// The site's mirrors, as far as they are spoken to over TLS: images that are built from come from
+/// where the nodes have theirs.
+pub(super) fn mirrors(site: &Site) -> BTreeMap<String, Vec<Url>> {
+    let usable = |endpoints: &Vec<String>| -> Vec<Url> {
+        let urls = endpoints.iter().filter_map(|text| text.parse::<Url>().ok());
+        urls.filter(|url| url.scheme() == "https").collect()
+    };
+    let all = site.network.registry_mirrors.iter();
+    all.map(|(registry, endpoints)| (registry.clone(), usable(endpoints))).collect()
 }
 
 impl Images {

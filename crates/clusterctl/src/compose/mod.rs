@@ -12,6 +12,7 @@ pub mod destroy;
 pub mod draft;
 pub mod effect;
 pub mod execute;
+pub mod extension;
 mod host;
 pub mod image;
 pub mod issue;

@@ -60,7 +60,8 @@ pub fn needed(crew: &Crew, storages: &Storages, plan: &Plan<Action>) -> Rights {
                     rights.destroy_vm(vmid);
                 }
             }
-            Action::Schematic
+            Action::MakeExtension
+            | Action::Schematic
             | Action::FetchIso { .. }
             | Action::CopyInstaller { .. }
             | Action::MakeSecrets { .. }

@@ -8,6 +8,8 @@ use crate::spec::site::Site;
 
 /// The stage of the zone, its controller and networks.
 pub const SDN: &str = "common/0-sdn-setup";
+/// The stage of an extension that is made here.
+pub const EXTENSION: &str = "artifacts/extension";
 /// The stage of the installer and the ISO.
 pub const IMAGES: &str = "artifacts/images";
 /// The stage that puts the ISO on the Proxmox nodes.
@@ -62,6 +64,8 @@ pub struct Target {
     pub names: Vec<String>,
     /// The zone and its networks.
     pub sdn: Extent,
+    /// The extension that is made here.
+    pub extension: Extent,
     /// Installer and ISO.
     pub images: Extent,
     /// The ISO on the nodes.
@@ -78,6 +82,7 @@ impl Target {
         Self {
             names: Vec::new(),
             sdn: Extent::Full,
+            extension: Extent::Full,
             images: Extent::Full,
             registry: Extent::Full,
             clusters: clusters.collect(),
@@ -93,6 +98,7 @@ impl Target {
         let mut target = Self {
             names: Vec::new(),
             sdn: Extent::None,
+            extension: Extent::None,
             images: Extent::None,
             registry: Extent::None,
             clusters: BTreeMap::new(),
@@ -132,7 +138,17 @@ impl Target {
                 }
                 self.sdn = Extent::Full;
             }
-            ["artifacts"] => (self.images, self.registry) = (Extent::Full, Extent::Full),
+            ["artifacts"] => {
+                (self.images, self.registry) = (Extent::Full, Extent::Full);
+                self.extension = Extent::Full;
+            }
+            ["artifacts", "extension", ..] => {
+                if site.extension.is_none() {
+                    return Err(Error::usage(format!("the tree has no {EXTENSION}"))
+                        .hint("an extension.hcl in that folder describes an extension"));
+                }
+                self.extension = Extent::Full;
+            }
             ["artifacts", "images", ..] => self.images = Extent::Full,
             ["artifacts", "registry", ..] => self.registry = Extent::Full,
             ["clusters"] => {
@@ -188,6 +204,9 @@ impl Target {
         }
         if self.registry > Extent::None {
             self.images = self.images.max(Extent::IfAbsent);
+        }
+        if self.images > Extent::None {
+            self.extension = self.extension.max(Extent::IfAbsent);
         }
     }
 }
@@ -252,6 +271,9 @@ fn no_target(site: &Site, path: &str) -> Error {
     let mut known = vec![IMAGES.to_owned(), REGISTRY.to_owned()];
     if site.sdn.is_some() {
         known.push(SDN.to_owned());
+    }
+    if site.extension.is_some() {
+        known.push(EXTENSION.to_owned());
     }
     known.extend(site.clusters.iter().map(|cluster| format!("clusters/{}", cluster.folder)));
     known.sort();

@@ -8,7 +8,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::compose::cilium::DEFAULT_CLI_IMAGE;
-use crate::spec::site::{Cluster, Cni, PciSource, SdnController, Site};
+use crate::spec::site::{
+    Cluster, Cni, ExtensionSource, PackagePlace, PciSource, SdnController, Site,
+};
 
 /// Nodes of a lab whose tree names none.
 const NODES: [&str; 3] = ["pve01", "pve02", "pve03"];
@@ -197,7 +199,20 @@ impl World {
         {
             self.factories.insert((host.to_owned(), port));
         }
+        let made = site.extension.as_ref().map(ExtensionSource::reference).unwrap_or_default();
         let ours = site.images.installer_registry.iter();
+        if let Some(extension) = &site.extension {
+            self.add_registry(&made);
+            // The lab's factory hands out synthetic packages, under the name of whoever has them.
+            for package in &extension.packages {
+                if let PackagePlace::Url(url) = &package.place
+                    && let Ok(url) = url::Url::parse(url)
+                    && let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default())
+                {
+                    self.factories.insert((host.to_owned(), port));
+                }
+            }
+        }
         let extensions =
             site.schematic.system_extensions.iter().chain(&site.schematic.custom_extensions);
         let clis = site.clusters.iter().filter_map(|c| c.versions.cilium_cli_image.as_ref());
@@ -219,7 +234,7 @@ impl World {
                     self.build_parts.insert(name, kind);
                 }
             }
-            for text in &recipe.extensions {
+            for text in recipe.extensions.iter().filter(|text| **text != made) {
                 let name = crate::compose::execute::lab_name(text);
                 self.add_registry(&name);
                 self.build_parts.insert(name, BuildPart::Extension);
@@ -235,7 +250,7 @@ impl World {
         }
         let theirs =
             extensions.chain(&site.versions.cilium_cli_image).chain(clis).chain(installers);
-        for text in theirs {
+        for text in theirs.filter(|text| **text != made) {
             // `siderolabs/NAME` is short for the one at ghcr.io.
             let text = match text.strip_prefix("siderolabs/") {
                 Some(rest) => format!("ghcr.io/siderolabs/{rest}"),

@@ -1,18 +1,21 @@
 //! `image`: images and extensions made, looked at and copied by hand; no tree is needed.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use imagefactory::build::{
     BuildRequest, Builder, Built, Extension, ImageSource, IsoIdentity, OciImage, Platform,
 };
 use imagefactory::{
-    Architecture, Cache, ImageReference, RegistryClient, RegistryOptions, Schematic,
+    Architecture, Cache, Fetcher, ImageReference, Pruned, RegistryClient, RegistryOptions,
+    Schematic, TransportOptions,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Context, Error};
-use crate::state::{Layout, copy_file};
+use crate::compose::extension::Workshop;
+use crate::state::{Layout, LockFile, copy_file};
 
 /// What to build.
 #[derive(Debug)]
@@ -209,8 +212,8 @@ fn write_iso(built: &Built, path: &Path) -> Result<Value, Error> {
 /// A folder that becomes an extension.
 #[derive(Debug)]
 pub struct MakeExtension {
-    /// The folder, with `manifest.yaml` and `rootfs`.
-    pub dir: PathBuf,
+    /// The folder, with `manifest.yaml` and `rootfs`; none: what the tree says.
+    pub dir: Option<PathBuf>,
     /// Architectures.
     pub architectures: Vec<String>,
     /// Whether the rules of Talos are only remarked on.
@@ -241,19 +244,14 @@ pub struct ExtensionReport {
 /// # Errors
 /// It breaks rules of Talos, or cannot be pushed or written.
 pub fn extension(context: &Context, options: &MakeExtension) -> Result<ExtensionReport, Error> {
-    let dir = context.cwd.join(&options.dir);
-    let what = format!("make an extension of {}", dir.display());
-    let mut extension = Extension::from_folder(&dir).map_err(failed(&what))?;
-    extension.check(options.relaxed).map_err(failed(&what))?;
+    let read = |text: &String| text.parse().map_err(failed("read the architecture"));
+    let architectures: Vec<Architecture> =
+        options.architectures.iter().map(read).collect::<Result<_, Error>>()?;
+    let Packed { images, name, version, remarks } = match &options.dir {
+        Some(dir) => of_folder(context, dir, &architectures, options.relaxed)?,
+        None => of_tree(context, &architectures)?,
+    };
     let cache = cache(context)?;
-    let images = options
-        .architectures
-        .iter()
-        .map(|text| {
-            let architecture = text.parse().map_err(failed("read the architecture"))?;
-            extension.pack(architecture, &cache).map_err(failed(&what))
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
     let mut digest = imagefactory::Digest::of(&OciImage::index(&images));
     let mut pushed = None;
     if let Some(to) = &options.push {
@@ -263,19 +261,69 @@ pub fn extension(context: &Context, options: &MakeExtension) -> Result<Extension
             .map_err(failed(format!("push to {to}")))?;
         pushed = Some(to.with_digest(digest).to_string());
     }
-    let metadata = &extension.manifest.metadata;
     if let Some(layout) = &options.layout {
         let dir = context.cwd.join(layout);
-        OciImage::write_layout(&images, &metadata.version, &dir, &cache)
+        OciImage::write_layout(&images, &version, &dir, &cache)
             .map_err(failed(format!("write {}", dir.display())))?;
     }
-    Ok(ExtensionReport {
-        name: metadata.name.clone(),
-        version: metadata.version.clone(),
-        digest: digest.to_string(),
-        reference: pushed,
-        remarks: extension.remarks,
-    })
+    let digest = digest.to_string();
+    Ok(ExtensionReport { name, version, digest, reference: pushed, remarks })
+}
+
+/// An extension in the cache, for each architecture.
+struct Packed {
+    images: Vec<OciImage>,
+    name: String,
+    version: String,
+    remarks: Vec<String>,
+}
+
+fn of_folder(
+    context: &Context,
+    dir: &Path,
+    architectures: &[Architecture],
+    relaxed: bool,
+) -> Result<Packed, Error> {
+    let dir = context.cwd.join(dir);
+    let what = format!("make an extension of {}", dir.display());
+    let mut extension = Extension::from_folder(&dir).map_err(failed(&what))?;
+    extension.check(relaxed).map_err(failed(&what))?;
+    let cache = cache(context)?;
+    let pack =
+        |architecture: &Architecture| extension.pack(*architecture, &cache).map_err(failed(&what));
+    let images = architectures.iter().map(pack).collect::<Result<Vec<_>, Error>>()?;
+    let Extension { manifest, remarks, .. } = extension;
+    let (name, version) = (manifest.metadata.name, manifest.metadata.version);
+    Ok(Packed { images, name, version, remarks })
+}
+
+/// The one that `artifacts/extension` describes. Nothing is pinned: that is for `apply`.
+fn of_tree(context: &Context, architectures: &[Architecture]) -> Result<Packed, Error> {
+    let (_, loaded) = context.load_valid()?;
+    let site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
+    let source = site.extension.ok_or_else(|| {
+        Error::usage("the tree has no artifacts/extension")
+            .hint("name a folder with manifest.yaml and rootfs, or describe one there")
+    })?;
+    let lock = LockFile::read(&Layout::new(&site.live, false).lock_file())
+        .map_err(|error| Error::failed("read the lock file").because(error))?;
+    let fetcher = Fetcher::new(TransportOptions::default())
+        .map_err(failed("prepare the client that fetches packages"))?;
+    let (cache, pins) = (cache(context)?, lock.references);
+    let workshop = Workshop { fetcher: &fetcher, cache: &cache, pins, lab: false };
+    let mut packed = Packed {
+        images: Vec::new(),
+        name: source.name.clone(),
+        version: source.version.clone(),
+        remarks: Vec::new(),
+    };
+    let runtime = runtime()?;
+    for architecture in architectures {
+        let made = runtime.block_on(workshop.make(&source, *architecture, &|_| {}))?;
+        packed.images.push(made.image);
+        packed.remarks = made.remarks;
+    }
+    Ok(packed)
 }
 
 /// What an ISO file or an image is.
@@ -375,13 +423,11 @@ pub fn mirror(
     Ok(done)
 }
 
-/// Empties the cache; returns how many files were removed and how many bytes they had.
+/// Removes from the cache what was not used for so many days; everything for 0.
 ///
 /// # Errors
 /// A file cannot be removed.
-pub fn gc(context: &Context) -> Result<(usize, u64), Error> {
-    let cache = cache(context)?;
-    let size = cache.size().map_err(failed("look at the cache"))?;
-    let removed = cache.prune(&|_| false).map_err(failed("empty the cache"))?;
-    Ok((removed, size))
+pub fn gc(context: &Context, days: u32) -> Result<Pruned, Error> {
+    let unused = Duration::from_hours(24 * u64::from(days));
+    cache(context)?.prune_unused(unused).map_err(failed("clean the cache up"))
 }

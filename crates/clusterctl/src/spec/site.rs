@@ -34,6 +34,8 @@ pub struct Site {
     pub rings: Vec<Vec<String>>,
     /// What is baked into images.
     pub schematic: SchematicSource,
+    /// The stage `artifacts/extension`: an extension that is made here.
+    pub extension: Option<ExtensionSource>,
     /// The stage `artifacts/images`.
     pub images: Images,
     /// The stage `artifacts/registry`.
@@ -109,6 +111,51 @@ pub struct SchematicSource {
     pub factory_extensions: Vec<String>,
     /// Kernel arguments of both outputs.
     pub kernel_args: Vec<String>,
+}
+
+/// An extension that is made here, and what it is made from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ExtensionSource {
+    /// Its name.
+    pub name: String,
+    /// Its version, which is the tag of its image.
+    pub version: String,
+    /// The repository that it is pushed to.
+    pub image: String,
+    /// A folder with `rootfs`.
+    pub folder: Option<PathBuf>,
+    /// Debian packages, in order.
+    pub packages: Vec<PackageSource>,
+    /// What Talos reads of each service, by its name.
+    pub services: BTreeMap<String, serde_json::Value>,
+    /// The Talos versions that it is for; empty for any.
+    pub compatibility: String,
+}
+
+impl ExtensionSource {
+    /// The image, by tag.
+    pub fn reference(&self) -> String {
+        format!("{}:{}", self.image, self.version)
+    }
+}
+
+/// A Debian package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PackageSource {
+    /// Where it is.
+    pub place: PackagePlace,
+    /// What it must be; without it the lock file pins what came first.
+    pub sha256: Option<imagefactory::Digest>,
+}
+
+/// Where a package is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackagePlace {
+    /// A URL.
+    Url(String),
+    /// A file of the repository.
+    File(PathBuf),
 }
 
 /// Who makes the images.

@@ -18,12 +18,12 @@ pub enum Image {
     Build(ImageBuild),
     /// Show what an ISO file or an image in a registry is
     Inspect(ImageInspect),
-    /// Make a system extension of a folder with manifest.yaml and rootfs
+    /// Make a system extension: of a folder, or the one of the tree
     Extension(ImageExtension),
     /// Copy images to another registry, each with everything it names
     Mirror(ImageMirror),
-    /// Empty the cache of images
-    Gc,
+    /// Remove from the cache of images what was not used for some time
+    Gc(ImageGc),
 }
 
 /// Print the canonical text of a schematic, and its id
@@ -85,11 +85,13 @@ pub struct ImageInspect {
     pub what: String,
 }
 
-/// Make a system extension of a folder
+/// Make a system extension of a folder, or the one that artifacts/extension describes
+///
+/// Without --push and --layout it is only checked.
 #[derive(Debug, Args)]
 pub struct ImageExtension {
-    /// The folder
-    pub dir: PathBuf,
+    /// The folder, with manifest.yaml and rootfs [default: what artifacts/extension says]
+    pub dir: Option<PathBuf>,
     /// Architectures that its files are for; all of them for files that are data only
     #[arg(long, default_value = "amd64", value_delimiter = ',')]
     pub arch: Vec<String>,
@@ -102,6 +104,19 @@ pub struct ImageExtension {
     /// Write it to this folder, in the OCI image layout
     #[arg(long, value_name = "DIR")]
     pub layout: Option<PathBuf>,
+}
+
+/// Remove from the cache of images what was not used for some time
+///
+/// What is removed is fetched or built again when it is wanted. Nothing at a site is touched.
+#[derive(Debug, Args)]
+pub struct ImageGc {
+    /// Remove what was not used for so many days
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub unused_days: u32,
+    /// Empty it
+    #[arg(long, conflicts_with = "unused_days")]
+    pub all: bool,
 }
 
 /// Copy images to another registry

@@ -7,7 +7,9 @@ mod site;
 use std::path::PathBuf;
 
 pub use config::{Config, ConfigDiff, ConfigMode, ConfigPatch, ConfigRender, ConfigValidate};
-pub use image::{Image, ImageBuild, ImageExtension, ImageInspect, ImageMirror, ImageSchematic};
+pub use image::{
+    Image, ImageBuild, ImageExtension, ImageGc, ImageInspect, ImageMirror, ImageSchematic,
+};
 pub use site::{Access, Destroy, Doctor, Health, Output, Status, Unlock};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 
-use super::{Draft, Sketch};
+use super::{Draft, Sketch, extension};
 use crate::compose::action::Action;
 use crate::compose::image::{foreign_file, ledger_id};
 use crate::compose::target::{Extent, IMAGES, REGISTRY};
@@ -115,7 +115,7 @@ impl Draft<'_> {
         let id = format!("image/v{version}/installer");
         let sketch = Sketch::new(id, IMAGES, format!("build {copy} and push it"))
             .because(reason)
-            .after([format!("image/v{version}/iso")])
+            .after([format!("image/v{version}/iso"), extension::STEP.to_owned()])
             .token("build", "images".to_owned())
             .seconds(60, 3600);
         self.step(sketch, Action::CopyInstaller { version: version.to_string() });
@@ -136,6 +136,7 @@ impl Draft<'_> {
             let id = format!("image/v{version}/iso");
             let sketch = Sketch::new(id, IMAGES, format!("build {file}"))
                 .because(reason)
+                .after([extension::STEP.to_owned()])
                 .token("build", "images".to_owned())
                 .seconds(60, 3600);
             self.step(sketch, Action::FetchIso { version: version.to_string() });

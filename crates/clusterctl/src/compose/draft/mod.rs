@@ -3,6 +3,7 @@
 mod bootstrap;
 mod compute;
 mod config;
+mod extension;
 mod image;
 mod network;
 mod ring;
@@ -72,6 +73,7 @@ pub fn draft(crew: &Crew, world: &World, wish: &Wish, base: Base) -> Result<Draf
         carriers: carriers(world),
     };
     draft.networks();
+    draft.extension();
     draft.images();
     for cluster in &crew.site.clusters {
         if wish.target.clusters.contains_key(&cluster.folder) {

@@ -28,7 +28,10 @@ impl Hands {
         for text in &recipe.extensions {
             let named =
                 text.contains('@') || text.rsplit('/').next().is_some_and(|end| end.contains(':'));
-            if self.crew.is_lab() {
+            let is_own = recipe.own.as_ref().is_some_and(|own| own.reference == *text);
+            if is_own {
+                extensions.push(self.pinned(text.clone()).await?);
+            } else if self.crew.is_lab() {
                 extensions.push(self.pinned(lab_name(text)).await?);
             } else if named {
                 let text = match text.strip_prefix("siderolabs/") {
@@ -87,7 +90,7 @@ impl Hands {
         Ok(ImageSource::Registry(image.with_digest(digest)))
     }
 
-    fn oci_cache(&self) -> Result<Cache, StepError> {
+    pub(super) fn oci_cache(&self) -> Result<Cache, StepError> {
         Cache::open(self.crew.layout.cache().join("oci")).map_err(images("open the cache"))
     }
 
@@ -143,11 +146,15 @@ impl Hands {
         request.iso = false;
         // As at a factory: what the installer writes is for the platform that it is called by.
         request.platform = Platform::Metal;
+        let near = match &request.installer_base {
+            Some(ImageSource::Registry(base)) => vec![base.clone()],
+            _ => Vec::new(),
+        };
         let built = self.run(request, &cache).await?;
         let image =
             built.installer.ok_or_else(|| StepError::failed("the build made no installer"))?;
         let size = image.parts().map(|part| part.size).sum();
-        let pushed = OciImage::push(&[image], &to, &self.crew.registry, &cache).await;
+        let pushed = OciImage::push_near(&[image], &to, &near, &self.crew.registry, &cache).await;
         let digest = pushed.map_err(images(&format!("push to {to}")))?;
         context.progress(size, Some(size));
         let name = copy.to_owned();

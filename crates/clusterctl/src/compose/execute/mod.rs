@@ -9,6 +9,7 @@ mod build;
 pub(crate) use build::lab_name;
 
 mod cluster;
+mod extension;
 mod machine;
 mod network;
 mod node;
@@ -60,6 +61,7 @@ impl Executor<Action> for Hands {
     async fn check(&self, step: &Step<Action>, _: &StepContext) -> Result<Check, StepError> {
         match &step.action {
             Action::Networks { plan } => self.check_networks(plan).await,
+            Action::MakeExtension => self.check_extension(),
             Action::Schematic => Ok(Check::Ready),
             Action::FetchIso { version } => self.check_iso(version).await,
             Action::CopyInstaller { version } => self.check_installer(version),
@@ -96,6 +98,7 @@ impl Executor<Action> for Hands {
     async fn perform(&self, step: &Step<Action>, context: &StepContext) -> Result<(), StepError> {
         match &step.action {
             Action::Networks { plan } => self.change_networks(&step.id, plan, context).await,
+            Action::MakeExtension => self.make_extension(context).await,
             Action::Schematic => self.create_schematic().await,
             Action::FetchIso { version } => self.fetch_iso(version, context).await,
             Action::CopyInstaller { version } => self.copy_installer(version, context).await,
@@ -156,6 +159,7 @@ impl Executor<Action> for Hands {
             }
             // What these made was read back as they were carried out.
             Action::Networks { .. }
+            | Action::MakeExtension
             | Action::Schematic
             | Action::FetchIso { .. }
             | Action::CopyInstaller { .. }

@@ -267,7 +267,7 @@ impl LabSite {
 
     /// Fills the registry with the images that trees name.
     async fn provide_images(&self, old: &World, world: &World) -> Result<(), LabError> {
-        if old.images == world.images {
+        if old.images == world.images && old.build_parts == world.build_parts {
             return Ok(());
         }
         let registry = self.factory.lock().await.as_ref().ok_or_else(gone)?.registry_addr();

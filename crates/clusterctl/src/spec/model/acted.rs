@@ -117,6 +117,41 @@ const VALUES: &[(Section, &str, &str)] = &[
         "delegated_prefixes.*.gateway",
         "\"2001:db8:7::1\", prefix = \"2001:db8:7::/64\"",
     ),
+    (
+        Section::Extension,
+        "name",
+        "\"other\"; version = \"1\"\nimage = \"registry.example/frr\"\npackages = [\"https://mirror.example/frr.deb\"]",
+    ),
+    (
+        Section::Extension,
+        "version",
+        "\"2\"; name = \"frr\"\nimage = \"registry.example/frr\"\npackages = [\"https://mirror.example/frr.deb\"]",
+    ),
+    (
+        Section::Extension,
+        "image",
+        "\"registry.example/others\"; name = \"frr\"\nversion = \"1\"\npackages = [\"https://mirror.example/frr.deb\"]",
+    ),
+    (
+        Section::Extension,
+        "source_dir",
+        "\"..\"; name = \"frr\"\nversion = \"1\"\nimage = \"registry.example/frr\"\npackages = [\"https://mirror.example/frr.deb\"]",
+    ),
+    (
+        Section::Extension,
+        "packages",
+        "[\"https://mirror.example/frr.deb\"]; name = \"frr\"\nversion = \"1\"\nimage = \"registry.example/frr\"",
+    ),
+    (
+        Section::Extension,
+        "services",
+        "{ frr = { restart = \"always\" } }; name = \"frr\"\nversion = \"1\"\nimage = \"registry.example/frr\"\npackages = [\"https://mirror.example/frr.deb\"]",
+    ),
+    (
+        Section::Extension,
+        "compatibility",
+        "\">= v1.11.0\"; name = \"frr\"\nversion = \"1\"\nimage = \"registry.example/frr\"\npackages = [\"https://mirror.example/frr.deb\"]",
+    ),
     (Section::Images, "source", "\"build\""),
     (Section::Images, "factory_url", "\"https://factory.example\""),
     (Section::Images, "installer_registry", "\"registry.example/installer\""),

@@ -12,7 +12,7 @@ use super::identity::{self, Identity};
 use super::key::Section;
 use super::patches::patches;
 use super::tree::Gathered;
-use super::{network, plan, stage};
+use super::{extension, network, plan, stage};
 use crate::spec::hcl::{Value, did_you_mean};
 use crate::spec::site::{
     ArtifactOverrides, Cluster, Cni, Node, PciDevice, PciSource, Role, Segment, Site, Unmanaged,
@@ -27,7 +27,11 @@ pub(super) fn site(
     let versions = common::versions(context, gathered);
     let name = context.file(Section::Proxmox).text(&["site"]).unwrap_or_else(|| "live".to_owned());
     let proxmox = common::proxmox(context, gathered);
-    let schematic = common::schematic(context, gathered);
+    let mut schematic = common::schematic(context, gathered);
+    let extension = extension::extension(context, gathered);
+    if let Some(extension) = &extension {
+        extension::join(context, extension, &mut schematic, gathered);
+    }
     let network = network::network(context, gathered);
     let (_, vnets) =
         network::vnets(context, &mut Gathered::new(std::rc::Rc::clone(&gathered.loader)));
@@ -62,6 +66,7 @@ pub(super) fn site(
         versions,
         rings,
         schematic,
+        extension,
         images,
         registry,
         sdn,

@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Level};
 use super::file::File;
 use super::key::Section;
 use super::tree::{Gathered, Tree};
-use crate::spec::hcl::Value;
+use crate::spec::hcl::{Place, Value};
 use crate::spec::site::{Credentials, Proxmox, SchematicSource, Versions};
 
 /// What every reader of a part needs.
@@ -195,26 +195,36 @@ pub(super) fn proxmox(context: &Context<'_>, gathered: &mut Gathered) -> Proxmox
 }
 
 /// A path of the tree: absolute, or from the folder of the file; kept inside of the repository.
-fn path_of(
+pub(super) fn path_of(
     context: &Context<'_>,
     file: &File,
     name: &str,
     gathered: &mut Gathered,
 ) -> Option<PathBuf> {
     let text = file.text(&[name])?;
-    let path = file.path.parent().unwrap_or(context.live).join(&text);
-    let place = file.place(&[name]);
+    let is_secret = file.get(&[name]).is_some_and(Value::has_sensitive);
+    let shown = if is_secret { "(sensitive value)" } else { &text };
+    inside(context, file, (name, &text, shown), file.place(&[name]).as_ref(), gathered)
+}
+
+/// A path that a key names, with what is shown of it.
+pub(super) fn inside(
+    context: &Context<'_>,
+    file: &File,
+    (name, text, shown): (&str, &str, &str),
+    place: Option<&Place>,
+    gathered: &mut Gathered,
+) -> Option<PathBuf> {
+    let path = file.path.parent().unwrap_or(context.live).join(text);
     let Ok(real) = fs_err::canonicalize(&path) else {
-        let is_secret = file.get(&[name]).is_some_and(Value::has_sensitive);
-        let shown = if is_secret { "(sensitive value)" } else { &text };
-        gathered.error("tree-0016", format!("`{name}`: there is no file {shown}"), place.as_ref());
+        gathered.error("tree-0016", format!("`{name}`: there is no file {shown}"), place);
         return None;
     };
     let root = fs_err::canonicalize(context.repo_root);
     let root = root.unwrap_or_else(|_| context.repo_root.to_path_buf());
     if !real.starts_with(&root) {
         let message = format!("`{name}` lies outside of the repository");
-        gathered.error("tree-0017", message, place.as_ref());
+        gathered.error("tree-0017", message, place);
         return None;
     }
     Some(path)

@@ -299,13 +299,13 @@ keys! {
         "vnets" Any NotYet "" "Rules of VNets.";
     }
     Extension {
-        "name" Any NotYet "" "Name of the extension.";
-        "version" Any NotYet "" "Its version.";
-        "image" Any NotYet "" "Image that it is pushed to.";
-        "source_dir" Any NotYet "" "Folder that it is made from.";
-        "packages" Any NotYet "" "Packages that it is made from.";
-        "services" Any NotYet "" "Services that it runs.";
-        "compatibility" Any NotYet "" "Talos versions that it is for.";
+        "name" Text Acted "" "Name of the extension.";
+        "version" Text Acted "" "Its version, which is the tag of its image.";
+        "image" Text Acted "" "Repository that it is pushed to.";
+        "source_dir" Text Acted "" "Folder with `rootfs`, and `manifest.yaml` where there is more to tell; it stands over the packages.";
+        "packages" Any Acted "" "Debian packages for the one service: URLs, files, or `{ url, sha256 }`. The lock file pins what has no digest.";
+        "services" Any Acted "" "Services by name, each as Talos reads it: `container`, `depends`, `restart`.";
+        "compatibility" Text Acted "any" "Talos versions that it is for, such as `>= v1.10.0`.";
     }
     Images {
         "source" Text Acted "factory without custom extensions, else build" "Who makes the images.";

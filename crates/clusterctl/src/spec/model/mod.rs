@@ -3,6 +3,7 @@
 mod cluster;
 mod common;
 mod diagnostic;
+mod extension;
 mod file;
 mod identity;
 pub mod key;
