@@ -69,6 +69,16 @@ impl Site {
         Ok(Self { dir })
     }
 
+    /// A copy of the example tree with the files of another example laid over it.
+    ///
+    /// # Errors
+    /// They cannot be copied.
+    pub fn with(name: &str) -> anyhow::Result<Self> {
+        let site = Self::new()?;
+        copy(&example().join("..").join(name), site.dir.path())?;
+        Ok(site)
+    }
+
     /// The tree.
     pub fn live(&self) -> PathBuf {
         self.dir.path().join("live")

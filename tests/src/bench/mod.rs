@@ -4,6 +4,7 @@
 //! names; a peer that is not there gives a line without a value, never a pass.
 
 mod client;
+mod image;
 mod ipset;
 mod measure;
 mod oracle;
@@ -122,6 +123,7 @@ pub const ALL: &[Bench] = &[
     Bench { name: "pve-throughput", run: client::throughput },
     Bench { name: "read-12000-vms", run: client::read_vms },
     Bench { name: "upload-vs-curl", run: upload::against_curl },
+    Bench { name: "image-build", run: image::build },
     Bench { name: "gen-vs-oracle", run: oracle::generate },
     Bench { name: "gen-1", run: oracle::generate_1 },
     Bench { name: "gen-100", run: oracle::generate_100 },

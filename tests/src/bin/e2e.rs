@@ -1,5 +1,5 @@
 //! The main job from end to end: the example tree applied to the lab, looked at, changed from
-//! outside, mended, removed.
+//! outside, mended, removed. Then again with images that are built, from packages on.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
 #![expect(clippy::indexing_slicing, reason = "indexing a JSON value yields null")]
 
@@ -88,8 +88,40 @@ fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// From packages to running clusters: the extension is made, installer and ISO are built with it.
+fn build() -> anyhow::Result<()> {
+    let site = Site::with("frr")?;
+    let begun = Instant::now();
+    let said = site.expect(&["plan"], 0, LIMIT)?;
+    let order =
+        ["make the extension frr", "build talos", "build registry.example.net/talos/installer"];
+    let found: Vec<_> = order.iter().map(|text| said.find(text)).collect();
+    ensure!(found.iter().all(Option::is_some), "{order:?} are not in\n{said}");
+    site.expect(&["apply"], 0, LIMIT)?;
+    site.expect(&["plan", "--detailed-exitcode"], 0, LIMIT)?;
+    site.expect(&["health"], 0, LIMIT)?;
+    let lock = || -> anyhow::Result<Value> {
+        let path = site.own().join("tree/clusterctl.lock");
+        Ok(serde_json::from_slice(&fs_err::read(path)?)?)
+    };
+    let before = lock()?;
+    let pin = |lock: &Value| lock["references"]["registry.example.net/talos/frr:10.3-1"].clone();
+    ensure!(pin(&before).as_str().is_some_and(|text| text.starts_with("sha256:")), "{before}");
+
+    // What goes into the extension goes into the images.
+    let root = "artifacts/extension/frr/rootfs/usr/local/lib/containers/frr/start";
+    let path = site.live().join(root);
+    fs_err::write(&path, fs_err::read_to_string(&path)? + "# changed\n")?;
+    let said = site.expect(&["plan", "artifacts"], 0, LIMIT)?;
+    ensure!(said.contains("what it is made from has changed"), "{said}");
+    site.expect(&["apply", "artifacts"], 0, LIMIT)?;
+    ensure!(pin(&before) != pin(&lock()?), "the extension changed and its digest did not");
+    println!("built with an extension of packages, rebuilt: {} ms", begun.elapsed().as_millis());
+    Ok(())
+}
+
 fn main() -> ExitCode {
-    match run() {
+    match run().and_then(|()| build()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("e2e: {error:#}");
