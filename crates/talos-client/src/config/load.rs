@@ -53,7 +53,11 @@ fn kind_for(node: &Node, minor: u32) -> Result<String, ConfigError> {
         (None, None) if is_main() => Ok("v1alpha1".to_owned()),
         (None, _) => Err(ConfigError::classed("missing-kind", "a document has no kind")),
         (Some(kind), None) if is_main() => Err(ConfigError::classed(
-            if typed::is_kind(kind) { "unknown-keys" } else { "unknown-document" },
+            if typed::is_kind(kind) && since::has_kind(kind, minor) {
+                "unknown-keys"
+            } else {
+                "unknown-document"
+            },
             format!("a document of kind {kind} has fields of the main document"),
         )),
         (Some(kind), None) => Err(ConfigError::classed(

@@ -9,7 +9,7 @@ use super::url::GoUrl;
 
 /// What the library takes from the patch even when the patch does not name it: expressions and
 /// sizes that its merge cannot look into.
-const ALWAYS_COPIED: [(&str, &[&str]); 7] = [
+const ALWAYS_COPIED: [(&str, &[&str]); 11] = [
     ("VolumeConfig", &["/provisioning/diskSelector/match", "/provisioning/minSize"]),
     ("UserVolumeConfig", &["/provisioning/diskSelector/match", "/provisioning/minSize"]),
     ("RawVolumeConfig", &["/provisioning/diskSelector/match", "/provisioning/minSize"]),
@@ -17,15 +17,29 @@ const ALWAYS_COPIED: [(&str, &[&str]); 7] = [
     ("ExistingVolumeConfig", &["/discovery/volumeSelector/match"]),
     ("LinkAliasConfig", &["/selector/match"]),
     ("OOMConfig", &["/triggerExpression", "/cgroupRankingExpression"]),
+    ("LVMLogicalVolumeConfig", &["/provisioning/minSize"]),
+    ("LVMVolumeGroupConfig", &["/provisioning/volumeSelector/match"]),
+    ("RAIDArrayConfig", &["/provisioning/volumeSelector/match"]),
+    ("UnattendedInstallConfig", &["/provisioning/diskSelector/match"]),
 ];
 
 /// Fields that a patch replaces as a whole.
-const REPLACED: [(&str, &str); 5] = [
+const REPLACED: [(&str, &str); 15] = [
     ("v1alpha1.ClusterNetworkConfig", "podSubnets"),
     ("v1alpha1.ClusterNetworkConfig", "serviceSubnets"),
     ("v1alpha1.APIServerConfig", "auditPolicy"),
     ("network.RuleConfigV1Alpha1", "ingress"),
     ("network.RulePortSelector", "ports"),
+    ("k8s.KubeAuditPolicyConfigV1Alpha1", "configuration"),
+    ("k8s.KubeCredentialProviderConfigV1Alpha1", "configuration"),
+    ("k8s.KubeAuthenticationConfigV1Alpha1", "configuration"),
+    ("k8s.KubeStaticPodConfigV1Alpha1", "pod"),
+    ("k8s.KubeNetworkConfigV1Alpha1", "podSubnets"),
+    ("k8s.KubeNetworkConfigV1Alpha1", "serviceSubnets"),
+    ("network.BGPInstanceConfigV1Alpha1", "advertise"),
+    ("network.BGPInstanceConfigV1Alpha1", "importRoutes"),
+    ("network.BGPInstanceConfigV1Alpha1", "neighbors"),
+    ("cri.CRIBaseRuntimeSpecConfigV1Alpha1", "overrides"),
 ];
 
 /// How an item of a patch's list finds its partner.

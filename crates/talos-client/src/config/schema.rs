@@ -83,20 +83,74 @@ impl fmt::Display for SchemaError {
     }
 }
 
+/// The fields of a type with their types, in the order in which they are written.
+type Fields = serde_json::Map<String, serde_json::Value>;
+
 #[derive(Deserialize)]
 pub(super) struct Schema {
     /// Kind to type.
     pub(super) kinds: BTreeMap<String, String>,
-    /// Type to its fields with their types, in the order in which they are written.
-    pub(super) types: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+    /// Type to its fields.
+    pub(super) types: BTreeMap<String, Fields>,
     /// Words of an enumeration.
     pub(super) enums: BTreeMap<String, Vec<String>>,
+}
+
+/// What a version adds to the one before.
+#[derive(Deserialize)]
+struct Addition {
+    kinds: BTreeMap<String, String>,
+    types: BTreeMap<String, Fields>,
+    /// Further fields of older types.
+    fields: BTreeMap<String, Fields>,
+    enums: BTreeMap<String, Vec<String>>,
+    /// Further words of older enumerations.
+    words: BTreeMap<String, Vec<String>>,
+}
+
+/// What 1.14 adds.
+fn newest() -> Option<&'static Addition> {
+    static ADDITION: OnceLock<Option<Addition>> = OnceLock::new();
+    ADDITION.get_or_init(|| serde_json::from_str(include_str!("kinds-1.14.json")).ok()).as_ref()
 }
 
 /// The schema of the newest version that is known.
 pub(super) fn schema() -> Option<&'static Schema> {
     static SCHEMA: OnceLock<Option<Schema>> = OnceLock::new();
-    SCHEMA.get_or_init(|| serde_json::from_str(include_str!("kinds-1.13.json")).ok()).as_ref()
+    SCHEMA.get_or_init(whole).as_ref()
+}
+
+fn whole() -> Option<Schema> {
+    let mut schema: Schema = serde_json::from_str(include_str!("kinds-1.13.json")).ok()?;
+    let addition = newest()?;
+    let clone = |(name, value): (&String, &String)| (name.clone(), value.clone());
+    schema.kinds.extend(addition.kinds.iter().map(clone));
+    schema.types.extend(addition.types.iter().map(|(name, one)| (name.clone(), one.clone())));
+    for (name, fields) in &addition.fields {
+        schema.types.entry(name.clone()).or_default().extend(fields.clone());
+    }
+    schema.enums.extend(addition.enums.iter().map(|(name, one)| (name.clone(), one.clone())));
+    for (name, words) in &addition.words {
+        schema.enums.entry(name.clone()).or_default().extend(words.iter().cloned());
+    }
+    Some(schema)
+}
+
+/// Whether a kind came with 1.14.
+pub(super) fn is_newest_kind(kind: &str) -> bool {
+    newest().is_some_and(|addition| addition.kinds.contains_key(kind))
+}
+
+/// Whether a field of an older type came with 1.14.
+pub(super) fn is_newest_field(owner: &str, field: &str) -> bool {
+    newest().is_some_and(|one| one.fields.get(owner).is_some_and(|all| all.contains_key(field)))
+}
+
+/// Whether a word of an older enumeration came with 1.14.
+pub(super) fn is_newest_word(owner: &str, word: &str) -> bool {
+    newest().is_some_and(|one| {
+        one.words.get(owner).is_some_and(|all| all.iter().any(|other| other == word))
+    })
 }
 
 /// Checks that a document has only fields that its kind knows, in the shape that they have.

@@ -5,7 +5,7 @@ use super::typed::{self, Refused};
 use crate::yaml::Node;
 
 /// The first minor version whose loader has no older habits.
-pub(super) const NEWEST: u32 = 13;
+pub(super) const NEWEST: u32 = 14;
 
 /// Kinds by the minor version that brought them, after 1.11.
 const KINDS: [(u32, &[&str]); 2] = [
@@ -65,7 +65,8 @@ const FIELDS: [(u32, &str, &str); 11] = [
 
 /// Whether a minor version of Talos 1 has a kind.
 pub(super) fn has_kind(kind: &str, minor: u32) -> bool {
-    KINDS.iter().all(|(since, kinds)| *since <= minor || !kinds.contains(&kind))
+    let is_there = KINDS.iter().all(|(since, kinds)| *since <= minor || !kinds.contains(&kind));
+    is_there && (minor >= NEWEST || !schema::is_newest_kind(kind))
 }
 
 /// A document without the fields that came after a minor version, and the first of those.
@@ -140,7 +141,9 @@ impl<'a> Walk<'a> {
             Err(Refused::of(class, path, message))
         };
         match node {
-            Node::List(_) if kind == "v1alpha1.ArgValue" => refused("wrong-type", "a list"),
+            Node::List(_) if kind == "v1alpha1.ArgValue" && self.minor < 13 => {
+                refused("wrong-type", "a list")
+            }
             Node::List(items) => {
                 let item = kind.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
                 let Some(item) = item else { return Ok(()) };
@@ -158,12 +161,13 @@ impl<'a> Walk<'a> {
                 })
             }
             Node::Scalar { text, .. } => match kind {
-                "block.ByteSize" | "block.Size" if text.starts_with('-') => {
+                "block.ByteSize" | "block.Size" if self.minor < 13 && text.starts_with('-') => {
                     refused("bad-value", "negative")
                 }
                 "block.Size" if self.minor < 12 && text.ends_with('%') => {
                     refused("bad-value", "a percentage")
                 }
+                owner if schema::is_newest_word(owner, text) => refused("bad-value", "such a word"),
                 _ => Ok(()),
             },
         }
@@ -174,7 +178,7 @@ impl<'a> Walk<'a> {
         let is_newer = |(since, kind, name): &(u32, &str, &str)| {
             *since > self.minor && *kind == owner && *name == field
         };
-        let found = FIELDS.iter().any(is_newer);
+        let found = FIELDS.iter().any(is_newer) || schema::is_newest_field(owner, field);
         if found && self.unknown.is_none() {
             let message = format!("{path} has no field {field:?} in this version");
             self.unknown = Some(Refused::of("unknown-keys", &format!("{path}.{field}"), message));

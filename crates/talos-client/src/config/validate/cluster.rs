@@ -10,11 +10,11 @@ pub(super) fn check(findings: &mut Findings, cluster: Part<'_>, kind: Type) {
         return;
     }
     let endpoint = cluster.at("controlPlane.endpoint");
-    if !endpoint.is_there() {
+    if !endpoint.is_there() && !findings.has_endpoint {
         findings.error("endpoint-required", "there is no `cluster.controlPlane.endpoint`");
         return;
     }
-    if let Some(why) = not_an_endpoint(endpoint.text()) {
+    if let Some(why) = not_an_endpoint(endpoint.text()).filter(|_| endpoint.is_there()) {
         findings.error("endpoint-invalid", format!("`cluster.controlPlane.endpoint`: {why}"));
     }
     let domain = cluster.at("network.dnsDomain");

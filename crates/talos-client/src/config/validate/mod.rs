@@ -6,6 +6,7 @@ mod hint;
 mod lint;
 mod machine;
 mod network;
+mod newest;
 mod other;
 mod runtime;
 mod spot;
@@ -83,6 +84,8 @@ struct Findings {
     mode: Mode,
     /// Minor version of Talos whose rules apply.
     minor: u32,
+    /// A document of its own names the endpoint of the cluster.
+    has_endpoint: bool,
     errors: Vec<(Finding, Address)>,
     warnings: Vec<(Finding, Address)>,
 }
@@ -112,7 +115,14 @@ impl About<'_> {
 
 impl Findings {
     fn new(mode: Mode, minor: u32) -> Self {
-        Self { document: String::new(), mode, minor, errors: Vec::new(), warnings: Vec::new() }
+        Self {
+            document: String::new(),
+            mode,
+            minor,
+            has_endpoint: false,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 
     /// About a part; one that is not there is as good as its document.
@@ -231,6 +241,7 @@ impl MachineConfig {
     /// With `strict` warnings of the main document are errors too.
     pub fn validate(&self, mode: Mode, minor: u32, strict: bool) -> Validation {
         let mut findings = Findings::new(mode, minor);
+        findings.has_endpoint = self.document("KubeClusterConfig", "").is_some();
         let main = self.document("v1alpha1", "");
         if let Some(main) = main {
             "v1alpha1.Config".clone_into(&mut findings.document);
@@ -244,13 +255,23 @@ impl MachineConfig {
             if id.kind != "v1alpha1" {
                 findings.document = id.to_string();
                 document::check(&mut findings, &id, Part(Some(document)));
+                if minor >= 14 {
+                    newest::check(&mut findings, &id, Part(Some(document)));
+                }
             }
         }
         if let Some(main) = main {
             findings.document = String::new();
             for document in self.documents() {
                 document::conflict(&mut findings, Part(Some(main)), Part(Some(document)));
+                if minor >= 14 {
+                    newest::conflict(&mut findings, Part(Some(main)), Part(Some(document)));
+                }
             }
+        }
+        if minor >= 14 {
+            findings.document = String::new();
+            newest::together(&mut findings, Part(main), self.documents());
         }
         findings.placed(self.documents())
     }
@@ -288,7 +309,10 @@ fn main(findings: &mut Findings, root: Part<'_>) {
     };
     let section = root.at("cluster");
     cluster::check(findings, section, kind);
-    machine::install(findings, machine.at("install"));
+    // From 1.14 on a document may say how to install, or nobody.
+    if findings.minor < 14 || machine.at("install").is_there() {
+        machine::install(findings, machine.at("install"));
+    }
     machine::host_dns(findings, machine.at("features.hostDNS"));
     match machine.at("type").text() {
         "join" | "" => findings.warning("machine-type-alias", "`machine.type` should say `worker`"),

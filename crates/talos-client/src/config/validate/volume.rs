@@ -6,7 +6,7 @@ use super::super::DocumentId;
 use super::{Environment, Findings, Part, Wanted};
 
 /// Bytes of a size such as `10GiB`, `5GB` or `1000`; negative ones are allowed.
-fn bytes(text: &str) -> Option<i128> {
+pub(super) fn bytes(text: &str) -> Option<i128> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let end = digits.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(digits.len());
     let (number, unit) = digits.split_at_checked(end)?;
@@ -70,7 +70,12 @@ fn name(findings: &mut Findings, id: &DocumentId, has_length: bool) {
 }
 
 fn system(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
-    if !["STATE", "EPHEMERAL", "IMAGECACHE"].contains(&id.name.as_str()) {
+    let is_known = match id.name.as_str() {
+        "STATE" | "EPHEMERAL" | "IMAGECACHE" => true,
+        "ETCD" | "CRI" | "KUBELET" | "LOG" => findings.minor >= 14,
+        _ => false,
+    };
+    if !is_known {
         return findings
             .error("volume-name-unknown", format!("there is no system volume {:?}", id.name));
     }
@@ -152,7 +157,8 @@ fn user(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
     }
     if id.kind == "UserVolumeConfig" && document.at("filesystem").is_there() {
         let kind = document.at("filesystem.type").text();
-        if !["", "xfs", "ext4"].contains(&kind) {
+        let is_newest = kind == "btrfs" && findings.minor >= 14;
+        if !["", "xfs", "ext4"].contains(&kind) && !is_newest {
             findings.error("filesystem-unsupported", format!("the file system cannot be {kind:?}"));
         }
         if document.at("filesystem.projectQuotaSupport").is_on() && !["", "xfs"].contains(&kind) {
