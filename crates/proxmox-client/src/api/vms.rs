@@ -44,11 +44,13 @@ impl Vms<'_> {
     /// # Errors
     /// As [`Client::call`]. A node that does not answer is an error: what runs there is not known.
     pub async fn list(&self, nodes: &[NodeName]) -> Result<Vec<(NodeName, VmRow)>> {
-        let lists: Vec<Vec<(NodeName, VmRow)>> = futures_util::stream::iter(nodes)
-            .map(|node| async move {
-                let rows = self.client.qemu(node).list().await?;
-                Ok::<_, Error>(rows.into_iter().map(|row| (node.clone(), row)).collect())
-            })
+        // Of futures, not of what they are made from: so a task of any thread can hold this one.
+        let calls = nodes.iter().map(|node| async move {
+            let rows = self.client.qemu(node).list().await?;
+            Ok::<_, Error>(rows.into_iter().map(|row| (node.clone(), row)).collect())
+        });
+        let calls: Vec<_> = calls.collect();
+        let lists: Vec<Vec<(NodeName, VmRow)>> = futures_util::stream::iter(calls)
             .buffered(self.client.concurrency())
             .try_collect()
             .await?;
@@ -70,8 +72,11 @@ impl Vms<'_> {
             let id = VmId::try_from(u32::try_from(row.vmid?).ok()?).ok()?;
             wanted(id, row).then_some((node, id, row))
         });
-        let mut seen: Vec<VmObserved> = futures_util::stream::iter(asked.collect::<Vec<_>>())
-            .map(|(node, id, row)| async move { self.client.qemu(node).observe_row(id, row).await })
+        let calls = asked.map(|(node, id, row)| async move {
+            self.client.qemu(node).observe_row(id, row).await
+        });
+        let calls: Vec<_> = calls.collect();
+        let mut seen: Vec<VmObserved> = futures_util::stream::iter(calls)
             .buffer_unordered(self.client.concurrency())
             .try_filter_map(|found| async move { Ok(found) })
             .try_collect()

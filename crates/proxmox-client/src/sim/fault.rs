@@ -35,6 +35,13 @@ pub enum FaultAction {
     LockTimeout,
     /// 401, not executed.
     Unauthorized,
+    /// The call is not executed; this is answered, whatever it is.
+    Answer {
+        /// HTTP status.
+        status: u16,
+        /// Bytes of the body.
+        body: Vec<u8>,
+    },
     /// The task that the call starts ends with this error text and does nothing.
     TaskFails(String),
     /// The task does its work and ends with `WARNINGS: n`.

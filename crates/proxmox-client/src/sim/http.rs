@@ -10,13 +10,14 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
-use hyper::body::{Frame, Incoming};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 
 use super::auth::percent_encoding_lite::decode;
 use super::auth::{self, Identity};
 use super::decode::{decode_body, decode_form};
+use super::disturb::{Answered, after, before, cut_body, given};
 use super::fail::{Bare, Fail};
 use super::fault::{CallRecord, FaultAction};
 use super::reply::Call;
@@ -96,6 +97,11 @@ pub(crate) async fn serve(
     let seq = inner.faults.begin(&method, &endpoint);
     let fault = inner.faults.hit(&method, &path);
     tokio::time::sleep(inner.latency(&method, &path)).await;
+    if let Some(FaultAction::Answer { status, body }) = fault {
+        let user = String::new();
+        inner.faults.end(CallRecord { seq, method, path, endpoint, user, status });
+        return Ok(given(status, body));
+    }
     let mut user = String::new();
     let result = if let Some(cut) = before(&inner, fault.as_ref()).await {
         cut
@@ -118,7 +124,7 @@ pub(crate) async fn serve(
             fault: job_fault,
         };
         let outcome = visit.run(body, &mut user).await;
-        after(&inner, fault.as_ref(), &target, outcome)
+        after(&inner, fault.as_ref(), &target.path, outcome)
     };
     let response = result.map(|(outcome, envelope)| {
         answer(target.style, outcome, envelope, count >= PER_CONNECTION)
@@ -132,75 +138,6 @@ pub(crate) async fn serve(
         return response.map(cut_body);
     }
     response
-}
-
-type Answered = (Result<Value, Fail>, Vec<(&'static str, Value)>);
-
-fn cut() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "cut on request")
-}
-
-/// Faults that keep the call from being executed.
-async fn before(
-    inner: &Arc<Inner>,
-    fault: Option<&FaultAction>,
-) -> Option<Result<Answered, io::Error>> {
-    let refuse = |fail: Fail| Some(Ok((Err(fail), Vec::new())));
-    match fault? {
-        FaultAction::Refuse { status, message } => {
-            refuse(Fail::status(*status, format!("{message}\n")))
-        }
-        FaultAction::CutBeforeCall => Some(Err(cut())),
-        FaultAction::Delay(time) => {
-            tokio::time::sleep(*time).await;
-            None
-        }
-        FaultAction::ProxyUnreachable => refuse(Fail::empty(595, "No route to host")),
-        FaultAction::LockTimeout => {
-            refuse(Fail::die("cfs-lock 'domain-sim' error: got lock request timeout"))
-        }
-        FaultAction::Unauthorized => refuse(Fail::unauthorized("Authentication failed!")),
-        FaultAction::NodeDown { node, time } => {
-            outage::interrupt(inner, node, *time);
-            None
-        }
-        _ => None,
-    }
-}
-
-/// Faults that hide the answer of an executed call.
-fn after(
-    inner: &Arc<Inner>,
-    fault: Option<&FaultAction>,
-    target: &Target,
-    outcome: Answered,
-) -> Result<Answered, io::Error> {
-    match fault {
-        Some(FaultAction::CutBeforeReply) => Err(cut()),
-        Some(FaultAction::ProxyLost) => {
-            Ok((Err(Fail::empty(596, "Connection timed out")), Vec::new()))
-        }
-        Some(FaultAction::ProxyOther) => {
-            Ok((Err(Fail::empty(599, "Too many redirections")), Vec::new()))
-        }
-        Some(FaultAction::NodeDies { node, time }) => {
-            outage::interrupt(inner, node, *time);
-            match target.path.as_slice() {
-                [nodes, name, ..] if nodes == "nodes" && name == node => {
-                    Ok((Err(Fail::empty(596, "Connection timed out")), Vec::new()))
-                }
-                _ => Ok(outcome),
-            }
-        }
-        _ => Ok(outcome),
-    }
-}
-
-fn cut_body(response: Response<Body>) -> Response<Body> {
-    let (mut parts, _) = response.into_parts();
-    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("4096"));
-    let frames = [Ok(Frame::data(Bytes::from_static(b"{\"data\":"))), Err(cut())];
-    Response::from_parts(parts, BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames))))
 }
 
 struct Visit<'a> {

@@ -22,6 +22,7 @@ mod clock;
 mod cloudinit;
 mod decode;
 mod digest;
+mod disturb;
 mod drive;
 mod event;
 mod fail;

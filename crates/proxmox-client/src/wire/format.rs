@@ -335,8 +335,8 @@ fn within(number: i64, least: Option<i64>, most: Option<i64>) -> bool {
 }
 
 impl fmt::Display for PropertyString {
-    /// As the server prints it: the default key's bare value, required keys, the rest in
-    /// alphabetical order.
+    /// As the server prints it: the default key's bare value (with its key where the value has a
+    /// `=`), required keys, the rest in alphabetical order.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.format.keys();
         let mut left = self.values.clone();
@@ -352,7 +352,10 @@ impl fmt::Display for PropertyString {
         if let Some(default) = keys.iter().find(|key| key.is_default)
             && let Some(value) = left.remove(default.name)
         {
-            parts.push(value.to_string());
+            let text = value.to_string();
+            // with such a value the key must stay: the text before the sign would be read as one
+            let bare = !text.contains('=');
+            parts.push(if bare { text } else { format!("{}={text}", default.name) });
         }
         for key in keys.iter().filter(|key| key.required) {
             if let Some(value) = left.remove(key.name) {
@@ -406,6 +409,14 @@ mod tests {
         assert_eq!(error(Format::Net, "bridge=vmbr0"), "model: it is required");
         assert_eq!(error(Format::Scsi, "a:1,file=b:2"), "file: it stands twice");
         assert_eq!(error(Format::Scsi, "a:1,colour=red"), "colour: there is no such key");
+    }
+
+    #[test]
+    fn a_value_with_a_sign_keeps_its_key() {
+        let text = "file=store:a=b.raw,size=1G";
+        let drive = PropertyString::parse(Format::Scsi, text).unwrap();
+        assert_eq!(drive.to_string(), text);
+        assert_eq!(PropertyString::parse(Format::Scsi, &drive.to_string()), Ok(drive));
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proxmox_client::plan::firewall::{Entry, Rule, apply, apply_set, diff, diff_set, normal};
 
-fn rule() -> impl Strategy<Value = Rule> {
+pub(super) fn rule() -> impl Strategy<Value = Rule> {
     let kinds = select(vec!["in", "out"]);
     let actions = select(vec!["ACCEPT", "DROP"]);
     let text = |values: &'static [&'static str]| select(values);
@@ -54,7 +54,7 @@ fn normal_of(rules: &[Rule]) -> Vec<Rule> {
     rules.iter().map(Rule::normal).collect()
 }
 
-fn set() -> impl Strategy<Value = BTreeMap<String, Entry>> {
+pub(super) fn set() -> impl Strategy<Value = BTreeMap<String, Entry>> {
     let net = (0_u8..6, select(vec!["", "/32", "/24"]))
         .prop_map(|(number, length)| normal(&format!("10.0.{number}.{number}{length}")));
     let comment = proptest::option::of(select(vec!["a", "b"]).prop_map(str::to_owned));

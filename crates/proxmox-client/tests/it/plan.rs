@@ -78,7 +78,7 @@ fn disks() -> impl Strategy<Value = Vec<Disk>> {
 }
 
 prop_compose! {
-    fn desired()(
+    pub(super) fn desired()(
         keys in config(),
         disks in disks(),
         tags in btree_set(select(vec!["clusterctl", "cluster-101", "cp"]), 0..3),
@@ -150,7 +150,7 @@ fn applied(observed: &VmObserved, changes: &[VmChange]) -> VmObserved {
 }
 
 /// A machine as the server has it after it was made.
-fn made(desired: &VmDesired) -> VmObserved {
+pub(super) fn made(desired: &VmDesired) -> VmObserved {
     let config = desired.create_params().into_iter().map(|(key, told)| {
         let value = if is_drive(&key) { drive(None, &told) } else { told };
         (key, value)
@@ -209,7 +209,7 @@ fn object() -> impl Strategy<Value = Object> {
     )
 }
 
-fn objects() -> impl Strategy<Value = Vec<Object>> {
+pub(super) fn objects() -> impl Strategy<Value = Vec<Object>> {
     vec(object(), 0..8).prop_map(|objects| {
         let by_title: BTreeMap<String, Object> =
             objects.into_iter().map(|object| (object.title(), object)).collect();

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use proxmox_client::ensure::VmLimits;
+use proxmox_client::ensure::{SdnOptions, VmLimits};
+use proxmox_client::plan::firewall::Rule;
 use proxmox_client::plan::rights::Rights;
 use proxmox_client::plan::sdn::{SdnObserved, diff};
 use proxmox_client::plan::vm::{Disk, VmDesired};
-use proxmox_client::{AclRow, Auth, Client, ClientConfig, ErrorKind, NodeName, Trust};
+use proxmox_client::{
+    AclRow, Auth, Client, ClientConfig, ErrorKind, FirewallLevel, NodeName, Trust,
+};
 
 use super::matrix::{carried_out, cluster, observed};
 use super::{by_token, vm};
@@ -149,5 +152,23 @@ async fn a_lock_that_stays_is_told_with_what_to_do() {
     sim.set_config_lock(101_011, None);
     let done = client.vms().ensure(&changed(), &limits).await.expect("a machine");
     assert!(!done.created && !done.changes.is_empty());
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn work_can_be_given_to_tasks_of_any_thread() {
+    let sim = cluster().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let done = tokio::spawn(async move {
+        let limits = VmLimits::default();
+        client.vms().ensure(&machine(), &limits).await?;
+        client.vms().ensure_absent(vm(), &limits, |_| Ok(())).await?;
+        let plan = diff(&networks("1450"), &client.sdn().observe().await?, |_| true, false);
+        client.sdn().carry_out(&plan, &SdnOptions::default()).await?;
+        let firewall = client.firewall(FirewallLevel::Cluster);
+        firewall.ensure_rules(&[Rule::new("in", "ACCEPT")]).await?;
+        firewall.ensure_set("office", &BTreeMap::new()).await
+    });
+    done.await.expect("no panic").expect("it is done");
     sim.shutdown().await;
 }
