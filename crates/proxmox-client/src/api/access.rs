@@ -126,7 +126,7 @@ pub struct AclRow {
 /// Users, tokens, roles and grants.
 #[derive(Debug, Clone, Copy)]
 pub struct Access<'a> {
-    client: &'a Client,
+    pub(super) client: &'a Client,
 }
 
 impl Client {

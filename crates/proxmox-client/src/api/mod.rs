@@ -15,6 +15,7 @@ mod routing;
 mod sdn;
 mod storage;
 mod task;
+mod users;
 mod version;
 mod vms;
 
@@ -33,5 +34,6 @@ pub use routing::{PrefixList, PrefixRule, RouteMapEntry};
 pub use sdn::{Preview, Sdn, ZoneStatus};
 pub use storage::{NodeStorage, StorageStatus, Volume};
 pub use task::{LogLine, TaskEnd, TaskRow, Tasks};
+pub use users::{GroupRow, NewToken};
 pub use version::Version;
 pub use vms::Vms;

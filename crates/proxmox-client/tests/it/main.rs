@@ -2,6 +2,8 @@
 
 #[cfg(feature = "sim")]
 mod client;
+#[cfg(feature = "sim")]
+mod contract;
 mod firewall_laws;
 mod fuzz;
 mod plan;
