@@ -26,7 +26,8 @@ pub enum Credential {
 }
 
 impl Credential {
-    pub(super) fn header(&self) -> SecretString {
+    /// The value of the header `Authorization`.
+    pub fn header(&self) -> SecretString {
         match self {
             Self::Basic { user, password } => {
                 let text = format!("{user}:{}", password.expose_secret());
