@@ -32,6 +32,7 @@ pub(super) fn image(context: &Context, verb: Image, form: OutputForm) -> Result<
                 imager: options.imager,
                 installer_base: options.installer_base,
                 extensions: options.extensions,
+                extensions_list: options.extensions_list,
                 kernel_args: options.kernel_args,
                 iso: options.iso,
                 push: options.push,
@@ -56,8 +57,19 @@ pub(super) fn image(context: &Context, verb: Image, form: OutputForm) -> Result<
         }
         Image::Mirror(options) => {
             let tell = |text: &str| say(text);
-            for (_, to) in ops::image::mirror(context, &options.images, &options.to, &tell)? {
-                data(&format!("{to}\n"));
+            let mut images = options.images;
+            if images.is_empty() {
+                let (found, notes) = ops::mirror::of_site(context)?;
+                images = found;
+                notes.iter().for_each(|text| say(&format!("note: not among them: {text}")));
+            }
+            if options.list {
+                images.iter().for_each(|text| data(&format!("{text}\n")));
+                return Ok(Exit::Success);
+            }
+            let to = options.to.unwrap_or_default();
+            for (_, copy) in ops::mirror::mirror(context, &images, &to, &tell)? {
+                data(&format!("{copy}\n"));
             }
         }
         Image::Gc(options) => {

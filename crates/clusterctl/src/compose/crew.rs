@@ -86,12 +86,18 @@ impl Crew {
         if let Some(authorities) = &detour.authorities {
             transport.trust = imagefactory::Trust::Authorities(authorities.clone().into_bytes());
         }
-        let factory = FactoryClient::new(images.factory.clone(), transport.clone())
+        let mut factory = FactoryClient::new(images.factory.clone(), transport.clone())
             .map_err(|error| failed("the image factory's client").because(error))?;
         let fetcher = Fetcher::new(transport.clone())
             .map_err(|error| failed("the client that fetches packages").because(error))?;
         let credentials = imagefactory::credentials(variables)
             .map_err(|error| failed("the credentials of registries").because(error))?;
+        // A private factory takes what its registry takes.
+        let host = images.factory.host_str().unwrap_or_default();
+        let named = images.factory.port().map(|port| format!("{host}:{port}"));
+        if let Some(credential) = credentials.get(named.as_deref().unwrap_or(host)) {
+            factory = factory.with_authorization(credential.header());
+        }
         let mut options = RegistryOptions { transport, credentials, ..RegistryOptions::default() };
         if !lab {
             options.mirrors = image::mirrors(&site);

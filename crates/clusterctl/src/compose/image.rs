@@ -112,6 +112,7 @@ pub fn desired(site: &Site) -> Result<Images, Error> {
     let schematic = Schematic {
         official_extensions: names,
         extra_kernel_args: source.kernel_args.clone(),
+        owner: site.images.factory_owner.clone().unwrap_or_default(),
         ..Schematic::default()
     };
     let schematic_id = schematic.id();

@@ -20,6 +20,7 @@ pub mod kubernetes;
 pub mod lock;
 pub mod machine;
 pub mod manifest;
+pub mod need;
 pub mod network;
 pub mod observe;
 mod proof;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use imagefactory::build::{
-    BuildRequest, Builder, Built, Extension, ImageSource, IsoIdentity, OciImage, Platform,
+    BuildRequest, Builder, Built, Catalog, Extension, ImageSource, IsoIdentity, OciImage, Platform,
 };
 use imagefactory::{
     Architecture, Cache, Fetcher, ImageReference, Pruned, RegistryClient, RegistryOptions,
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Error};
 use crate::compose::extension::Workshop;
+use crate::compose::need::{extensions_list, official_name};
 use crate::state::{Layout, LockFile, copy_file};
 
 /// What to build.
@@ -30,8 +31,10 @@ pub struct Build {
     pub imager: Option<String>,
     /// The installer base, if it is not Talos' own.
     pub installer_base: Option<String>,
-    /// Extensions as image references.
+    /// Extensions as image references, or official ones by name.
     pub extensions: Vec<String>,
+    /// The image that tells which images official extensions are, if it is not Talos' own.
+    pub extensions_list: Option<String>,
     /// Kernel arguments.
     pub kernel_args: Vec<String>,
     /// Where the ISO goes.
@@ -59,7 +62,7 @@ pub struct BuildReport {
     pub remarks: Vec<String>,
 }
 
-fn failed(what: impl Into<String>) -> impl FnOnce(imagefactory::Error) -> Error {
+pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(imagefactory::Error) -> Error {
     let what = what.into();
     move |error| {
         let hint = error.help().map(str::to_owned);
@@ -72,7 +75,7 @@ fn failed(what: impl Into<String>) -> impl FnOnce(imagefactory::Error) -> Error 
 }
 
 /// The cache of a tree, or outside of one that of the user.
-fn cache(context: &Context) -> Result<Cache, Error> {
+pub(super) fn cache(context: &Context) -> Result<Cache, Error> {
     let dir = match context.root() {
         Ok(root) => Layout::new(&root.live, false).cache().join("oci"),
         Err(_) => {
@@ -90,21 +93,21 @@ fn cache(context: &Context) -> Result<Cache, Error> {
     Cache::open(dir).map_err(failed("open the cache"))
 }
 
-fn client(context: &Context) -> Result<RegistryClient, Error> {
+pub(super) fn client(context: &Context) -> Result<RegistryClient, Error> {
     let credentials = imagefactory::credentials(&context.variables)
         .map_err(failed("read the credentials of registries"))?;
     let options = RegistryOptions { credentials, ..RegistryOptions::default() }.loopback_plain();
     RegistryClient::new(options).map_err(failed("prepare the registries' client"))
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::failed("start the runtime").because(error))
 }
 
-fn reference(text: &str) -> Result<ImageReference, Error> {
+pub(super) fn reference(text: &str) -> Result<ImageReference, Error> {
     text.parse().map_err(failed(format!("read the reference {text}")))
 }
 
@@ -133,12 +136,12 @@ pub fn build(
             .hint("name the ISO with --iso FILE, or the installer with --push or --layout"));
     }
     let base = options.installer_base.clone().unwrap_or_else(|| own("installer-base"));
-    let extensions = options.extensions.iter().map(|text| source(text));
-    let request = BuildRequest {
+    let list = options.extensions_list.clone().unwrap_or_else(|| extensions_list(&version));
+    let mut request = BuildRequest {
         imager: source(options.imager.as_deref().unwrap_or(&own("imager")))?,
         installer_base: if installer { Some(source(&base)?) } else { None },
         iso: options.iso.is_some(),
-        extensions: extensions.collect::<Result<_, _>>()?,
+        extensions: Vec::new(),
         kernel_args: options.kernel_args.clone(),
         schematic: Some(Schematic {
             extra_kernel_args: options.kernel_args.clone(),
@@ -154,6 +157,24 @@ pub fn build(
         if let Some(to) = &push {
             // A long build whose end cannot be stored is no use.
             client.check_push(to).await.map_err(failed(format!("push to {to}")))?;
+        }
+        let mut official = None;
+        for text in &options.extensions {
+            let Some(name) = official_name(text) else {
+                request.extensions.push(source(text)?);
+                continue;
+            };
+            let found = match &mut official {
+                Some(found) => found,
+                none => {
+                    let read = Catalog::read(&source(&list)?, &client, &cache).await;
+                    let what = format!("read the list of official extensions {list}");
+                    none.insert(read.map_err(failed(what))?)
+                }
+            };
+            let found: &Catalog = found;
+            let image = found.find(name).map_err(failed("find an extension"))?.image.clone();
+            request.extensions.push(ImageSource::Registry(image));
         }
         let builder = Builder::new(cache.clone(), client.clone());
         let built = builder.build(&request, tell).await.map_err(failed("build the images"))?;
@@ -383,44 +404,6 @@ pub fn schematic(
     schematic.official_extensions.extend(extensions.iter().cloned());
     schematic.extra_kernel_args.extend(kernel_args.iter().cloned());
     Ok((schematic.id().to_string(), schematic.canonical()))
-}
-
-/// Copies images to another registry, each under its own repository; returns pairs of what was
-/// copied and its reference by digest.
-///
-/// # Errors
-/// A registry refuses or cannot be reached; what was copied before stays.
-pub fn mirror(
-    context: &Context,
-    images: &[String],
-    to: &str,
-    tell: &dyn Fn(&str),
-) -> Result<Vec<(String, String)>, Error> {
-    let (cache, client, runtime) = (cache(context)?, client(context)?, runtime()?);
-    let pairs = images
-        .iter()
-        .map(|text| {
-            let from = reference(text)?;
-            let tag = from.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
-            let target =
-                reference(&format!("{}/{}{tag}", to.trim_end_matches('/'), from.repository()))?;
-            Ok((from, target))
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    let mut done = Vec::new();
-    for (from, target) in pairs {
-        tell(&format!("copy {from} to {target}"));
-        // Without a tag the copy is named by digest alone.
-        let target = match (target.tag(), from.digest()) {
-            (None, Some(digest)) => target.with_digest(digest),
-            _ => target,
-        };
-        let copied = runtime
-            .block_on(client.copy(&from, &target, &cache))
-            .map_err(failed(format!("copy {from} to {target}")))?;
-        done.push((from.to_string(), target.with_digest(copied.digest).to_string()));
-    }
-    Ok(done)
 }
 
 /// Removes from the cache what was not used for so many days; everything for 0.

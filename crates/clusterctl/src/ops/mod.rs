@@ -13,6 +13,7 @@ pub mod image;
 pub mod init;
 pub mod inventory;
 pub mod lab;
+pub mod mirror;
 pub mod new_cluster;
 pub mod output;
 pub mod plan;

@@ -175,6 +175,8 @@ pub struct Images {
     pub source: ImageSource,
     /// The factory's address.
     pub factory_url: String,
+    /// Who schematics belong to, at a private factory.
+    pub factory_owner: Option<String>,
     /// Repository that the installer is copied to.
     pub installer_registry: Option<String>,
     /// The ISO's file name as the user gave it, or its prefix.

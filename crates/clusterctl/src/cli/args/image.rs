@@ -55,12 +55,17 @@ pub struct ImageBuild {
     /// metal or nocloud
     #[arg(long, default_value = "nocloud")]
     pub platform: String,
-    /// A system extension; the order is that of the layers
+    /// A system extension as an image, or an official one by its name (siderolabs/NAME); the order
+    /// is that of the layers
     #[arg(long = "extension", value_name = "IMAGE")]
     pub extensions: Vec<String>,
     /// A kernel argument; -NAME takes one away
     #[arg(long = "kernel-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub kernel_args: Vec<String>,
+    /// Image that says which images official extensions are
+    /// [default: ghcr.io/siderolabs/extensions:VERSION]
+    #[arg(long, value_name = "IMAGE")]
+    pub extensions_list: Option<String>,
     /// Image with kernel and boot loader [default: ghcr.io/siderolabs/imager:VERSION]
     #[arg(long, value_name = "IMAGE")]
     pub imager: Option<String>,
@@ -120,12 +125,17 @@ pub struct ImageGc {
 }
 
 /// Copy images to another registry
+///
+/// Without IMAGES they are those that the site of the tree needs: what images are built from,
+/// installers, Kubernetes, and the CNI.
 #[derive(Debug, Args)]
 pub struct ImageMirror {
-    /// The images
-    #[arg(required = true)]
+    /// The images [default: all that the site needs]
     pub images: Vec<String>,
     /// Registry (and path) that they are copied to; repositories keep their names
-    #[arg(long, value_name = "REGISTRY")]
-    pub to: String,
+    #[arg(long, value_name = "REGISTRY", required_unless_present = "list")]
+    pub to: Option<String>,
+    /// Only list them
+    #[arg(long, conflicts_with = "to")]
+    pub list: bool,
 }

@@ -154,6 +154,7 @@ const VALUES: &[(Section, &str, &str)] = &[
     ),
     (Section::Images, "source", "\"build\""),
     (Section::Images, "factory_url", "\"https://factory.example\""),
+    (Section::Images, "factory_owner", "\"me\""),
     (Section::Images, "installer_registry", "\"registry.example/installer\""),
     (Section::Images, "imager", "\"registry.example/imager\""),
     (Section::Images, "installer_base", "\"registry.example/base\""),

@@ -310,6 +310,7 @@ keys! {
     Images {
         "source" Text Acted "factory without custom extensions, else build" "Who makes the images.";
         "factory_url" Text Acted "https://factory.talos.dev" "Address of the factory.";
+        "factory_owner" Text Acted "" "Who schematics belong to, at a private factory; the login is that of `docker login` there.";
         "installer_registry" Text Acted "" "Repository that the installer is copied to.";
         "imager" Text Acted "ghcr.io/siderolabs/imager" "Repository of the image that images are built from; its tag is the version.";
         "installer_base" Text Acted "ghcr.io/siderolabs/installer-base" "Repository of the image that installers are built from; its tag is the version.";

@@ -40,6 +40,7 @@ pub(super) fn images(
         factory_url: file
             .text(&["factory_url"])
             .unwrap_or_else(|| "https://factory.talos.dev".to_owned()),
+        factory_owner: file.text(&["factory_owner"]),
         installer_registry,
         iso_name: file.text(&["iso_name"]),
         imager: file.text(&["imager"]),

@@ -1,0 +1,131 @@
+//! Images that a site needs: what a registry without a way out has to hold.
+
+use std::collections::BTreeSet;
+
+use semver::Version;
+use talos_client::config::release::{
+    APISERVER_IMAGE, CONTROLLER_MANAGER_IMAGE, COREDNS_IMAGE, KUBELET_IMAGE, PROXY_IMAGE,
+    SCHEDULER_IMAGE, release,
+};
+
+use super::cilium::DEFAULT_CLI_IMAGE;
+use crate::error::Error;
+use crate::spec::site::{Cluster, Cni, Site};
+
+/// Images that a site needs.
+#[derive(Debug, Default)]
+pub struct Needed {
+    /// By reference.
+    pub images: BTreeSet<String>,
+    /// Official extensions that are named without a tag, with the version of Talos that says which
+    /// images they are.
+    pub extensions: BTreeSet<(Version, String)>,
+    /// What else is needed and not known here.
+    pub notes: BTreeSet<String>,
+}
+
+/// Everything that nodes and builds of a site fetch, as far as the tree tells it.
+///
+/// # Errors
+/// The tree names images that are none.
+pub fn needed(site: &Site) -> Result<Needed, Error> {
+    let mut all = Needed::default();
+    let images = super::image::desired(site)?;
+    for (version, of_version) in &images.versions {
+        let Some(recipe) = &images.build else {
+            all.images.insert(of_version.factory.installer.clone());
+            continue;
+        };
+        for repository in [&recipe.imager, &recipe.installer_base] {
+            all.images.insert(format!("{repository}:v{version}"));
+        }
+        all.images.insert(extensions_list(version));
+        let own = recipe.own.as_ref().map(|own| own.reference.as_str());
+        for text in recipe.extensions.iter().filter(|text| Some(text.as_str()) != own) {
+            match official_name(text) {
+                Some(name) => drop(all.extensions.insert((version.clone(), name.to_owned()))),
+                None => drop(all.images.insert(whole(text))),
+            }
+        }
+    }
+    for cluster in &site.clusters {
+        all.cluster(cluster);
+    }
+    all.notes.insert("the image of sandboxes (`pause`) that Talos names itself".to_owned());
+    Ok(all)
+}
+
+/// The image that tells which images the official extensions of a version are.
+pub fn extensions_list(version: &Version) -> String {
+    format!("ghcr.io/siderolabs/extensions:v{version}")
+}
+
+/// The name of an official extension that stands without tag and digest.
+pub fn official_name(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("ghcr.io/").unwrap_or(text);
+    let bare = name.strip_prefix("siderolabs/")?;
+    (!bare.contains(['/', ':', '@'])).then_some(name)
+}
+
+/// `siderolabs/NAME` is short for the one at ghcr.io.
+fn whole(text: &str) -> String {
+    match text.strip_prefix("siderolabs/") {
+        Some(rest) => format!("ghcr.io/siderolabs/{rest}"),
+        None => text.to_owned(),
+    }
+}
+
+impl Needed {
+    fn cluster(&mut self, cluster: &Cluster) {
+        self.images.extend(cluster.artifact_overrides.installer_image.clone());
+        let (talos, kubernetes) = (&cluster.versions.talos, &cluster.versions.kubernetes);
+        for repository in
+            [APISERVER_IMAGE, CONTROLLER_MANAGER_IMAGE, SCHEDULER_IMAGE, PROXY_IMAGE, KUBELET_IMAGE]
+        {
+            self.images.insert(format!("{repository}:v{kubernetes}"));
+        }
+        let found = u32::try_from(talos.minor).ok().and_then(|minor| release(minor).ok());
+        match found {
+            None => drop(self.notes.insert(format!("etcd and CoreDNS of Talos {talos}"))),
+            Some(release) => {
+                self.images.insert(format!("{}:{}", release.etcd_image, release.etcd));
+                self.images.insert(format!("{COREDNS_IMAGE}:{}", release.coredns));
+                if cluster.cni == Cni::Flannel {
+                    let image = format!("ghcr.io/siderolabs/flannel:{}", release.flannel);
+                    self.images.insert(image);
+                }
+                if release.version != format!("v{talos}") {
+                    self.notes.insert(format!(
+                        "etcd, CoreDNS and Flannel are those of Talos {}: look whether {talos} has \
+                         others",
+                        release.version
+                    ));
+                }
+            }
+        }
+        if cluster.cni == Cni::Cilium {
+            let cli = cluster.versions.cilium_cli_image.as_deref().unwrap_or(DEFAULT_CLI_IMAGE);
+            self.images.insert(cli.to_owned());
+            if let Some(version) = &cluster.versions.cilium {
+                for name in ["cilium", "operator-generic"] {
+                    self.images.insert(format!("quay.io/cilium/{name}:v{version}"));
+                }
+                self.notes.insert(format!("the `cilium-envoy` that Cilium {version} names"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::official_name;
+
+    #[test]
+    fn official_names_have_neither_tag_nor_digest() {
+        assert_eq!(official_name("siderolabs/gvisor"), Some("siderolabs/gvisor"));
+        assert_eq!(official_name("ghcr.io/siderolabs/gvisor"), Some("siderolabs/gvisor"));
+        for other in ["siderolabs/gvisor:1", "siderolabs/a@sha256:00", "team/frr", "oci:x"] {
+            assert_eq!(official_name(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+locals {
+  installer_registry = "registry.example/installer"
+}
