@@ -1,5 +1,6 @@
 //! Machine configurations: generated, patched, read and written.
 
+mod build;
 mod cel;
 mod convert;
 mod diff;
@@ -23,6 +24,7 @@ mod typed;
 mod url;
 mod validate;
 
+pub use build::{BgpNeighbor, File, Link, Route, Settings, UserVolume};
 pub use convert::{Converted, Left};
 pub use diff::{FieldChange, Hidden};
 pub use effect::{Effect, Prediction};

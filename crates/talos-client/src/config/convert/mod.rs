@@ -81,18 +81,25 @@ impl Main {
 
     /// Puts a field in.
     fn put(&mut self, path: &[&str], value: Value) {
-        let Some((name, above)) = path.split_last() else { return };
-        let mut section = &mut self.document;
-        for name in above {
-            let Some(map) = section.as_object_mut() else { return };
-            let inner = map.entry(*name).or_insert(Value::Null);
+        if let Some(map) = self.document.as_object_mut() {
+            put(map, path, value);
+        }
+    }
+}
+
+/// Puts a field into a section, with the sections above it.
+pub(super) fn put(section: &mut Map<String, Value>, path: &[&str], value: Value) {
+    match path {
+        [] => {}
+        [name] => drop(section.insert((*name).to_owned(), value)),
+        [name, rest @ ..] => {
+            let inner = section.entry(*name).or_insert(Value::Null);
             if inner.is_null() {
                 *inner = Value::Object(Map::new());
             }
-            section = inner;
-        }
-        if let Some(map) = section.as_object_mut() {
-            map.insert((*name).to_owned(), value);
+            if let Some(map) = inner.as_object_mut() {
+                put(map, rest, value);
+            }
         }
     }
 }
@@ -112,7 +119,10 @@ fn take(value: &mut Value, path: &[&str]) -> Option<Value> {
 }
 
 /// A document of a kind, its fields in their order; those that are nothing are left out.
-fn document(kind: &str, fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+pub(super) fn document(
+    kind: &str,
+    fields: impl IntoIterator<Item = (&'static str, Value)>,
+) -> Value {
     let mut document = Map::new();
     document.insert("apiVersion".into(), "v1alpha1".into());
     document.insert("kind".into(), kind.into());
