@@ -1,6 +1,6 @@
 //! The lines of a configuration's text: where a field of a document stands.
 
-use granit_parser::Event;
+use granit_parser::{Event, ScalarStyle};
 
 use super::machine::DocumentId;
 use crate::yaml::{self, YamlParser};
@@ -130,8 +130,10 @@ fn spot(
             };
             spot(parser, &event, line, depth + 1, None)?;
             let (event, _) = yaml::next(parser).ok()??;
-            if let (Some(id), Event::Scalar(text, ..)) = (id.as_deref_mut(), &event) {
+            if let (Some(id), Event::Scalar(text, style, ..)) = (id.as_deref_mut(), &event) {
+                let is_nothing = *style == ScalarStyle::Plain && NOTHING.contains(&text.as_ref());
                 match key.as_str() {
+                    _ if is_nothing => {}
                     "kind" => id.kind = text.clone().into_owned(),
                     "name" => id.name = text.clone().into_owned(),
                     _ => {}
@@ -176,6 +178,7 @@ mod tests {
     fn of_a_text_with_a_fault_what_is_before_it_is_known() {
         let lines = Lines::of("kind: A\nname: x\n---\nb: [\n");
         assert_eq!(lines.line("A/x", "name"), Some(2));
+        assert_eq!(Lines::of("kind: A\nname:\n").line("A", ""), Some(1));
         assert_eq!(Lines::of("\u{0}").line("v1alpha1", ""), None);
     }
 }

@@ -10,6 +10,7 @@
 mod bring_up;
 mod calls;
 mod faults;
+mod fuzz;
 mod health;
 mod lab;
 mod peer;
