@@ -1,11 +1,15 @@
 //! The cluster as a whole.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use crate::client::Client;
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::client::{Client, Parameters};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::VmId;
+use crate::loose::text_of;
 
 /// A row of `GET /cluster/resources`, up to ten seconds old.
 #[derive(Debug, Clone, Deserialize)]
@@ -94,5 +98,39 @@ impl Client {
         text.parse::<u32>().ok().and_then(|number| VmId::try_from(number).ok()).ok_or_else(|| {
             Error::new(ErrorKind::Protocol, "GET /cluster/nextid", format!("{text:?} is no VMID"))
         })
+    }
+
+    /// `GET /cluster/options`: what is set for the whole cluster, property strings as texts.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn cluster_options(&self) -> Result<BTreeMap<String, String>> {
+        let row: Map<String, Value> = self.get("/cluster/options", &[]).await?;
+        let texts = row.into_iter().filter_map(|(key, value)| Some((key, text_of(&value)?)));
+        Ok(texts.collect())
+    }
+
+    /// `PUT /cluster/options`; `delete` names what is no longer set, separated by commas.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn set_cluster_options(&self, keys: &Parameters<'_>) -> Result<()> {
+        self.call::<Option<Value>>(Method::PUT, "/cluster/options", keys).await.map(drop)
+    }
+
+    /// `GET /cluster/backup`: the jobs that back up machines.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn backup_jobs(&self) -> Result<Vec<Map<String, Value>>> {
+        self.get("/cluster/backup", &[]).await
+    }
+
+    /// `GET /cluster/replication`: the jobs that copy volumes to other nodes.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn replication_jobs(&self) -> Result<Vec<Map<String, Value>>> {
+        self.get("/cluster/replication", &[]).await
     }
 }

@@ -1,5 +1,7 @@
 //! Nodes and their devices.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
@@ -60,8 +62,8 @@ pub struct PciRow {
 /// One node.
 #[derive(Debug, Clone)]
 pub struct Node<'a> {
-    client: &'a Client,
-    base: String,
+    pub(super) client: &'a Client,
+    pub(super) base: String,
 }
 
 impl Client {
@@ -126,5 +128,63 @@ impl Node<'_> {
     pub async fn revert_network(&self) -> Result<()> {
         let path = format!("{}/network", self.base);
         self.client.call::<Option<Value>>(Method::DELETE, &path, &[]).await.map(drop)
+    }
+
+    /// `GET /nodes/{node}/dns`: `search`, `dns1` to `dns3`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn dns(&self) -> Result<BTreeMap<String, String>> {
+        self.client.get(&format!("{}/dns", self.base), &[]).await
+    }
+
+    /// `PUT /nodes/{node}/dns`: the domain and the servers, at most three; others go.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn set_dns(&self, search: &str, servers: &[&str]) -> Result<()> {
+        let names = ["dns1", "dns2", "dns3"];
+        let mut keys = vec![("search", search)];
+        keys.extend(names.into_iter().zip(servers.iter().copied()));
+        let path = format!("{}/dns", self.base);
+        self.client.call::<Option<Value>>(Method::PUT, &path, &keys).await.map(drop)
+    }
+
+    /// `GET /nodes/{node}/hosts`: the text of `/etc/hosts` and its digest.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn hosts(&self) -> Result<(String, Option<String>)> {
+        #[derive(Deserialize)]
+        struct Hosts {
+            #[serde(default)]
+            data: String,
+            #[serde(default, deserialize_with = "crate::loose::text")]
+            digest: Option<String>,
+        }
+        let hosts: Hosts = self.client.get(&format!("{}/hosts", self.base), &[]).await?;
+        Ok((hosts.data, hosts.digest))
+    }
+
+    /// `POST /nodes/{node}/hosts`: writes `/etc/hosts`, where it still has this digest.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) where it was
+    /// changed meanwhile.
+    pub async fn set_hosts(&self, data: &str, digest: Option<&str>) -> Result<()> {
+        let mut keys = vec![("data", data)];
+        keys.extend(digest.map(|digest| ("digest", digest)));
+        let path = format!("{}/hosts", self.base);
+        self.client.call::<Option<Value>>(Method::POST, &path, &keys).await.map(drop)
+    }
+
+    /// `PUT /nodes/{node}/time`: the time zone, such as `Europe/Berlin`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn set_timezone(&self, zone: &str) -> Result<()> {
+        let path = format!("{}/time", self.base);
+        let keys = [("timezone", zone)];
+        self.client.call::<Option<Value>>(Method::PUT, &path, &keys).await.map(drop)
     }
 }

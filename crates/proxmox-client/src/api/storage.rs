@@ -1,9 +1,10 @@
 //! Storages and what lies in them.
 
+use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::client::{Client, escape};
+use crate::client::{Client, Parameters, escape};
 use crate::error::Result;
 use crate::id::NodeName;
 
@@ -125,5 +126,34 @@ impl NodeStorage<'_> {
     /// As [`Client::call`].
     pub async fn definitions(&self) -> Result<Vec<Value>> {
         self.client.get("/storage", &[]).await
+    }
+
+    /// `POST /storage`: defines a storage of a type such as `dir`, with the keys that it needs. It
+    /// is of the cluster; the key `nodes` names the nodes that have it.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn define(&self, storage: &str, kind: &str, keys: &Parameters<'_>) -> Result<()> {
+        let mut all = vec![("storage", storage), ("type", kind)];
+        all.extend_from_slice(keys);
+        self.client.call::<Option<Value>>(Method::POST, "/storage", &all).await.map(drop)
+    }
+
+    /// `PUT /storage/{storage}`; what was fixed at its definition cannot be changed.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn redefine(&self, storage: &str, keys: &Parameters<'_>) -> Result<()> {
+        let path = format!("/storage/{}", escape(storage));
+        self.client.call::<Option<Value>>(Method::PUT, &path, keys).await.map(drop)
+    }
+
+    /// `DELETE /storage/{storage}`: the definition only; what is in the storage stays.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn undefine(&self, storage: &str) -> Result<()> {
+        let path = format!("/storage/{}", escape(storage));
+        self.client.call::<Option<Value>>(Method::DELETE, &path, &[]).await.map(drop)
     }
 }

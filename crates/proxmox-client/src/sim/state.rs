@@ -9,6 +9,9 @@ use super::firewall::Firewall;
 use super::ha::Ha;
 use super::handle::PciDevice;
 
+/// Keys of an interface of a node.
+pub(crate) type Iface = BTreeMap<String, String>;
+
 /// A node.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Node {
@@ -22,6 +25,12 @@ pub(crate) struct Node {
     pub(crate) timezone: Option<String>,
     pub(crate) config: BTreeMap<String, String>,
     pub(crate) reload_works: bool,
+    /// Interfaces that are applied, once they were changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ifaces: Option<BTreeMap<String, Iface>>,
+    /// Interfaces that are saved and not applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ifaces_new: Option<BTreeMap<String, Iface>>,
     /// `VNets` that the last network reload made: name, zone, MTU.
     pub(crate) vnets: BTreeMap<String, (String, u32)>,
 }

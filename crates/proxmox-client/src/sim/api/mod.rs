@@ -14,6 +14,7 @@ mod fabricview;
 mod firewall;
 mod ha;
 mod hotplug;
+mod ifaces;
 pub(crate) mod import;
 mod indexes;
 mod mapping;
@@ -49,7 +50,7 @@ pub(crate) type Row = (&'static str, &'static str, Handler);
 
 /// All handlers.
 pub(crate) fn routes() -> Routes {
-    let tables: [&[Row]; 21] = [
+    let tables: [&[Row]; 22] = [
         access::ROUTES,
         cluster::ROUTES,
         config::ROUTES,
@@ -60,6 +61,7 @@ pub(crate) fn routes() -> Routes {
         fabrics::ROUTES,
         fabricview::ROUTES,
         ha::ROUTES,
+        ifaces::ROUTES,
         indexes::ROUTES,
         mapping::ROUTES,
         node::ROUTES,

@@ -21,8 +21,6 @@ pub(super) const ROUTES: &[Row] = &[
     ("POST", "/nodes/{node}/hosts", set_hosts),
     ("GET", "/nodes/{node}/config", config),
     ("PUT", "/nodes/{node}/config", set_config),
-    ("GET", "/nodes/{node}/network", network),
-    ("GET", "/nodes/{node}/network/{iface}", interface),
     ("GET", "/nodes/{node}/certificates/info", certificates),
 ];
 
@@ -174,56 +172,6 @@ fn set_config(call: &mut Call<'_>) -> Result<Value, Fail> {
         node.config.remove(&key);
     }
     Ok(Value::Null)
-}
-
-fn rows(call: &Call<'_>) -> Vec<Value> {
-    let Some(node) = call.state.nodes.get(&call.node) else { return Vec::new() };
-    let mut rows = Vec::new();
-    for (index, (name, mtu)) in node.bridges.iter().enumerate() {
-        let mut row = json!({
-            "iface": name, "type": "bridge", "method": "static", "method6": "manual", "active": 1, "autostart": 1,
-            "priority": index + 3, "bridge_ports": format!("eno{}", index + 1), "bridge_stp": "off", "bridge_fd": "0", "families": ["inet"],
-        });
-        if index == 0
-            && let Some(map) = row.as_object_mut()
-        {
-            map.insert("address".to_owned(), json!(format!("10.99.0.{}", node.number)));
-            map.insert("netmask".to_owned(), json!("24"));
-            map.insert("cidr".to_owned(), json!(format!("10.99.0.{}/24", node.number)));
-            map.insert("gateway".to_owned(), json!("10.99.0.254"));
-        }
-        if *mtu != 1500
-            && let Some(map) = row.as_object_mut()
-        {
-            map.insert("mtu".to_owned(), json!(mtu.to_string()));
-        }
-        rows.push(row);
-        rows.push(json!({"iface": format!("eno{}", index + 1), "type": "eth", "method": "manual", "method6": "manual", "active": 1, "exists": 1, "priority": index + 30, "families": ["inet"]}));
-    }
-    rows
-}
-
-fn network(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let wanted = call.get("type").map(str::to_owned);
-    let sdn = wanted.as_deref() == Some("include_sdn") || wanted.as_deref() == Some("any_bridge");
-    let mut all = rows(call);
-    all.retain(|row| match wanted.as_deref() {
-        None | Some("include_sdn") => true,
-        Some("any_bridge" | "any_local_bridge") => row.get("type") == Some(&json!("bridge")),
-        Some(kind) => row.get("type") == Some(&json!(kind)),
-    });
-    if sdn && let Some(node) = call.state.nodes.get(&call.node) {
-        all.extend(
-            node.vnets.keys().map(|name| json!({"iface": name, "type": "vnet", "active": 1})),
-        );
-    }
-    Ok(Value::Array(all))
-}
-
-fn interface(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let name = call.text("iface");
-    let found = rows(call).into_iter().find(|row| row.get("iface") == Some(&json!(name)));
-    found.ok_or_else(|| Fail::param("iface", "interface does not exist"))
 }
 
 fn certificates(call: &mut Call<'_>) -> Result<Value, Fail> {

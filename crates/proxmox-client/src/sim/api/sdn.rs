@@ -374,6 +374,7 @@ pub(crate) fn reload_node(state: &mut State, name: &str) -> bool {
     let Some(node) = state.nodes.get_mut(name).filter(|node| node.reload_works) else {
         return false;
     };
+    super::ifaces::activate(node);
     node.vnets.clear();
     for (id, vnet) in vnets {
         let zone_id = vnet.get("zone").and_then(Value::as_str).unwrap_or_default();

@@ -12,6 +12,7 @@ mod firewall;
 mod machines;
 mod matrix;
 mod networks;
+mod node;
 mod routing;
 mod storage;
 
