@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::Method;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Builder;
+use http::{HeaderValue, Method};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -19,6 +22,7 @@ use crate::config::{Auth, ClientConfig};
 use crate::dialect::{self, Release};
 use crate::error::{Error, ErrorKind, Result, classify};
 use crate::login::Ticket;
+use crate::transport::{Lost, Payload, Transport};
 
 /// Parameters of a call.
 pub type Parameters<'a> = [(&'a str, &'a str)];
@@ -47,8 +51,8 @@ struct Shared {
 pub(crate) struct Endpoint {
     name: String,
     base: String,
-    parsed: Url,
-    http: reqwest::Client,
+    transport: Transport,
+    timeout: Duration,
 }
 
 /// What every answer is wrapped in.
@@ -106,24 +110,9 @@ impl Endpoint {
         &self.name
     }
 
-    /// A POST to a path.
-    pub(crate) fn post(&self, path: &str) -> reqwest::RequestBuilder {
-        self.http.post(self.url(path, None))
-    }
-
-    /// The URL of a call. The host is read once, not with each of thousands of calls.
-    fn url(&self, path: &str, query: Option<&str>) -> Url {
-        let (path, own) =
-            path.split_once('?').map_or((path, None), |(path, own)| (path, Some(own)));
-        let mut url = self.parsed.clone();
-        url.set_path(&format!("{API}{path}"));
-        url.set_query(query.or(own));
-        url
-    }
-
     fn new(config: &ClientConfig, text: &str, tls: rustls::ClientConfig) -> Result<Self> {
         let wrong = |why: &str| Error::config(format!("endpoint {text:?}: {why}"));
-        let mut url = Url::parse(text).map_err(|source| {
+        let url = Url::parse(text).map_err(|source| {
             wrong("not a URL such as https://pve01.example:8006").because(source)
         })?;
         if url.scheme() != "https" {
@@ -132,33 +121,14 @@ impl Endpoint {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(Error::config("an endpoint holds no credentials"));
         }
-        let host = url.host_str().ok_or_else(|| wrong("no host"))?.to_owned();
+        let host = url.host_str().ok_or_else(|| wrong("no host"))?;
         let port = url.port().unwrap_or(8006);
-        url.set_port(Some(port)).map_err(|()| wrong("no port"))?;
         let name = format!("{host}:{port}");
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
-            // The server closes idle connections after five seconds.
-            .pool_idle_timeout(Duration::from_secs(4))
-            .tcp_keepalive(Duration::from_secs(30))
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.timeout);
-        let mapped = config.mapped.iter().find(|(of, at, _)| *of == host && *at == port);
-        if let Some((_, _, address)) = mapped {
-            // A port in the URL would win over that of the address.
-            url.set_port(None).map_err(|()| wrong("no port"))?;
-            builder = builder.resolve(&host, *address);
-        }
-        let http = builder
-            .build()
-            .map_err(|source| Error::config("no HTTP client").because(source.without_url()))?;
-        let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-        url.set_query(None);
-        Ok(Self { name, base: format!("https://{authority}{API}"), parsed: url, http })
+        let mapped = config.mapped.iter().find(|(of, at, _)| of == host && *at == port);
+        let address = mapped.map(|(_, _, address)| *address);
+        let transport = Transport::new(host, port, address, tls, config.connect_timeout)
+            .map_err(|source| wrong("no name of a host").because(source))?;
+        Ok(Self { base: format!("https://{name}{API}"), name, transport, timeout: config.timeout })
     }
 }
 
@@ -198,26 +168,39 @@ impl Client {
         path: &str,
         parameters: &Parameters<'_>,
     ) -> Result<T> {
-        let whole: Envelope<T> = self.raw(method, path, parameters).await?;
+        let whole: Envelope<T> = self.whole(method, path, parameters).await?;
         Ok(whole.data)
     }
 
-    async fn raw<T: DeserializeOwned>(
+    async fn whole<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         parameters: &Parameters<'_>,
     ) -> Result<T> {
         self.check_release(&method, path, parameters).await?;
-        self.repeat(&method, path, parameters).await
+        self.sent(&method, path, parameters).await
     }
 
-    async fn repeat<T: DeserializeOwned>(
+    /// As [`Self::whole`], of any release.
+    async fn sent<T: DeserializeOwned>(
         &self,
         method: &Method,
         path: &str,
         parameters: &Parameters<'_>,
     ) -> Result<T> {
+        // Callers hold thousands of these: what a call needs while it is under way is apart.
+        let bytes = Box::pin(self.repeat(method, path, parameters)).await?;
+        let endpoint = self.endpoint()?;
+        parse(endpoint, &bytes, &format!("{method} {path}"), *method != Method::GET)
+    }
+
+    async fn repeat(
+        &self,
+        method: &Method,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<Bytes> {
         let _permit = self.permit().await?;
         let mut renewed = false;
         let mut attempt = 0;
@@ -260,17 +243,17 @@ impl Client {
         &self,
         path: &str,
     ) -> Result<(T, Option<String>)> {
-        let whole: Whole<T> = self.raw(Method::GET, path, &[]).await?;
+        let whole: Whole<T> = self.whole(Method::GET, path, &[]).await?;
         Ok((whole.data, whole.changes))
     }
 
     /// One round over the endpoints: the next is asked only where nothing was sent to this one.
-    async fn once<T: DeserializeOwned>(
+    async fn once(
         &self,
         method: &Method,
         path: &str,
         parameters: &Parameters<'_>,
-    ) -> Result<T> {
+    ) -> Result<Bytes> {
         let count = self.0.endpoints.len();
         let first = self.0.current.load(Ordering::Relaxed);
         let mut last = Error::config("no endpoint is given");
@@ -309,13 +292,13 @@ impl Client {
         self.0.endpoints.get(index).ok_or_else(|| Error::config("no endpoint is given"))
     }
 
-    async fn authorised<T: DeserializeOwned>(
+    async fn authorised(
         &self,
         endpoint: &Endpoint,
         method: &Method,
         path: &str,
         parameters: &Parameters<'_>,
-    ) -> Sent<T> {
+    ) -> Sent<Bytes> {
         let credentials = self.credentials(endpoint).await?;
         send(endpoint, method, path, parameters, credentials).await
     }
@@ -336,7 +319,7 @@ impl Client {
     /// As [`Self::call`].
     pub async fn release(&self) -> Result<Release> {
         let release = self.0.release.get_or_try_init(|| async {
-            let version: Envelope<Version> = self.repeat(&Method::GET, "/version", &[]).await?;
+            let version: Envelope<Version> = self.sent(&Method::GET, "/version", &[]).await?;
             let Version { version, release } = version.data;
             version.parse::<Release>().or_else(|_| release.parse())
         });
@@ -363,79 +346,95 @@ impl Client {
 /// The answer, or the error and whether anything of the call was sent.
 pub(crate) type Sent<T> = std::result::Result<T, (Error, bool)>;
 
-pub(crate) async fn send<T: DeserializeOwned>(
+/// Headers that prove who calls.
+pub(crate) type Credentials = Vec<(&'static str, String)>;
+
+pub(crate) async fn send(
     endpoint: &Endpoint,
     method: &Method,
     path: &str,
     parameters: &Parameters<'_>,
-    headers: Vec<(&'static str, String)>,
-) -> Sent<T> {
-    let write = *method != Method::GET;
+    credentials: Credentials,
+) -> Sent<Bytes> {
     let operation = format!("{method} {path}");
     let form = form(parameters);
-    let body = *method == Method::POST || *method == Method::PUT;
-    let query = (!body && !form.is_empty()).then_some(form.as_str());
-    let url = endpoint.url(path, query);
-    let mut request = endpoint.http.request(method.clone(), url);
-    for (name, value) in headers {
-        request = request.header(name, header(&value)?);
-    }
-    if body {
-        request = request.header("Content-Type", "application/x-www-form-urlencoded").body(form);
-    }
-    answer(endpoint, request, &operation, write)
+    let request = if *method == Method::POST || *method == Method::PUT {
+        let request = request(method, path, credentials)?;
+        request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(Payload::text(form))
+    } else if form.is_empty() {
+        request(method, path, credentials)?.body(Payload::text(""))
+    } else {
+        let (path, _) = path.split_once('?').unwrap_or((path, ""));
+        request(method, &format!("{path}?{form}"), credentials)?.body(Payload::text(""))
+    };
+    let request = request.map_err(unwritten)?;
+    answer(endpoint, request, &operation, endpoint.timeout)
         .await
         .map_err(|(error, sent)| (partly_applied(method, error), sent))
 }
 
-pub(crate) fn header(value: &str) -> Sent<http::HeaderValue> {
-    let mut value = http::HeaderValue::from_str(value)
-        .map_err(|_| (Error::config("the credentials do not fit into a header"), false))?;
-    value.set_sensitive(true);
-    Ok(value)
+/// A request without its body.
+pub(crate) fn request(method: &Method, path: &str, credentials: Credentials) -> Sent<Builder> {
+    // A path is encoded already; what is not would be cut or read as something else.
+    if path.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'#') {
+        return Err((Error::config(format!("the path {path:?} is not encoded")), false));
+    }
+    let mut request = http::Request::builder().method(method).uri(format!("{API}{path}"));
+    for (name, value) in credentials {
+        let mut value = HeaderValue::try_from(value)
+            .map_err(|_| (Error::config("the credentials do not fit into a header"), false))?;
+        value.set_sensitive(true);
+        request = request.header(name, value);
+    }
+    Ok(request)
+}
+
+pub(crate) fn unwritten(source: http::Error) -> (Error, bool) {
+    (Error::config("the call cannot be written").because(source), false)
 }
 
 /// Sends a request and reads what comes back.
-pub(crate) async fn answer<T: DeserializeOwned>(
+pub(crate) async fn answer(
     endpoint: &Endpoint,
-    request: reqwest::RequestBuilder,
+    request: http::Request<Payload>,
     operation: &str,
-    write: bool,
-) -> Sent<T> {
-    let lost = |source: reqwest::Error| {
-        let sent = !(source.is_connect() || source.is_builder());
-        let (kind, text) = match &source {
-            _ if is_certificate(&source) => (ErrorKind::Tls, "the certificate is not trusted"),
-            _ if source.is_builder() => (ErrorKind::Config, "the call cannot be written"),
+    timeout: Duration,
+) -> Sent<Bytes> {
+    let write = *request.method() != Method::GET;
+    let lost = |lost: Lost| {
+        let sent = lost.was_sent();
+        let (kind, text) = match &lost {
+            Lost::Connect(source) if is_certificate(source) => {
+                (ErrorKind::Tls, "the certificate is not trusted")
+            }
+            Lost::Late => (ErrorKind::Unreachable, "no answer in time"),
             _ if !sent => (ErrorKind::Unreachable, "no connection"),
-            _ if source.is_timeout() => (ErrorKind::Unreachable, "no answer in time"),
             _ => (ErrorKind::Unreachable, "the connection broke before the answer was whole"),
         };
-        let error = Error::new(kind, operation.to_owned(), text)
-            .at(&endpoint.name)
-            .applied(write && sent)
-            .because(source.without_url());
-        (error, sent)
+        let error = Error::new(kind, operation.to_owned(), text).at(&endpoint.name);
+        (error.applied(write && sent).because(lost), sent)
     };
-    let answer = request.send().await.map_err(lost)?;
-    let status = answer.status().as_u16();
-    let bytes = answer.bytes().await.map_err(lost)?;
+    let (status, bytes) = endpoint.transport.send(request, timeout).await.map_err(lost)?;
     if !(200..300).contains(&status) {
         let applied = write && matches!(status, 596..=599);
         let error = refusal(operation, status, &bytes);
         return Err((error.at(&endpoint.name).applied(applied), true));
     }
-    match serde_json::from_slice::<T>(&bytes) {
-        Ok(whole) => Ok(whole),
-        Err(source) => {
-            let text = "the answer has another shape";
-            let error = Error::new(ErrorKind::Protocol, operation.to_owned(), text)
-                .at(&endpoint.name)
-                .applied(write)
-                .because(source);
-            Err((error, true))
-        }
-    }
+    Ok(bytes)
+}
+
+/// What an answer says.
+pub(crate) fn parse<T: DeserializeOwned>(
+    endpoint: &Endpoint,
+    bytes: &[u8],
+    operation: &str,
+    write: bool,
+) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|source| {
+        let text = "the answer has another shape";
+        let error = Error::new(ErrorKind::Protocol, operation, text);
+        error.at(&endpoint.name).applied(write).because(source)
+    })
 }
 
 /// A change of several keys is not atomic, and a locked command may be cut off in its middle.
@@ -447,7 +446,7 @@ fn partly_applied(method: &Method, error: Error) -> Error {
     error
 }
 
-fn is_certificate(source: &reqwest::Error) -> bool {
+fn is_certificate(source: &std::io::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
     while let Some(error) = cause {
         if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref::<rustls::Error>() {

@@ -13,6 +13,7 @@ pub mod plan;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod tls;
+mod transport;
 mod upload;
 pub mod wire;
 

@@ -6,9 +6,9 @@ use http::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::client::{Client, Endpoint, Envelope, Sent, escape, send};
+use crate::client::{Client, Credentials, Endpoint, Envelope, Sent, escape, parse, send};
 use crate::config::Auth;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A ticket lives two hours.
 const TICKET_AGE: Duration = Duration::from_hours(1);
@@ -38,10 +38,7 @@ struct Login {
 
 impl Client {
     /// Headers that prove who calls.
-    pub(crate) async fn credentials(
-        &self,
-        endpoint: &Endpoint,
-    ) -> Sent<Vec<(&'static str, String)>> {
+    pub(crate) async fn credentials(&self, endpoint: &Endpoint) -> Sent<Credentials> {
         Ok(match self.auth() {
             Auth::Token { id, secret } => {
                 vec![("Authorization", format!("PVEAPIToken={id}={}", secret.expose_secret()))]
@@ -121,10 +118,11 @@ impl Ticket {
 }
 
 async fn login(endpoint: &Endpoint, form: &[(&str, &str)]) -> Sent<Login> {
-    let answer: Sent<Envelope<Login>> =
-        send(endpoint, &Method::POST, LOGIN, form, Vec::new()).await;
+    let answer = send(endpoint, &Method::POST, LOGIN, form, Vec::new()).await;
     // A login changes nothing that the caller asked for.
-    answer.map(|whole| whole.data).map_err(|(error, sent)| (error.applied(false), sent))
+    let bytes = answer.map_err(|(error, sent)| (error.applied(false), sent))?;
+    let whole: Result<Envelope<Login>> = parse(endpoint, &bytes, &format!("POST {LOGIN}"), false);
+    whole.map(|whole| whole.data).map_err(|error| (error, true))
 }
 
 /// Answers the challenge that the first ticket holds.

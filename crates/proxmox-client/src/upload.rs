@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use http::Method;
+use http::header::CONTENT_TYPE;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::{
     Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel,
 };
 
-use crate::client::{Client, Envelope, Parameters, answer, header};
+use crate::client::{Client, Envelope, Parameters, answer, parse, request, unwritten};
 use crate::error::{Error, ErrorKind, Result};
+use crate::transport::Payload;
 
 /// Size of one piece, in bytes.
 const PIECE: usize = 256 << 10;
@@ -44,25 +47,15 @@ impl Client {
         let endpoint = self.endpoint()?;
         let credentials = self.credentials(endpoint).await.map_err(|(error, _)| error)?;
         let operation = format!("POST {path}");
-        let wrong = |source: reqwest::Error| {
-            Error::config("the call cannot be written").because(source.without_url())
-        };
-        let (part, mut told) = file.into_part().await.map_err(wrong)?;
-        let form = fields
-            .iter()
-            .fold(reqwest::multipart::Form::new(), |form, (name, value)| {
-                form.text((*name).to_owned(), (*value).to_owned())
+        let (payload, boundary, mut told) = file.between(fields).await;
+        let request = request(&Method::POST, path, credentials)
+            .and_then(|request| {
+                let kind = format!("multipart/form-data; boundary={boundary}");
+                request.header(CONTENT_TYPE, kind).body(payload).map_err(unwritten)
             })
-            .part("filename", part);
-        let mut request = endpoint
-            .post(path)
-            // As long as bytes move, the file is on its way.
-            .timeout(UPLOAD)
-            .multipart(form);
-        for (name, value) in credentials {
-            request = request.header(name, header(&value).map_err(|(error, _)| error)?);
-        }
-        let mut sending = std::pin::pin!(answer(endpoint, request, &operation, true));
+            .map_err(|(error, _)| error)?;
+        // As long as bytes move, the file is on its way.
+        let mut sending = std::pin::pin!(answer(endpoint, request, &operation, UPLOAD));
         let mut whole = false;
         let data = loop {
             tokio::select! {
@@ -82,7 +75,8 @@ impl Client {
         while let Ok(what) = told.try_recv() {
             moved(what);
         }
-        let whole: Envelope<String> = data.map_err(|(error, _)| error)?;
+        let bytes = data.map_err(|(error, _)| error)?;
+        let whole: Envelope<String> = parse(endpoint, &bytes, &operation, true)?;
         Ok(whole.data)
     }
 }
@@ -118,22 +112,32 @@ impl FilePart {
         self.size
     }
 
-    /// The part of a form, and what will be told of it.
-    pub(crate) async fn into_part(
-        self,
-    ) -> std::result::Result<(reqwest::multipart::Part, UnboundedReceiver<Moved>), reqwest::Error>
-    {
+    /// The file as the last part of a form, the boundary of its parts, and what will be told of it.
+    async fn between(self, fields: &Parameters<'_>) -> (Payload, String, UnboundedReceiver<Moved>) {
         let (told, receiver) = unbounded_channel();
         let (sender, pieces) = channel(AHEAD);
         let (file, size) = (self.file.into_std().await, self.size);
         // Reading and hashing go on while the pieces before are encrypted and sent.
         drop(tokio::task::spawn_blocking(move || read(file, size, &sender)));
-        let body = reqwest::Body::wrap_stream(Pieces { pieces, told });
-        let part = reqwest::multipart::Part::stream_with_length(body, size)
-            .file_name(self.name)
-            .mime_str("application/octet-stream")?;
-        Ok((part, receiver))
+        // No file holds what was drawn after it was written.
+        let boundary = uuid::Uuid::new_v4().simple().to_string();
+        let part = |name: &str, rest: &str| {
+            let name = quoted(name);
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{rest}\r\n\r\n")
+        };
+        let mut head: String =
+            fields.iter().map(|(name, value)| part(name, "") + value + "\r\n").collect();
+        let of_file = "\r\nContent-Type: application/octet-stream";
+        let name = quoted(&self.name);
+        head.push_str(&part("filename", &format!("; filename=\"{name}\"{of_file}")));
+        let tail = format!("\r\n--{boundary}--\r\n");
+        (Payload::file(head, Pieces { pieces, told }, size, tail), boundary, receiver)
     }
+}
+
+/// A name in quotes (HTML, multipart/form-data: what would end it is percent-encoded).
+fn quoted(name: &str) -> String {
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// A piece of the file; the last one comes with the SHA-256 of all of them.
@@ -171,7 +175,9 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-struct Pieces {
+/// The file, piece by piece.
+#[derive(Debug)]
+pub(crate) struct Pieces {
     pieces: Receiver<Piece>,
     told: UnboundedSender<Moved>,
 }
