@@ -19,6 +19,7 @@ pub(crate) struct Reader {
     /// `\r\n--BOUNDARY`.
     mark: Vec<u8>,
     ended: bool,
+    broken: bool,
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -40,7 +41,7 @@ impl Reader {
         let boundary =
             content_type.split(';').find_map(|part| part.trim().strip_prefix("boundary="))?;
         let mark = format!("\r\n--{}", boundary.trim_matches('"')).into_bytes();
-        Some(Self { body, buffer: BytesMut::from(&b"\r\n"[..]), mark, ended: false })
+        Some(Self { body, buffer: BytesMut::from(&b"\r\n"[..]), mark, ended: false, broken: false })
     }
 
     /// Reads more; false at the end.
@@ -94,9 +95,15 @@ impl Reader {
             if !self.more().await {
                 let rest = self.buffer.len();
                 self.buffer.advance(rest);
+                self.broken = true;
                 return None;
             }
         }
+    }
+
+    /// The body ended inside of a part: what came of that part is not whole.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// The rest of the current part as text.

@@ -139,6 +139,11 @@ pub(crate) async fn receive(
             .done()
             .await
             .map_err(|error| Fail::text(500, format!("upload failed: {error}")))?;
+        // The server waits for the length that was announced, and forgets what did not come whole.
+        if reader.is_broken() {
+            discard(inner, &stored.file);
+            return Err(failed());
+        }
         received = Some((stored, filename));
     }
     let (stored, name) = received.ok_or_else(failed)?;

@@ -229,3 +229,26 @@ async fn an_applied_vnet_lets_machines_start() {
     assert_eq!(task(&sim, &call(&sim, "POST", start, &[]).await).await, "OK");
     sim.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_file_that_did_not_come_whole_is_not_kept() {
+    let sim = three().start().await.expect("a simulator");
+    let part = "--b\r\nContent-Disposition: form-data; name=";
+    let whole = format!(
+        "{part}\"content\"\r\n\r\niso\r\n{part}\"filename\"; filename=\"a.iso\"\r\n\r\ncontent\r\n--b--\r\n"
+    );
+    let cut = whole.trim_end_matches("\r\n--b--\r\n").to_owned();
+    for (body, status) in [(cut, 500), (whole, 200)] {
+        let token = ("Authorization".to_owned(), format!("PVEAPIToken={}", sim.token()));
+        let kind = ("Content-Type".to_owned(), "multipart/form-data; boundary=b".to_owned());
+        let request = Request {
+            method: "POST".to_owned(),
+            path: "/api2/json/nodes/pve01/storage/local/upload".to_owned(),
+            headers: vec![token, kind],
+            body: Some(body.into_bytes()),
+        };
+        let answer = Wire::new(&sim).send(&request).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    sim.shutdown().await;
+}
