@@ -61,7 +61,7 @@ pub(super) fn image(context: &Context, verb: Image, form: OutputForm) -> Result<
             if images.is_empty() {
                 let (found, notes) = ops::mirror::of_site(context)?;
                 images = found;
-                notes.iter().for_each(|text| say(&format!("note: not among them: {text}")));
+                notes.iter().for_each(|text| say(&format!("note: {text}")));
             }
             if options.list {
                 images.iter().for_each(|text| data(&format!("{text}\n")));

@@ -51,7 +51,8 @@ pub fn needed(site: &Site) -> Result<Needed, Error> {
     for cluster in &site.clusters {
         all.cluster(cluster);
     }
-    all.notes.insert("the image of sandboxes (`pause`) that Talos names itself".to_owned());
+    all.notes
+        .insert("not among them: the image of sandboxes (`pause`) that Talos names".to_owned());
     Ok(all)
 }
 
@@ -86,7 +87,9 @@ impl Needed {
         }
         let found = u32::try_from(talos.minor).ok().and_then(|minor| release(minor).ok());
         match found {
-            None => drop(self.notes.insert(format!("etcd and CoreDNS of Talos {talos}"))),
+            None => drop(
+                self.notes.insert(format!("not among them: etcd and CoreDNS of Talos {talos}")),
+            ),
             Some(release) => {
                 self.images.insert(format!("{}:{}", release.etcd_image, release.etcd));
                 self.images.insert(format!("{COREDNS_IMAGE}:{}", release.coredns));
@@ -110,7 +113,9 @@ impl Needed {
                 for name in ["cilium", "operator-generic"] {
                     self.images.insert(format!("quay.io/cilium/{name}:v{version}"));
                 }
-                self.notes.insert(format!("the `cilium-envoy` that Cilium {version} names"));
+                self.notes.insert(format!(
+                    "not among them: the `cilium-envoy` that Cilium {version} names"
+                ));
             }
         }
     }
