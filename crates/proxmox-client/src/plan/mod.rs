@@ -2,11 +2,13 @@
 //!
 //! Everything here is pure: no call is made. [`vm`] is about virtual machines, [`sdn`] about
 //! zones, controllers, VNets and subnets, [`firewall`] about rules and sets of addresses,
-//! [`mod@file`] about what lies in a storage, [`pool`] about
-//! resource pools, [`rights`] about what a plan needs to be allowed.
+//! [`mod@file`] about what lies in a storage, [`pool`] about resource pools, [`mapping`] about names
+//! for devices, [`access`] about roles and tokens, [`rights`] about what a plan needs to be allowed.
 
+pub mod access;
 pub mod file;
 pub mod firewall;
+pub mod mapping;
 pub mod pool;
 pub mod rights;
 pub mod sdn;

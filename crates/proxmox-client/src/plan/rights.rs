@@ -158,6 +158,48 @@ impl Rights {
         }
     }
 
+    /// Changing the firewall of the cluster: its rules, groups, sets, names and options.
+    pub fn firewall_of_cluster(&mut self) {
+        self.add("/", "Sys.Audit");
+        self.add("/", "Sys.Modify");
+    }
+
+    /// Changing the firewall of a node.
+    pub fn firewall_of_node(&mut self, node: &str) {
+        self.add(format!("/nodes/{node}"), "Sys.Audit");
+        self.add(format!("/nodes/{node}"), "Sys.Modify");
+    }
+
+    /// Changing the firewall of a machine.
+    pub fn firewall_of_vm(&mut self, id: VmId) {
+        self.vm(id, "VM.Audit");
+        self.vm(id, "VM.Config.Network");
+    }
+
+    /// Changing the firewall of a `VNet` in a zone.
+    pub fn firewall_of_vnet(&mut self, zone: &str, vnet: &str) {
+        self.add(format!("/sdn/zones/{zone}/{vnet}"), "SDN.Audit");
+        self.add(format!("/sdn/zones/{zone}/{vnet}"), "SDN.Allocate");
+    }
+
+    /// Changing high availability: resources, rules, groups.
+    pub fn high_availability(&mut self) {
+        self.add("/", "Sys.Audit");
+        self.add("/", "Sys.Console");
+    }
+
+    /// Making, changing and removing a name for devices; `class` is `pci` or `usb`.
+    pub fn mapping(&mut self, class: &str, id: &str) {
+        self.add(format!("/mapping/{class}"), "Mapping.Modify");
+        self.add(format!("/mapping/{class}/{id}"), "Mapping.Audit");
+        self.add(format!("/mapping/{class}/{id}"), "Mapping.Modify");
+    }
+
+    /// Making, changing and removing roles.
+    pub fn roles(&mut self) {
+        self.add("/access", "Sys.Modify");
+    }
+
     /// Looking whether a node has changes of its own network waiting.
     pub fn see_node(&mut self, node: &str) {
         self.add(format!("/nodes/{node}"), "Sys.Audit");
@@ -181,6 +223,11 @@ impl Rights {
             && let Some(mapping) = part(Format::HostPci, value, "mapping")
         {
             self.add(format!("/mapping/pci/{mapping}"), "Mapping.Use");
+        }
+        if name == "usb"
+            && let Some(mapping) = part(Format::Usb, value, "mapping")
+        {
+            self.add(format!("/mapping/usb/{mapping}"), "Mapping.Use");
         }
     }
 

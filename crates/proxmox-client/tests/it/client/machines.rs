@@ -9,7 +9,7 @@ use proxmox_client::plan::rights::Rights;
 use proxmox_client::plan::sdn::{SdnObserved, diff};
 use proxmox_client::plan::vm::{Disk, VmDesired};
 use proxmox_client::{
-    AclRow, Auth, Client, ClientConfig, ErrorKind, FirewallLevel, NodeName, Trust,
+    AclRow, Auth, Client, ClientConfig, ErrorKind, FirewallLevel, HaKind, NodeName, Trust,
 };
 
 use super::matrix::{carried_out, cluster, observed};
@@ -119,6 +119,64 @@ async fn the_rights_that_a_plan_names_are_enough() {
     carried_out(&ops, &plan, "networks").await;
     let left = observed(&ops, "networks").await;
     assert!(diff(&networks("1450"), &left, |_| true, false).is_empty(), "{left:?}");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_rights_for_all_else_are_enough_too() {
+    let sim = cluster().user("ops@pve", "a-password").start().await.expect("a simulator");
+    let root = Client::new(&by_token(&sim)).expect("a client");
+    let auth = Auth::password("ops@pve", "a-password");
+    let config = ClientConfig::new(sim.base_url(), auth).trust(Trust::Ca(sim.ca_pem().to_owned()));
+    let ops = Client::new(&config).expect("a client");
+    let limits = VmLimits::default();
+    root.vms().ensure(&machine(), &limits).await.expect("a machine");
+    let plan = diff(&networks("1450"), &SdnObserved::default(), |_| true, false);
+    carried_out(&root, &plan, "networks").await;
+    let node: NodeName = "pve02".parse().expect("a name");
+    let rules = [Rule::new("in", "ACCEPT")];
+    ops.firewall(FirewallLevel::Cluster).ensure_rules(&rules).await.expect_err("not allowed yet");
+
+    let mut rights = Rights::new(BTreeMap::new());
+    rights.firewall_of_cluster();
+    rights.firewall_of_node("pve02");
+    rights.firewall_of_vm(vm());
+    rights.firewall_of_vnet("evpnz1", "vnet101");
+    rights.high_availability();
+    rights.mapping("pci", "gpu");
+    rights.mapping("usb", "stick");
+    rights.roles();
+    let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, privilege) in rights.pairs() {
+        by_path.entry(path).or_default().push(privilege);
+    }
+    for (index, (path, privileges)) in by_path.iter().enumerate() {
+        let role = format!("role{index}");
+        root.access().create_role(&role, privileges).await.expect("a role");
+        let grant = AclRow::new(*path, "user", "ops@pve", role, false);
+        root.access().grant(&grant, false).await.expect("a grant");
+    }
+    for level in
+        [FirewallLevel::Cluster, FirewallLevel::Node(node.clone()), FirewallLevel::Vm(node, vm())]
+    {
+        ops.firewall(level).ensure_rules(&rules).await.expect("it is allowed");
+    }
+    let forward = [Rule::new("forward", "ACCEPT")];
+    let vnet = FirewallLevel::Vnet("vnet101".to_owned());
+    ops.firewall(vnet).ensure_rules(&forward).await.expect("it is allowed");
+    let (ha, sid) = (ops.ha(), "vm:101011");
+    ha.create(HaKind::Resource, sid, &[("state", "stopped")]).await.expect("it is allowed");
+    ha.delete(HaKind::Resource, sid).await.expect("it is allowed");
+    let mappings = ops.mappings();
+    let entry = "node=pve01,id=8086:4680,path=0000:00:02.0";
+    mappings.create_pci("gpu", &[entry], None).await.expect("it is allowed");
+    mappings.set_pci("gpu", &[entry]).await.expect("it is allowed");
+    assert!(mappings.get_pci("gpu").await.expect("it is allowed").is_some());
+    mappings.delete_pci("gpu").await.expect("it is allowed");
+    mappings.create_usb("stick", &["node=pve01,id=1a86:55d4"], None).await.expect("it is allowed");
+    mappings.delete_usb("stick").await.expect("it is allowed");
+    ops.access().create_role("ops", &["VM.Audit"]).await.expect("it is allowed");
+    ops.access().delete_role("ops").await.expect("it is allowed");
     sim.shutdown().await;
 }
 
