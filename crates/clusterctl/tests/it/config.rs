@@ -155,7 +155,7 @@ fn verdicts_have_lines_and_hints() {
     let (code, _, err) = said(&["config", "validate", "--strict", "sda.yaml"], room.path());
     assert_eq!(code, 0);
     assert!(
-        err.contains("sda.yaml:11: warning: ") && err.contains("[lint-install-disk-name]"),
+        err.contains("sda.yaml:12: warning: ") && err.contains("[lint-install-disk-name]"),
         "{err}"
     );
 
