@@ -7,11 +7,14 @@
 //! ```
 //! use talos_client::rotation::{Rotation, Stage, Which};
 //! use talos_client::secrets::Bundle;
-//! # let config = talos_client::config::MachineConfig::parse("machine: {type: worker}").unwrap();
-//! # fn apply(_: talos_client::config::MachineConfig) {}
+//! # use talos_client::config::{GenerateInput, MachineConfig, MachineType};
+//! # fn apply(_: MachineConfig) {}
 //!
 //! let now = 1_780_000_000;
 //! let bundle = Bundle::generate("1.6".parse()?, now)?;
+//! # let url = "https://10.0.0.1:6443";
+//! # let input = GenerateInput::new("1.13".parse()?, MachineType::Worker, "a", url, "1.36.3");
+//! # let config = MachineConfig::generate(&bundle, &input)?;
 //! let rotation = Rotation::new(Which::Talos, &bundle, now)?;
 //! for stage in Stage::PHASES {
 //!     println!("{}", stage.what());
