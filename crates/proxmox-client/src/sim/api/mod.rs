@@ -18,6 +18,7 @@ mod ifaces;
 pub(crate) mod import;
 mod indexes;
 mod mapping;
+mod migrate;
 mod node;
 mod pool;
 mod power;
@@ -50,7 +51,7 @@ pub(crate) type Row = (&'static str, &'static str, Handler);
 
 /// All handlers.
 pub(crate) fn routes() -> Routes {
-    let tables: [&[Row]; 22] = [
+    let tables: [&[Row]; 23] = [
         access::ROUTES,
         cluster::ROUTES,
         config::ROUTES,
@@ -64,6 +65,7 @@ pub(crate) fn routes() -> Routes {
         ifaces::ROUTES,
         indexes::ROUTES,
         mapping::ROUTES,
+        migrate::ROUTES,
         node::ROUTES,
         pool::ROUTES,
         power::ROUTES,
