@@ -88,6 +88,10 @@ pub fn documents(site: &Site, cluster: &Cluster, node: &Node, input: &ConfigInpu
 pub fn refusals(config: &MachineConfig, minor: u64, hide: bool) -> Vec<String> {
     let minor = u32::try_from(minor).unwrap_or(u32::MAX);
     let mut found: Vec<String> = Vec::new();
+    // Of another version a patch may say more than this one can read.
+    if let Err(error) = MachineConfig::load_for(&config.to_yaml(), minor) {
+        found.push(if hide { error.class().to_owned() } else { error.to_string() });
+    }
     for mode in [Mode::Cloud, Mode::Metal] {
         for error in config.validate(mode, minor, false).errors {
             let text = match hide {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use talos_client::config::{GenerateInput, MachineConfig, MachineType, Mode, Patch};
 use talos_client::secrets::Bundle;
 
-use super::{ConfigInput, DiskSelector, documents};
+use super::{ConfigInput, DiskSelector, documents, refusals};
 use crate::spec::hcl::DecryptedText;
 use crate::spec::model::{LoadOptions, load};
 use crate::spec::site::{Node, Role, Site};
@@ -430,4 +430,19 @@ fn the_api_server_is_known_by_every_name_once() {
     assert_eq!(sans(11), ["fd00:101::10", "fd00:101::11", "10.101.0.11", "solcp01"]);
     assert_eq!(sans(12), ["10.101.0.10", "fd00:101::11", "10.101.0.11", "solcp01"]);
     assert_eq!(sans(13), sans(12));
+}
+
+#[test]
+fn what_came_later_is_refused_before_a_node_sees_it() {
+    let link = json!({ "apiVersion": "v1alpha1", "kind": "LinkConfig", "name": "eth1" });
+    let link = Patch::of_documents("a patch", &[link]).unwrap();
+    for (minor, refused) in [(11, true), (12, false), (13, false)] {
+        let site = site_of(minor, FULL_NETWORK, TWO);
+        let config = whole(&site, "solwk01").patched(std::slice::from_ref(&link)).unwrap();
+        let found = refusals(&config, minor.into(), false);
+        let told = found.iter().any(|text| text.contains("LinkConfig"));
+        assert_eq!(told, refused, "1.{minor}: {found:?}");
+        let hidden = refusals(&config, minor.into(), true);
+        assert!(hidden.iter().all(|text| !text.contains("LinkConfig")), "{hidden:?}");
+    }
 }
