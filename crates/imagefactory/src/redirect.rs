@@ -31,7 +31,8 @@ pub(crate) async fn follow(transport: &Transport, request: &Request) -> Result<r
         let next = target(&url, &answer)?;
         let mut following = Request::new(request.method.clone(), next.clone());
         following.headers = request.headers.clone();
-        if next.origin() != url.origin() {
+        // Each way on begins with what the first request had.
+        if next.origin() != request.url.origin() {
             following.headers.remove(header::AUTHORIZATION);
         }
         url = next;

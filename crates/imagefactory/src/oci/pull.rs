@@ -138,8 +138,10 @@ impl RegistryClient {
 
     /// A mirror that lacks an image may have the next one; one that fails is not waited for again.
     fn pass_over(&self, mirror: &Url, error: &Error) {
-        tracing::debug!(%mirror, %error, "the registry is asked itself");
-        if !error.is_not_found() {
+        if error.is_not_found() {
+            tracing::debug!(%mirror, %error, "the registry is asked itself");
+        } else {
+            tracing::warn!(%mirror, %error, "a mirror fails, the registry is asked itself");
             let mut failed = self.failed_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
             failed.insert(mirror.clone());
         }

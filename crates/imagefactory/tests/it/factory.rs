@@ -138,3 +138,44 @@ async fn state_in_a_folder_outlives_the_process() -> Outcome {
     assert_eq!(factory(&sim)?.size_of(&asset).await?, Some(4 << 20));
     Ok(())
 }
+
+/// A server of one answer after the other; what each request had as `Authorization`.
+fn answers(all: Vec<String>) -> std::io::Result<(u16, std::thread::JoinHandle<Vec<bool>>)> {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    let port = listener.local_addr()?.port();
+    let serve = move || {
+        let mut seen = Vec::new();
+        for answer in all {
+            let Ok((socket, _)) = listener.accept() else { break };
+            let mut lines = BufReader::new(&socket).lines().map_while(Result::ok);
+            let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+            seen.push(head.iter().any(|line| line.to_lowercase().starts_with("authorization:")));
+            drop((&socket).write_all(answer.as_bytes()));
+        }
+        seen
+    };
+    Ok((port, std::thread::spawn(serve)))
+}
+
+#[tokio::test]
+async fn a_credential_stays_with_its_host_however_often_it_is_sent_on() -> Outcome {
+    let to = |place: &str| {
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+    };
+    let list = r#"["v1.11.5"]"#;
+    let last = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{list}",
+        list.len()
+    );
+    let (far, others) = answers(vec![to("/y"), last])?;
+    let (near, own) = answers(vec![to(&format!("http://127.0.0.1:{far}/x"))])?;
+    let factory = FactoryClient::new(format!("http://127.0.0.1:{near}").parse()?, quick())?
+        .with_authorization("Basic c2VjcmV0".to_owned().into());
+    assert_eq!(factory.versions().await?.len(), 1);
+    assert_eq!(own.join().map_err(|_| "the server ended")?, [true]);
+    assert_eq!(others.join().map_err(|_| "the server ended")?, [false, false]);
+    Ok(())
+}
