@@ -111,6 +111,12 @@ impl Endpoint {
     }
 
     fn new(config: &ClientConfig, text: &str, tls: rustls::ClientConfig) -> Result<Self> {
+        // What follows the host is not looked at; what stands before it may be a password.
+        let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.contains('@') {
+            return Err(Error::config("an endpoint holds no credentials"));
+        }
         let wrong = |why: &str| Error::config(format!("endpoint {text:?}: {why}"));
         let url = Url::parse(text).map_err(|source| {
             wrong("not a URL such as https://pve01.example:8006").because(source)
@@ -118,11 +124,10 @@ impl Endpoint {
         if url.scheme() != "https" {
             return Err(wrong("Proxmox VE speaks https only"));
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(Error::config("an endpoint holds no credentials"));
-        }
         let host = url.host_str().ok_or_else(|| wrong("no host"))?;
-        let port = url.port().unwrap_or(8006);
+        // A URL does not keep the port of its scheme: there may be a proxy that listens on it.
+        let default = if authority.ends_with(":443") { 443 } else { 8006 };
+        let port = url.port().unwrap_or(default);
         let name = format!("{host}:{port}");
         let mapped = config.mapped.iter().find(|(of, at, _)| of == host && *at == port);
         let address = mapped.map(|(_, _, address)| *address);
@@ -408,6 +413,7 @@ pub(crate) async fn answer(
                 (ErrorKind::Tls, "the certificate is not trusted")
             }
             Lost::Late => (ErrorKind::Unreachable, "no answer in time"),
+            Lost::TooLong => (ErrorKind::Protocol, "the answer is too long"),
             _ if !sent => (ErrorKind::Unreachable, "no connection"),
             _ => (ErrorKind::Unreachable, "the connection broke before the answer was whole"),
         };

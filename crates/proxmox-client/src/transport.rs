@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::Stream as _;
 use http::{HeaderValue, Request, Uri, header};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -33,6 +33,8 @@ use crate::upload::Pieces;
 const IDLE: Duration = Duration::from_secs(4);
 /// How often a connection that stands is probed.
 const PROBED: Duration = Duration::from_secs(30);
+/// Longest answer that is read, in bytes: a list of 100,000 machines has about a third of it.
+const LARGEST: usize = 64 << 20;
 /// How often a call looks at its connection again before it waits: status and body of a small answer
 /// arrive together and are handed over one after the other.
 const LOOKS: u32 = 3;
@@ -67,6 +69,8 @@ pub(crate) enum Lost {
     Late,
     /// The connection broke.
     Broken(hyper::Error),
+    /// It is longer than any that the API gives.
+    TooLong,
 }
 
 impl Lost {
@@ -74,7 +78,7 @@ impl Lost {
     pub(crate) fn was_sent(&self) -> bool {
         match self {
             Self::Connect(_) => false,
-            Self::Late => true,
+            Self::Late | Self::TooLong => true,
             Self::Broken(error) => !error.is_canceled(),
         }
     }
@@ -86,6 +90,7 @@ impl fmt::Display for Lost {
             Self::Connect(error) => error.fmt(f),
             Self::Late => f.write_str("the time for an answer is over"),
             Self::Broken(error) => error.fmt(f),
+            Self::TooLong => write!(f, "the answer has more than {LARGEST} bytes"),
         }
     }
 }
@@ -94,7 +99,7 @@ impl std::error::Error for Lost {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Connect(error) => error.source(),
-            Self::Late => None,
+            Self::Late | Self::TooLong => None,
             Self::Broken(error) => error.source(),
         }
     }
@@ -151,7 +156,7 @@ impl Transport {
                 .map_err(Lost::Connect)?,
         };
         let answer = tokio::time::timeout(limit, line.exchange(request)).await;
-        let answer = answer.map_err(|_| Lost::Late)?.map_err(Lost::Broken)?;
+        let answer = answer.map_err(|_| Lost::Late)??;
         line.since = Instant::now();
         self.idle().push(line);
         Ok(answer)
@@ -197,13 +202,17 @@ impl Line {
         .await
     }
 
-    async fn exchange(&mut self, request: Request<Payload>) -> hyper::Result<(u16, Bytes)> {
+    async fn exchange(&mut self, request: Request<Payload>) -> Result<(u16, Bytes), Lost> {
         let Self { sender, driver, .. } = self;
         let sending = sender.send_request(request);
         let mut answer = pin!(async move {
-            let response = sending.await?;
+            let response = sending.await.map_err(Lost::Broken)?;
             let status = response.status().as_u16();
-            Ok((status, response.into_body().collect().await?.to_bytes()))
+            let body = Limited::new(response.into_body(), LARGEST).collect().await;
+            let body = body.map_err(|error| {
+                error.downcast().map_or(Lost::TooLong, |broken| Lost::Broken(*broken))
+            })?;
+            Ok((status, body.to_bytes()))
         });
         let mut runs = true;
         poll_fn(|context| {

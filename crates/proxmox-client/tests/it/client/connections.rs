@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proxmox_client::sim::SimHandle;
-use proxmox_client::{Client, ClientConfig, ErrorKind};
+use proxmox_client::{Auth, Client, ClientConfig, ErrorKind, Fingerprint, Trust};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -84,4 +84,28 @@ async fn a_path_that_is_not_encoded_is_not_sent() {
         assert_eq!(error.kind(), ErrorKind::Config, "{path}: {error}");
     }
     assert_eq!(relay.seen(), 0);
+}
+
+#[test]
+fn an_endpoint_keeps_its_port_and_tells_no_password() {
+    let client = |endpoint: &str| {
+        let token = Auth::token("root@pam!lab=11-22").expect("a token");
+        Client::new(&ClientConfig::new(endpoint, token).trust(Trust::Pins(vec![pin()])))
+    };
+    for (endpoint, base) in [
+        ("https://pve01.example", "https://pve01.example:8006/api2/json"),
+        ("https://pve01.example:443/", "https://pve01.example:443/api2/json"),
+        ("https://[fd00::1]:443", "https://[fd00::1]:443/api2/json"),
+        ("https://pve01.example:9000", "https://pve01.example:9000/api2/json"),
+    ] {
+        assert_eq!(client(endpoint).expect("a client").base_url(), base);
+    }
+    for endpoint in ["http://root:HUNTER2@pve01.example", "https://HUNTER2@pve01.example:8006"] {
+        let error = client(endpoint).expect_err("a refusal").to_string();
+        assert!(error.contains("holds no credentials") && !error.contains("HUNTER2"), "{error}");
+    }
+}
+
+fn pin() -> Fingerprint {
+    ["AA"; 32].join(":").parse().expect("a fingerprint")
 }
