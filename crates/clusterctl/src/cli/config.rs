@@ -90,10 +90,9 @@ fn compared(
         }
         match report.changes.len() {
             0 => say("no changes"),
-            count => say(&format!(
-                "{count} change(s) on Talos {}: {}; apply with --mode={}",
-                report.talos, report.effect, report.mode
-            )),
+            count => {
+                say(&format!("{count} change(s) on Talos {}: {}", report.talos, report.verdict))
+            }
         }
     }
     let changes = options.detailed_exitcode && !report.changes.is_empty();

@@ -306,7 +306,7 @@ pub fn is_lack_of_keys(class: sops::SopsClass) -> bool {
 }
 
 /// Whether a text is a SOPS file.
-pub(super) fn is_sealed(text: &str) -> bool {
+pub fn is_sealed(text: &str) -> bool {
     text.lines().any(|line| line.trim_end() == "sops:")
 }
 

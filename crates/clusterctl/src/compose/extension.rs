@@ -30,15 +30,16 @@ pub(super) fn recipe(source: &ExtensionSource) -> ExtensionRecipe {
 }
 
 /// The content address of everything that the extension is made from. A package without a digest
-/// counts by its URL: the lock file holds what it was.
+/// counts by its URL: the lock file holds what it was. The architecture is part of it, for the image
+/// is one of that alone.
 ///
 /// # Errors
 /// The folder or a file of the tree cannot be read.
-pub fn address(source: &ExtensionSource) -> Result<String, Error> {
+pub fn address(source: &ExtensionSource, architecture: &str) -> Result<String, Error> {
     let failed = || Error::failed(format!("read what the extension {} is made from", source.name));
-    let mut packages = Vec::new();
+    let mut known = vec![architecture.to_owned()];
     for package in &source.packages {
-        packages.push(match (&package.sha256, &package.place) {
+        known.push(match (&package.sha256, &package.place) {
             (Some(digest), _) => digest.to_string(),
             (None, PackagePlace::Url(url)) => url.clone(),
             (None, PackagePlace::File(path)) => Content::file(path)
@@ -47,7 +48,7 @@ pub fn address(source: &ExtensionSource) -> Result<String, Error> {
                 .to_string(),
         });
     }
-    let address = recipe(source).address(&packages);
+    let address = recipe(source).address(&known);
     Ok(address.map_err(|error| failed().because(error))?.to_string())
 }
 

@@ -186,7 +186,7 @@ fn recipe(site: &Site) -> Result<Recipe, Error> {
         None => None,
         Some(extension) => Some(OwnExtension {
             reference: extension.reference(),
-            address: super::extension::address(extension)?,
+            address: super::extension::address(extension, &site.versions.architecture)?,
         }),
     };
     Ok(Recipe {

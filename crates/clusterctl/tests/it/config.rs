@@ -183,7 +183,7 @@ fn a_difference_says_what_it_takes() {
     machine.kubelet.image: k:v1.35.0 -> k:v1.35.1  [restart of kubelet]
     machine.sysctls.a: 1 -> 2  [live]
     ");
-    assert!(err.contains("3 change(s) on Talos 1.13: reinstall; apply with --mode=no-reboot"));
+    assert!(err.contains("3 change(s) on Talos 1.13: taken as it runs with --mode=no-reboot, holds from the next installation or upgrade on"));
     assert_eq!(said(&["config", "diff", "a.yaml", "a.yaml"], room.path()).0, 0);
     assert_eq!(said(&["config", "diff", "a.yaml"], room.path()).0, 64);
 }
@@ -219,4 +219,27 @@ fn patches_are_files_or_stand_on_the_command_line() {
     let (code, _, err) = said(&args, room.path());
     assert_eq!(code, 1);
     assert!(err.contains("did you mean `kubelet`?"), "{err}");
+}
+
+#[test]
+fn nothing_that_is_encrypted_is_written_in_the_clear() {
+    let room = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs_err::write(room.path().join(name), text).unwrap();
+    let sealed = "token: ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]\nsops:\n    mac: x\n";
+    write("a.yaml", WORKER);
+    write("sealed.yaml", sealed);
+    write("sealed.json", "{\"a\": \"ENC[AES256_GCM,data:x,iv:x,tag:x,type:str]\", \"sops\": {}}");
+    let patch = "machine: {sysctls: {b: '2'}}";
+    for args in [
+        ["sealed.yaml", "-p", patch, "--out", "sealed.yaml"],
+        ["sealed.yaml", "-p", patch, "--out", "new.yaml"],
+        ["a.yaml", "-p", "@sealed.yaml", "--out", "new.yaml"],
+        ["a.yaml", "-p", patch, "--out", "sealed.json"],
+    ] {
+        let (code, _, err) = said(&[&["config", "patch"][..], &args[..]].concat(), room.path());
+        assert_eq!(code, 1, "{args:?}");
+        assert!(err.contains("is encrypted, and") && err.contains("without --out"), "{err}");
+    }
+    assert_eq!(fs_err::read_to_string(room.path().join("sealed.yaml")).unwrap(), sealed);
+    assert!(!room.path().join("new.yaml").exists());
 }

@@ -63,6 +63,8 @@ pub struct Report {
     pub effect: String,
     /// The mode in which they are applied.
     pub mode: &'static str,
+    /// Both, for people.
+    pub verdict: String,
 }
 
 /// Compares two configurations.
@@ -93,9 +95,25 @@ pub fn diff(context: &Context, options: &Options) -> Result<Report, Error> {
     Ok(Report {
         talos: format!("1.{minor}"),
         changes: changes.collect(),
+        verdict: verdict(&all.effect, mode),
         effect: words(&all.effect),
         mode,
     })
+}
+
+/// What all changes take, and how they are applied. A node may take as it runs what holds only later.
+fn verdict(effect: &Effect, mode: &str) -> String {
+    let later = match effect {
+        Effect::Reboot => "reboot",
+        Effect::Reinstall => "installation or upgrade",
+        _ => return format!("{}; apply with --mode={mode}", words(effect)),
+    };
+    match mode {
+        "no-reboot" => {
+            format!("taken as it runs with --mode=no-reboot, holds from the next {later} on")
+        }
+        _ => format!("{}; apply with --mode={mode}", words(effect)),
+    }
 }
 
 fn words(effect: &Effect) -> String {

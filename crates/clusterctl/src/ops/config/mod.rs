@@ -14,11 +14,18 @@ use talos_client::config::release::release;
 use zeroize::Zeroizing;
 
 use super::{Context, Error};
-use crate::compose::bundle::BundleStore;
+use crate::compose::bundle::{BundleStore, is_sealed};
 use crate::state::Layout;
 
 /// Largest configuration that is read from standard input, in bytes: what a node takes at most.
 const LARGEST: u64 = 32 << 20;
+
+/// Whether a file of the user is encrypted with SOPS, in whatever format.
+fn is_encrypted(context: &Context, file: &Path) -> bool {
+    file != Path::new("-")
+        && fs_err::read_to_string(context.cwd.join(file))
+            .is_ok_and(|text| is_sealed(&text) || text.contains("ENC[AES256_GCM,"))
+}
 
 /// A file of the user; decrypted where it is encrypted.
 fn text_of(context: &Context, file: &Path) -> Result<Zeroizing<String>, Error> {

@@ -6,7 +6,7 @@ use talos_client::config::{Patch, patch_text};
 use zeroize::Zeroizing;
 
 use super::super::{Context, Error};
-use super::text_of;
+use super::{is_encrypted, text_of};
 use crate::state::{Mode, write};
 
 /// What is asked for.
@@ -23,8 +23,12 @@ pub struct Options {
 /// The patched configuration. It is written with mode 0600 where a file for it is named.
 ///
 /// # Errors
-/// A file cannot be read or written, or a patch does not fit.
+/// A file cannot be read or written, or a patch does not fit; or what is encrypted would be written in
+/// the clear.
 pub fn patch(context: &Context, options: &Options) -> Result<Zeroizing<String>, Error> {
+    if let Some(out) = &options.out {
+        stays_encrypted(context, options, out)?;
+    }
     let text = text_of(context, &options.file)?;
     let read = |source: &String| read(context, source);
     let patches = options.patches.iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -38,11 +42,30 @@ pub fn patch(context: &Context, options: &Options) -> Result<Zeroizing<String>, 
     Ok(patched)
 }
 
-/// A patch as talosctl takes it: one word that is no JSON is the name of a file.
-fn read(context: &Context, source: &str) -> Result<Patch, Error> {
+/// Nothing that is encrypted is written to a file in the clear, and no encrypted file is replaced.
+fn stays_encrypted(context: &Context, options: &Options, out: &Path) -> Result<(), Error> {
+    let patches = options.patches.iter().filter_map(|source| file_of(source));
+    let read = std::iter::once(options.file.as_path()).chain(patches.map(Path::new));
+    match read.chain([out]).find(|file| is_encrypted(context, file)) {
+        None => Ok(()),
+        Some(file) => Err(Error::failed(format!(
+            "{} is encrypted, and {} would hold it in the clear",
+            file.display(),
+            out.display()
+        ))
+        .hint("without --out the outcome is printed; `sops encrypt` takes it from there")),
+    }
+}
+
+/// The file that a patch is in: one word that is no JSON is its name.
+fn file_of(source: &str) -> Option<&str> {
     let is_one_word = !source.starts_with(['[', '{']) && !source.contains([' ', '\n']);
-    let file = source.strip_prefix('@').or_else(|| is_one_word.then_some(source));
-    let (origin, text) = match file {
+    source.strip_prefix('@').or_else(|| is_one_word.then_some(source))
+}
+
+/// A patch as talosctl takes it.
+fn read(context: &Context, source: &str) -> Result<Patch, Error> {
+    let (origin, text) = match file_of(source) {
         Some("") => return Err(Error::usage("a patch is empty")),
         Some(file) => (file, text_of(context, Path::new(file))?),
         None => ("the patch", Zeroizing::new(source.to_owned())),

@@ -73,6 +73,13 @@ fn packages(context: &Context<'_>, file: &File, gathered: &mut Gathered) -> Vec<
                 continue;
             }
         };
+        if item.has_sensitive() || holds_credentials(text) {
+            let message = "`packages` has an entry that holds a credential".to_owned();
+            let help = "names of packages go into the lock file: leave out user, password and query, \
+                        or put the package beside this file";
+            gathered.error_help("tree-0026", message, place.as_ref(), help);
+            continue;
+        }
         let place_of = match text.split_once("://") {
             Some(("https", _)) if text.parse::<url::Url>().is_ok() => {
                 PackagePlace::Url(text.to_owned())
@@ -103,6 +110,13 @@ fn packages(context: &Context<'_>, file: &File, gathered: &mut Gathered) -> Vec<
         gathered.error("tree-0026", message, file.place(&["packages"]).as_ref());
     }
     found
+}
+
+/// A URL with a user, a password or a query, which is where tokens are.
+fn holds_credentials(text: &str) -> bool {
+    text.parse::<url::Url>().is_ok_and(|url| {
+        !url.username().is_empty() || url.password().is_some() || url.query().is_some()
+    })
 }
 
 fn service(file: &File, name: &str, gathered: &mut Gathered) -> Option<serde_json::Value> {

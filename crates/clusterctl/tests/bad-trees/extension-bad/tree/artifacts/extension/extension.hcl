@@ -7,6 +7,8 @@ locals {
     { url = "https://mirror.example/frr.deb", sha256 = "00" },
     7,
     "../nothing.deb",
+    "https://me:word@mirror.example/frr.deb",
+    { url = "https://mirror.example/frr.deb?token=word" },
   ]
   services = { frr = "start" }
 }
