@@ -8,13 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::machine::{MachineConfig, fingerprint, id_of, is_secret};
-
-/// Longest text that is shown as it is, in characters.
-const LONGEST: usize = 120;
-
-/// Longest list or map that is shown as it is, in characters of JSON.
-const LONGEST_TREE: usize = 1000;
+use super::machine::{MachineConfig, fingerprint, id_of};
+use super::prune::pruned;
+use super::shown::shown;
 
 /// Shortest secret that is looked for within texts, in bytes.
 const SHORTEST_PART: usize = 4;
@@ -34,7 +30,11 @@ pub struct FieldChange {
 
 impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "(unset)".to_owned());
+        let text = |value: &Option<String>| match value.as_deref() {
+            None => "(unset)".to_owned(),
+            Some("") => "\"\"".to_owned(),
+            Some(value) => value.to_owned(),
+        };
         let place = match (self.document.as_str(), self.path.as_str()) {
             ("v1alpha1", path) => path.to_owned(),
             (document, "") => document.to_owned(),
@@ -84,8 +84,12 @@ impl Hidden {
 }
 
 impl MachineConfig {
-    /// What it takes to get from this configuration to another. The order of keys and what is
-    /// empty do not count.
+    /// What it takes to get from this configuration to another. The order of keys does not count,
+    /// and neither does what is empty where that means the same as nothing; a label without a
+    /// value and a key of a disk that only names its kind do count.
+    ///
+    /// Secrets, and texts that may hold some, are told as fingerprints: a change of one is seen. Of
+    /// URLs that holds for the user and for the values of the query.
     pub fn diff(&self, after: &Self) -> Vec<FieldChange> {
         self.diff_hiding(after, &Hidden::default())
     }
@@ -103,27 +107,6 @@ impl MachineConfig {
             compare(one.as_ref(), other.as_ref(), place, hidden, &mut changes);
         }
         changes
-    }
-}
-
-/// A value without what is empty: a node writes its configuration in its own way.
-fn pruned(value: &Value) -> Value {
-    let is_empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    };
-    match value {
-        Value::Object(map) => Value::Object(
-            map.iter()
-                .map(|(key, value)| (key.clone(), pruned(value)))
-                .filter(|(_, value)| !is_empty(value))
-                .collect(),
-        ),
-        Value::Array(items) => Value::Array(items.iter().map(pruned).collect()),
-        other => other.clone(),
     }
 }
 
@@ -174,59 +157,6 @@ fn veiled(value: &Value) -> Value {
         Value::Array(items) => items.iter().map(veiled).collect(),
         Value::String(text) => fingerprint(text).into(),
         other => fingerprint(&other.to_string()).into(),
-    }
-}
-
-/// Whether a field holds the user's own text, which may be anything, secrets too: files, manifests,
-/// environments.
-fn is_free(name: &str) -> bool {
-    matches!(name, "content" | "contents" | "env" | "environment")
-}
-
-/// Whether the names in a map are the user's: a label may be called `env`.
-fn is_labels(name: &str) -> bool {
-    matches!(name, "nodeLabels" | "nodeAnnotations" | "nodeTaints")
-}
-
-/// A value for people.
-fn shown(path: &[String], value: &Value) -> String {
-    let name = path.last().map(String::as_str).unwrap_or_default();
-    let in_labels = path.iter().any(|name| is_labels(name));
-    let is_free = !in_labels && path.iter().any(|name| is_free(name));
-    let text = match value {
-        Value::String(text) if is_secret(name) => return fingerprint(text),
-        Value::String(text) => text.clone(),
-        Value::Object(_) | Value::Array(_) if is_free => value.to_string(),
-        Value::Object(_) | Value::Array(_) => hidden(value, in_labels).to_string(),
-        other => other.to_string(),
-    };
-    // A long text, such as a manifest, is told apart by its hash.
-    let longest = if value.is_string() { LONGEST } else { LONGEST_TREE };
-    if is_free || text.chars().count() > longest || text.contains('\n') {
-        return hashed(&text);
-    }
-    text
-}
-
-/// A text by its hash and length.
-fn hashed(text: &str) -> String {
-    format!("{} of {} bytes", fingerprint(text).replace("secret ", ""), text.len())
-}
-
-/// A value with the secrets in it replaced.
-pub(super) fn hidden(value: &Value, in_labels: bool) -> Value {
-    match value {
-        Value::Object(map) => {
-            let of = |key: &str, value: &Value| match value {
-                Value::String(text) if is_secret(key) => fingerprint(text).into(),
-                Value::String(text) if !in_labels && is_free(key) => hashed(text).into(),
-                other if !in_labels && is_free(key) => hashed(&other.to_string()).into(),
-                other => hidden(other, in_labels || is_labels(key)),
-            };
-            map.iter().map(|(key, value)| (key.clone(), of(key, value))).collect()
-        }
-        Value::Array(items) => items.iter().map(|item| hidden(item, in_labels)).collect(),
-        other => other.clone(),
     }
 }
 

@@ -207,7 +207,8 @@ impl MachineConfig {
     }
 }
 
-/// Names of fields whose values are secret, wherever they stand.
+/// Names of fields whose values are secret, wherever they stand and in whatever case: a bundle of
+/// secrets has them in lower case.
 const SECRET: [&str; 14] = [
     "token",
     "key",
@@ -226,7 +227,7 @@ const SECRET: [&str; 14] = [
 ];
 
 pub(super) fn is_secret(name: &str) -> bool {
-    SECRET.contains(&name)
+    SECRET.iter().any(|one| one.eq_ignore_ascii_case(name))
 }
 
 /// Tells two secrets apart without telling either.

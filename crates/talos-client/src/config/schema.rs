@@ -172,7 +172,29 @@ pub(super) fn pem_parts(kind: &str) -> Option<&'static [&'static str]> {
     }
 }
 
+/// What a name in a mapping of a type is.
+pub(super) enum Name<'a> {
+    /// A field, with its type.
+    Field(&'a str),
+    /// A key of the user's, with the type of its value.
+    Key(&'a str),
+    /// Neither.
+    Unknown,
+}
+
 impl Schema {
+    /// What a name in a mapping of a type, without its marks of being optional, is.
+    pub(super) fn name<'a>(&'a self, owner: &'a str, name: &str) -> Name<'a> {
+        let fields = self.types.get(owner);
+        let of = |name: &str| fields.and_then(|fields| fields.get(name)?.as_str());
+        if let Some(kind) = of(name).filter(|_| name != "*") {
+            return Name::Field(kind);
+        }
+        let map = of("*").unwrap_or(owner).strip_prefix("map<");
+        let inner = map.and_then(|rest| rest.strip_suffix('>')?.split_once(','));
+        inner.map_or(Name::Unknown, |(_, kind)| Name::Key(kind))
+    }
+
     fn value(&self, kind: &str, node: &Node, path: &str) -> Result<(), SchemaError> {
         let kind = kind.strip_suffix('?').unwrap_or(kind);
         if node.is_null() {

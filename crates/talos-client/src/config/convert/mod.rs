@@ -38,7 +38,10 @@ impl fmt::Display for Left {
 impl MachineConfig {
     /// Moves what the main document says of host name, links, resolvers, time, registries and disk
     /// encryption, and from 1.13 on of KubeSpan and environment, into documents of their own, as a minor
-    /// version of Talos 1 has them. A node does the same with either.
+    /// version of Talos 1 has them. A node does the same with either. What cannot be moved stays where
+    /// it stood, and is told; where nothing is left, [`Self::joined`] gives the same configuration again,
+    /// but for what has no effect, such as a stable host name beside a host name, or fields that are off by
+    /// nature; host entries of one address are one, and the encryption of a disk stays in its document.
     ///
     /// ```
     /// use talos_client::config::MachineConfig;

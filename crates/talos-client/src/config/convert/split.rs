@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::machine::{MachineConfig, id_of};
-use super::{Converted, Left, Main, document, field, is_nothing, items, left, link, text};
+use super::{Converted, Left, Main, document, field, is_nothing, items, left, link, text, unknown};
 
 /// What is found on the way.
 pub(super) struct Out {
@@ -45,12 +45,11 @@ impl Out {
         self.documents.iter().map(id_of).any(is_it)
     }
 
-    /// Adds a document where there is none of its kind and name.
-    pub(super) fn add(&mut self, place: &str, made: Value) {
-        let id = id_of(&made);
-        match self.has(&id.kind, &id.name) {
-            true => self.left.push(left(place, format!("there is a document {id} already"))),
-            false => self.documents.push(made),
+    /// Refuses where there is a document of a kind and name.
+    fn none(&self, kind: &str, name: &str) -> Result<(), String> {
+        match self.has(kind, name) {
+            true => Err(format!("there is a document {kind}/{name} already")),
+            false => Ok(()),
         }
     }
 
@@ -103,8 +102,14 @@ fn time(main: &mut Main, out: &mut Out) {
     let is_device = |server: &Value| server.as_str().is_some_and(|one| one.starts_with("/dev/"));
     let (devices, servers): (Vec<Value>, Vec<Value>) =
         items(&time, "servers").cloned().partition(is_device);
-    if !devices.is_empty() && !servers.is_empty() {
-        out.left.push(left("machine.time", "it has both clocks and servers"));
+    let strange = unknown(&time, &["disabled", "servers", "bootTimeout"]);
+    let why = match strange {
+        Some(name) => Some(no_document(name)),
+        None if devices.is_empty() || servers.is_empty() => None,
+        None => Some("it has both clocks and servers".to_owned()),
+    };
+    if let Some(why) = why {
+        out.left.push(left("machine.time", why));
         main.put(&["machine", "time"], time);
         return;
     }
@@ -123,12 +128,47 @@ fn time(main: &mut Main, out: &mut Out) {
     out.documents.push(document("TimeSyncConfig", fields));
 }
 
+/// Each entry is moved, or stays; those of one address are one document.
 fn hosts(main: &mut Main, out: &mut Out) {
-    let entries = main.take(&["machine", "network", "extraHostEntries"]).unwrap_or_default();
-    for entry in entries.as_array().into_iter().flatten() {
-        let fields = [("name", field(entry, "ip")), ("hostnames", field(entry, "aliases"))];
-        out.add("machine.network.extraHostEntries", document("StaticHostConfig", fields));
+    let path = ["machine", "network", "extraHostEntries"];
+    let Some(entries) = main.take(&path) else { return };
+    let mut kept = Vec::new();
+    let mut hosts: Vec<(String, Vec<Value>)> = Vec::new();
+    for (index, entry) in entries.as_array().into_iter().flatten().enumerate() {
+        match host(entry, out) {
+            Ok((ip, names)) => match hosts.iter_mut().find(|(known, _)| *known == ip) {
+                Some((_, all)) => {
+                    let more: Vec<_> = names.into_iter().filter(|one| !all.contains(one)).collect();
+                    all.extend(more);
+                }
+                None => hosts.push((ip, names)),
+            },
+            Err(why) => {
+                out.left.push(left(format!("{}[{index}]", path.join(".")), why));
+                kept.push(entry.clone());
+            }
+        }
     }
+    for (ip, names) in hosts {
+        let fields = [("name", json!(ip)), ("hostnames", json!(names))];
+        out.documents.push(document("StaticHostConfig", fields));
+    }
+    if !kept.is_empty() {
+        main.put(&path, kept.into());
+    }
+}
+
+/// Address and names of an entry.
+fn host(entry: &Value, out: &Out) -> Result<(String, Vec<Value>), String> {
+    if let Some(name) = unknown(entry, &["ip", "aliases"]) {
+        return Err(no_document(name));
+    }
+    let (ip, names) = (text(entry, "ip"), items(entry, "aliases").cloned().collect::<Vec<_>>());
+    if ip.is_empty() || names.is_empty() {
+        return Err("a document needs an address and a name".to_owned());
+    }
+    out.none("StaticHostConfig", ip)?;
+    Ok((ip.to_owned(), names))
 }
 
 /// A section whose document has the same fields.
@@ -142,49 +182,141 @@ fn renamed(main: &mut Main, out: &mut Out, path: &[&str], kind: &str) {
 }
 
 fn registries(main: &mut Main, out: &mut Out) {
-    let all = main.take(&["machine", "registries"]).unwrap_or_default();
-    let of = |name: &str| all.get(name).and_then(Value::as_object).into_iter().flatten();
-    for (host, mirror) in of("mirrors") {
-        let override_path = field(mirror, "overridePath");
-        let endpoint = |url: &Value| match override_path.is_null() {
-            true => json!({ "url": url }),
-            false => json!({ "url": url, "overridePath": override_path }),
+    each(main, out, "mirrors", |host, mirror, out, why| match moved_mirror(host, mirror, out) {
+        Ok(made) => {
+            out.documents.push(made);
+            None
+        }
+        Err(reason) => {
+            why.push((String::new(), reason));
+            Some(mirror.clone())
+        }
+    });
+    each(main, out, "config", |host, config, out, why| {
+        let Some(sections) = config.as_object().filter(|map| !map.is_empty()) else {
+            return Some(config.clone());
         };
-        let endpoints: Vec<Value> = items(mirror, "endpoints").map(endpoint).collect();
-        let fields = [
-            ("name", json!(host)),
-            ("endpoints", json!(endpoints)),
-            ("skipFallback", field(mirror, "skipFallback")),
-        ];
-        out.add("machine.registries.mirrors", document("RegistryMirrorConfig", fields));
+        let mut rest = sections.clone();
+        let both: [(&str, Section); 2] = [("auth", auth), ("tls", tls)];
+        for (name, moved) in both {
+            let Some(section) = sections.get(name).filter(|section| !is_nothing(section)) else {
+                continue;
+            };
+            match moved(host, section, out) {
+                Ok(made) => {
+                    out.documents.push(made);
+                    rest.shift_remove(name);
+                }
+                Err((field, reason)) => why.push((format!(".{name}{field}"), reason)),
+            }
+        }
+        (!rest.is_empty()).then(|| Value::Object(rest))
+    });
+}
+
+/// Takes what is said of a host into a document; or the field that prevents it, and why.
+type Section = fn(&str, &Value, &Out) -> Result<Value, (String, String)>;
+
+/// What of each registry in a section stays; the reasons tell the fields in it.
+fn each(
+    main: &mut Main,
+    out: &mut Out,
+    section: &str,
+    mut moved: impl FnMut(&str, &Value, &mut Out, &mut Vec<(String, String)>) -> Option<Value>,
+) {
+    let path = ["machine", "registries", section];
+    let Some(all) = main.take(&path) else { return };
+    let mut kept = serde_json::Map::new();
+    for (host, value) in all.as_object().into_iter().flatten() {
+        let mut why = Vec::new();
+        kept.extend(moved(host, value, out, &mut why).map(|rest| (host.clone(), rest)));
+        let place = |field: &str| format!("{}.{host}{field}", path.join("."));
+        out.left.extend(why.into_iter().map(|(field, why)| left(place(&field), why)));
     }
-    for (host, config) in of("config") {
-        if let Some(auth) = config.get("auth").filter(|auth| !is_nothing(auth)) {
-            let names = ["username", "password", "auth", "identityToken"];
-            let fields = names.map(|name| (name, field(auth, name)));
-            let fields = std::iter::once(("name", json!(host))).chain(fields);
-            out.add("machine.registries.config", document("RegistryAuthConfig", fields));
-        }
-        if let Some(tls) = config.get("tls").filter(|tls| !is_nothing(tls)) {
-            let identity = tls
-                .get("clientIdentity")
-                .map(|pair| json!({ "cert": pem(pair.get("crt")), "key": pem(pair.get("key")) }));
-            let fields = [
-                ("name", json!(host)),
-                ("clientIdentity", identity.unwrap_or_default()),
-                ("ca", pem(tls.get("ca"))),
-                ("insecureSkipVerify", field(tls, "insecureSkipVerify")),
-            ];
-            out.add("machine.registries.config", document("RegistryTLSConfig", fields));
-        }
+    if !kept.is_empty() {
+        main.put(&path, kept.into());
     }
 }
 
-/// The PEM text that a field holds in base64.
-fn pem(value: Option<&Value>) -> Value {
-    let text = value.and_then(Value::as_str).unwrap_or_default();
-    let decoded = STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    decoded.filter(|text| !text.is_empty()).map_or(Value::Null, Value::from)
+fn moved_mirror(host: &str, mirror: &Value, out: &Out) -> Result<Value, String> {
+    if let Some(name) = unknown(mirror, &["endpoints", "overridePath", "skipFallback"]) {
+        return Err(no_document(name));
+    }
+    out.none("RegistryMirrorConfig", host)?;
+    let override_path = field(mirror, "overridePath");
+    let endpoint = |url: &Value| match override_path.is_null() {
+        true => json!({ "url": url }),
+        false => json!({ "url": url, "overridePath": override_path }),
+    };
+    let endpoints: Vec<Value> = items(mirror, "endpoints").map(endpoint).collect();
+    if endpoints.is_empty() && !override_path.is_null() {
+        return Err("`overridePath` has no place without an endpoint".to_owned());
+    }
+    let fields = [
+        ("name", json!(host)),
+        ("endpoints", json!(endpoints)),
+        ("skipFallback", field(mirror, "skipFallback")),
+    ];
+    Ok(document("RegistryMirrorConfig", fields))
+}
+
+fn auth(host: &str, auth: &Value, out: &Out) -> Result<Value, (String, String)> {
+    let names = ["username", "password", "auth", "identityToken"];
+    if let Some(name) = unknown(auth, &names) {
+        return Err((String::new(), no_document(name)));
+    }
+    out.none("RegistryAuthConfig", host).map_err(whole)?;
+    let fields = names.map(|name| (name, field(auth, name)));
+    let fields = std::iter::once(("name", json!(host))).chain(fields);
+    Ok(document("RegistryAuthConfig", fields))
+}
+
+fn tls(host: &str, tls: &Value, out: &Out) -> Result<Value, (String, String)> {
+    if let Some(name) = unknown(tls, &["clientIdentity", "ca", "insecureSkipVerify"]) {
+        return Err((String::new(), no_document(name)));
+    }
+    let pair = field(tls, "clientIdentity");
+    if let Some(name) = unknown(&pair, &["crt", "key"]) {
+        return Err((".clientIdentity".to_owned(), no_document(name)));
+    }
+    out.none("RegistryTLSConfig", host).map_err(whole)?;
+    let pem = |value: &Value, name: &str, place: &str| {
+        let why = "it is no base64 of a text, as a document needs it";
+        pem(value.get(name)).ok_or_else(|| (format!("{place}.{name}"), why.to_owned()))
+    };
+    let cert = pem(&pair, "crt", ".clientIdentity")?;
+    let key = pem(&pair, "key", ".clientIdentity")?;
+    let identity = match cert.is_null() && key.is_null() {
+        true => Value::Null,
+        false => json!({ "cert": cert, "key": key }),
+    };
+    let fields = [
+        ("name", json!(host)),
+        ("clientIdentity", identity),
+        ("ca", pem(tls, "ca", "")?),
+        ("insecureSkipVerify", field(tls, "insecureSkipVerify")),
+    ];
+    Ok(document("RegistryTLSConfig", fields))
+}
+
+/// A reason that is about a whole section.
+fn whole(why: String) -> (String, String) {
+    (String::new(), why)
+}
+
+fn no_document(name: &str) -> String {
+    format!("`{name}` has no document")
+}
+
+/// The PEM text that a field holds in base64, null where it holds nothing; none where it holds
+/// something else.
+fn pem(value: Option<&Value>) -> Option<Value> {
+    let text = match value {
+        None | Some(Value::Null) => "",
+        Some(value) => value.as_str()?,
+    };
+    let decoded = String::from_utf8(STANDARD.decode(text).ok()?).ok()?;
+    Some(if decoded.is_empty() { Value::Null } else { decoded.into() })
 }
 
 fn encryption(main: &mut Main, out: &mut Out) {

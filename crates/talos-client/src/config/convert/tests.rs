@@ -165,3 +165,131 @@ fn what_cannot_be_moved_stays_and_is_told() {
     assert_eq!(places, ["LinkAliasConfig/net0", "LinkConfig/net0", "OOMConfig"]);
     assert_eq!(back.config.documents().len(), 4);
 }
+
+fn places(converted: &Converted) -> Vec<&str> {
+    converted.left.iter().map(|one| one.place.as_str()).collect()
+}
+
+#[test]
+fn host_entries_of_one_address_are_one_document() {
+    let old = parsed(
+        "machine: {network: {extraHostEntries: [{ip: 10.0.0.9, aliases: [a, b]}, {ip: 10.0.0.8, aliases: [d]}, \
+         {ip: 10.0.0.9, aliases: [b, c]}, {ip: 10.0.0.7, aliases: [e]}, {ip: 10.0.0.6, aliases: []}]}}\n---\n\
+         apiVersion: v1alpha1\nkind: StaticHostConfig\nname: 10.0.0.7\nhostnames: [x]\n",
+    );
+    let new = old.split(12);
+    let path = "machine.network.extraHostEntries";
+    assert_eq!(places(&new), [format!("{path}[3]"), format!("{path}[4]")]);
+    let names = |ip| new.config.document("StaticHostConfig", ip).unwrap()["hostnames"].clone();
+    assert_eq!(names("10.0.0.9"), serde_json::json!(["a", "b", "c"]));
+    assert_eq!(names("10.0.0.8"), serde_json::json!(["d"]));
+    assert_eq!(names("10.0.0.7"), serde_json::json!(["x"]));
+    let rest = new.config.value("/machine/network/extraHostEntries").unwrap();
+    assert_eq!(
+        *rest,
+        serde_json::json!([
+            {"ip": "10.0.0.7", "aliases": ["e"]}, {"ip": "10.0.0.6", "aliases": []}
+        ])
+    );
+}
+
+#[test]
+fn what_a_registry_cannot_say_in_a_document_stays_where_it_stood() {
+    let text = "machine:\n  registries:\n    mirrors:\n      a: {endpoints: ['https://a']}\n      \
+                b: {endpoints: ['https://b']}\n      c: {endpoints: [], overridePath: true}\n    config:\n      \
+                a: {auth: {username: u}, tls: {ca: '-no base64-'}}\n      \
+                b: {auth: {username: u}, tls: {clientIdentity: {crt: YQ==, key: '%'}}}\n      \
+                c: {}\n---\n\
+                apiVersion: v1alpha1\nkind: RegistryMirrorConfig\nname: a\nendpoints: [{url: 'https://x'}]\n---\n\
+                apiVersion: v1alpha1\nkind: RegistryAuthConfig\nname: b\nusername: x\n";
+    let old = MachineConfig::parse(text).unwrap();
+    let new = old.split(12);
+    let section = "machine.registries";
+    assert_eq!(
+        places(&new),
+        [
+            format!("{section}.mirrors.a"),
+            format!("{section}.mirrors.c"),
+            format!("{section}.config.a.tls.ca"),
+            format!("{section}.config.b.auth"),
+            format!("{section}.config.b.tls.clientIdentity.key"),
+        ]
+    );
+    let rest = new.config.value("/machine/registries").unwrap();
+    let was = |pointer: &str| {
+        (rest.pointer(pointer), old.value(&format!("/machine/registries{pointer}")))
+    };
+    for pointer in ["/mirrors/a", "/mirrors/c", "/config/a/tls", "/config/b", "/config/c"] {
+        let (is, was) = was(pointer);
+        assert!(was.is_some() && is == was, "{pointer}: {is:?}");
+    }
+    assert_eq!(rest.pointer("/mirrors/b"), None);
+    assert_eq!(rest.pointer("/config/a/auth"), None);
+    assert_eq!(new.config.document("RegistryAuthConfig", "a").unwrap()["username"], "u");
+    assert_eq!(
+        new.config.document("RegistryMirrorConfig", "a").unwrap()["endpoints"][0]["url"],
+        "https://x"
+    );
+    assert_eq!(
+        new.config.document("RegistryMirrorConfig", "b").unwrap()["endpoints"][0]["url"],
+        "https://b"
+    );
+}
+
+/// Sections that can be moved, and some that cannot, one of each pair at a time.
+const SECTIONS: [(&str, &str); 9] = [
+    ("/network/hostname", "a"),
+    ("/network/nameservers", "[10.0.0.1]"),
+    ("/network/extraHostEntries", "[{ip: 10.0.0.9, aliases: [a]}, {ip: '::9', aliases: [b, c]}]"),
+    (
+        "/network/interfaces",
+        "[{interface: eth0, dhcp: true, mtu: 1400}, {interface: eth1, ignore: true}]",
+    ),
+    ("/time", "{servers: [a], disabled: false}"),
+    (
+        "/registries/mirrors",
+        "{a: {endpoints: ['https://a'], skipFallback: true}, b: {endpoints: ['https://b', 'https://c'], overridePath: false}}",
+    ),
+    (
+        "/registries/config",
+        "{a: {auth: {username: u, password: p}, tls: {ca: YQ==, clientIdentity: {crt: YQ==, key: YQ==}}}}",
+    ),
+    ("/registries/config", "{b: {tls: {ca: '!', insecureSkipVerify: true}}, c: {}}"),
+    ("/env", "{a: '', b: c}"),
+];
+
+proptest::proptest! {
+    #[test]
+    fn what_is_moved_whole_comes_back_whole(chosen in proptest::collection::vec(proptest::bool::ANY, SECTIONS.len()), minor in 12_u32..15) {
+        let mut document = serde_json::json!({"version": "v1alpha1", "machine": {"type": "worker"}});
+        for ((pointer, text), _) in SECTIONS.iter().zip(&chosen).filter(|(_, is_chosen)| **is_chosen) {
+            let value = MachineConfig::parse(&format!("x: {text}\n")).unwrap().documents()[0]["x"].clone();
+            let path: Vec<&str> = pointer.split('/').skip(1).collect();
+            put(document["machine"].as_object_mut().unwrap(), &path, value);
+        }
+        let old = MachineConfig::of_documents(vec![document]);
+        let new = old.split(minor);
+        let back = new.config.joined();
+        proptest::prop_assert_eq!(&back.left, &[]);
+        if new.left.is_empty() {
+            proptest::prop_assert_eq!(back.config, old);
+        } else {
+            // What was left comes back as well, if not in its order.
+            let sorted = |config: &MachineConfig| sorted(&config.documents()[0]);
+            proptest::prop_assert_eq!(sorted(&back.config), sorted(&old));
+        }
+    }
+}
+
+/// A value with its lists in an order of their own.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.iter().map(sorted).collect();
+            items.sort_by_key(ToString::to_string);
+            items.into()
+        }
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect(),
+        other => other.clone(),
+    }
+}
