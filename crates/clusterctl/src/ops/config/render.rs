@@ -78,14 +78,17 @@ pub fn render(context: &Context, options: &Options) -> Result<Report, Error> {
             true => config,
             false => config.redacted_hiding(&hidden(cluster, node)),
         };
-        if let Some(dir) = &options.to {
-            let path = context.cwd.join(dir).join(format!("{}.yaml", node.name));
-            let text: Zeroizing<String> = shown.to_yaml();
+        report.configs.insert(node.name.clone(), shown);
+    }
+    // One that cannot be rendered leaves no file of the others.
+    if let Some(dir) = &options.to {
+        for (node, config) in &report.configs {
+            let path = context.cwd.join(dir).join(format!("{node}.yaml"));
+            let text: Zeroizing<String> = config.to_yaml();
             write(&path, text.as_bytes(), Mode::Private)
                 .map_err(|error| Error::failed("write a configuration").because(error))?;
             report.written.push(path);
         }
-        report.configs.insert(node.name.clone(), shown);
     }
     Ok(report)
 }
