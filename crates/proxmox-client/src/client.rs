@@ -20,7 +20,7 @@ use url::Url;
 use crate::api::Version;
 use crate::config::{Auth, ClientConfig};
 use crate::dialect::{self, Release};
-use crate::error::{Error, ErrorKind, Result, classify};
+use crate::error::{Error, ErrorKind, Result, classify, found};
 use crate::login::Ticket;
 use crate::transport::{Lost, Payload, Transport};
 
@@ -241,6 +241,15 @@ impl Client {
         parameters: &Parameters<'_>,
     ) -> Result<T> {
         self.call(Method::GET, path, parameters).await
+    }
+
+    /// GET of what may not be there: none then.
+    pub(crate) async fn find<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<Option<T>> {
+        found(self.get(path, parameters).await)
     }
 
     /// GET of a call that tells pending changes beside its data.

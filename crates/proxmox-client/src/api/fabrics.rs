@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::api::Sdn;
 use crate::client::{Parameters, escape};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::id::NodeName;
 
 /// A fabric as it is saved.
@@ -124,11 +124,7 @@ impl Sdn<'_> {
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub async fn fabric(&self, id: &str) -> Result<Option<Fabric>> {
-        match self.client.get(&path(id), &[]).await {
-            Ok(fabric) => Ok(Some(fabric)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.client.find(&path(id), &[]).await
     }
 
     /// `POST /cluster/sdn/fabrics/fabric`.

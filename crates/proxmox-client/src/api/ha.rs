@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::client::{Client, Parameters, escape};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::id::NodeName;
 use crate::loose::text_of;
 
@@ -86,7 +86,8 @@ impl Ha<'_> {
     /// All entries of a kind.
     ///
     /// # Errors
-    /// As [`Client::call`]; [`ErrorKind::Unsupported`] where the release has no such kind.
+    /// As [`Client::call`]; [`Unsupported`](crate::ErrorKind::Unsupported) where the release has no
+    /// such kind.
     pub async fn list(&self, kind: HaKind) -> Result<Vec<HaRow>> {
         let rows: Vec<Map<String, Value>> = self.client.get(kind.path().0, &[]).await?;
         Ok(rows.into_iter().map(texts).collect())
@@ -98,11 +99,7 @@ impl Ha<'_> {
     /// As [`Client::call`].
     pub async fn get(&self, kind: HaKind, name: &str) -> Result<Option<HaRow>> {
         let path = format!("{}/{}", kind.path().0, escape(name));
-        match self.client.get(&path, &[]).await {
-            Ok(row) => Ok(Some(texts(row))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(self.client.find(&path, &[]).await?.map(texts))
     }
 
     /// Makes an entry; a rule needs its `type` and `resources`, a group its `nodes`.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::api::Node;
 use crate::client::{Parameters, escape};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::id::Upid;
 use crate::loose::text_of;
 
@@ -43,11 +43,7 @@ impl Node<'_> {
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub async fn interface(&self, name: &str) -> Result<Option<Interface>> {
-        match self.client.get(&self.interface_path(name), &[]).await {
-            Ok(row) => Ok(Some(texts(row))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(self.client.find(&self.interface_path(name), &[]).await?.map(texts))
     }
 
     /// `POST /nodes/{node}/network`: saves an interface of a type such as `bridge`, `bond`, `vlan`.

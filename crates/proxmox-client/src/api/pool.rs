@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::id::VmId;
 
 /// A pool: `GET /pools`.
@@ -66,17 +66,14 @@ impl Pools<'_> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn get(&self, id: &str) -> Result<Option<Pool>> {
-        match self.client.get::<Vec<Pool>>("/pools", &[("poolid", id)]).await {
-            Ok(pools) => Ok(pools.into_iter().find(|pool| pool.poolid == id)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let pools: Option<Vec<Pool>> = self.client.find("/pools", &[("poolid", id)]).await?;
+        Ok(pools.into_iter().flatten().find(|pool| pool.poolid == id))
     }
 
     /// `POST /pools`: makes a pool. Of several that try at once one succeeds.
     ///
     /// # Errors
-    /// As [`Client::call`]; [`ErrorKind::AlreadyExists`] when it is there.
+    /// As [`Client::call`]; [`AlreadyExists`](crate::ErrorKind::AlreadyExists) when it is there.
     pub async fn create(&self, id: &str, comment: &str) -> Result<()> {
         let keys = [("poolid", id), ("comment", comment)];
         self.client.call::<Option<Value>>(Method::POST, "/pools", &keys).await.map(drop)
@@ -94,7 +91,8 @@ impl Pools<'_> {
     /// `PUT /pools`: puts machines into a pool. One that is in another pool moves.
     ///
     /// # Errors
-    /// As [`Client::call`]; [`ErrorKind::AlreadyExists`] where one is in the pool already.
+    /// As [`Client::call`]; [`AlreadyExists`](crate::ErrorKind::AlreadyExists) where one is in the
+    /// pool already.
     pub async fn add(&self, id: &str, machines: &[VmId]) -> Result<()> {
         let list = list_of(machines);
         let keys = [("poolid", id), ("vms", list.as_str()), ("allow-move", "1")];

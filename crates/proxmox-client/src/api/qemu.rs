@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::task::upid_of;
 use crate::client::{Client, Parameters, escape};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, found};
 use crate::id::{NodeName, Upid, VmId};
 use crate::plan::vm::VmObserved;
 use crate::wire::split_list;
@@ -126,11 +126,8 @@ impl Qemu<'_> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn observe(&self, id: VmId) -> Result<Option<VmObserved>> {
-        match self.status(id).await {
-            Ok(row) => self.observe_row(id, &row).await,
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let Some(row) = found(self.status(id).await)? else { return Ok(None) };
+        self.observe_row(id, &row).await
     }
 
     /// As [`Self::observe`], of a row that was listed before: one call.
@@ -169,10 +166,8 @@ impl Qemu<'_> {
                 observed.config = texts.collect();
             })
         };
-        match read {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        if found(read)?.is_none() {
+            return Ok(None);
         }
         if let Some(lock) = observed.config.remove("lock") {
             observed.lock = Some(lock);

@@ -141,6 +141,15 @@ fn entry_path(map: &str, order: u16) -> String {
     format!("{ENTRIES}/{}/entry/{order}", escape(map))
 }
 
+fn texts(rules: &[PrefixRule]) -> Vec<String> {
+    rules.iter().map(ToString::to_string).collect()
+}
+
+/// One parameter for each rule.
+fn entries(rules: &[String]) -> Vec<(&str, &str)> {
+    rules.iter().map(|rule| ("entries", rule.as_str())).collect()
+}
+
 /// All of these calls save only: [`Sdn::apply`] and what else puts networks into force comes after.
 /// While somebody holds the lock, `keys` must have its `lock-token`.
 impl Sdn<'_> {
@@ -161,11 +170,7 @@ impl Sdn<'_> {
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub async fn prefix_list(&self, id: &str) -> Result<Option<PrefixList>> {
-        match self.client.get(&list_path(id), &[]).await {
-            Ok(list) => Ok(Some(list)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.client.find(&list_path(id), &[]).await
     }
 
     /// `POST /cluster/sdn/prefix-lists`.
@@ -178,10 +183,8 @@ impl Sdn<'_> {
         rules: &[PrefixRule],
         keys: &Parameters<'_>,
     ) -> Result<()> {
-        let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
-        let mut all = vec![("id", id)];
-        all.extend(rules.iter().map(|rule| ("entries", rule.as_str())));
-        all.extend_from_slice(keys);
+        let rules = texts(rules);
+        let all = [&[("id", id)], &entries(&rules)[..], keys].concat();
         self.save_routing(Method::POST, LISTS, &all).await
     }
 
@@ -195,14 +198,10 @@ impl Sdn<'_> {
         rules: &[PrefixRule],
         keys: &Parameters<'_>,
     ) -> Result<()> {
-        let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
-        let mut all: Vec<(&str, &str)> =
-            rules.iter().map(|rule| ("entries", rule.as_str())).collect();
-        if all.is_empty() {
-            all.push(("delete", "entries"));
-        }
-        all.extend_from_slice(keys);
-        self.save_routing(Method::PUT, &list_path(id), &all).await
+        let rules = texts(rules);
+        let cleared = [("delete", "entries")];
+        let all = if rules.is_empty() { cleared.to_vec() } else { entries(&rules) };
+        self.save_routing(Method::PUT, &list_path(id), &[&all, keys].concat()).await
     }
 
     /// `DELETE /cluster/sdn/prefix-lists/{id}`: one that no fabric and no route map names.
@@ -226,11 +225,7 @@ impl Sdn<'_> {
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub async fn route_map_entry(&self, map: &str, order: u16) -> Result<Option<RouteMapEntry>> {
-        match self.client.get(&entry_path(map, order), &[]).await {
-            Ok(entry) => Ok(Some(entry)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.client.find(&entry_path(map, order), &[]).await
     }
 
     /// `POST /cluster/sdn/route-maps/entries`; `match` and `set` are repeated for each. The map is
@@ -247,9 +242,8 @@ impl Sdn<'_> {
     ) -> Result<()> {
         let order = order.to_string();
         let action = if permit { "permit" } else { "deny" };
-        let mut all = vec![("route-map-id", map), ("order", order.as_str()), ("action", action)];
-        all.extend_from_slice(keys);
-        self.save_routing(Method::POST, ENTRIES, &all).await
+        let all = [("route-map-id", map), ("order", order.as_str()), ("action", action)];
+        self.save_routing(Method::POST, ENTRIES, &[&all, keys].concat()).await
     }
 
     /// `PUT /cluster/sdn/route-maps/entries/{map}/entry/{order}`; `delete` is repeated for each key

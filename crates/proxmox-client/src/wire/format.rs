@@ -83,6 +83,29 @@ pub enum Format {
 }
 
 impl Format {
+    /// Every format.
+    pub const ALL: [Self; 19] = [
+        Self::Ide,
+        Self::Sata,
+        Self::Scsi,
+        Self::Virtio,
+        Self::EfiDisk,
+        Self::TpmState,
+        Self::Net,
+        Self::Boot,
+        Self::Cpu,
+        Self::HostPci,
+        Self::Usb,
+        Self::Smbios1,
+        Self::Rng,
+        Self::Watchdog,
+        Self::Machine,
+        Self::CiCustom,
+        Self::Agent,
+        Self::Vga,
+        Self::IpConfig,
+    ];
+
     /// The format of a parameter of a virtual machine, such as `scsi0`; none if it is no property
     /// string.
     pub fn of_key(key: &str) -> Option<Self> {
@@ -374,28 +397,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        let formats = [
-            Format::Ide,
-            Format::Sata,
-            Format::Scsi,
-            Format::Virtio,
-            Format::EfiDisk,
-            Format::TpmState,
-            Format::Net,
-            Format::Boot,
-            Format::Cpu,
-            Format::HostPci,
-            Format::Usb,
-            Format::Smbios1,
-            Format::Rng,
-            Format::Watchdog,
-            Format::Machine,
-            Format::CiCustom,
-            Format::Agent,
-            Format::Vga,
-            Format::IpConfig,
-        ];
-        for key in formats.iter().flat_map(|format| format.keys()) {
+        for key in Format::ALL.iter().flat_map(|format| format.keys()) {
             if let Type::Pattern(pattern) = key.kind {
                 Regex::new(&format!("^(?:{pattern})$")).unwrap();
             }

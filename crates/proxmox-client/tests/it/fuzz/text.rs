@@ -6,28 +6,6 @@ use proxmox_client::{Fingerprint, NodeName, PrefixRule, Release, Upid};
 
 use super::texts;
 
-const FORMATS: [Format; 19] = [
-    Format::Ide,
-    Format::Sata,
-    Format::Scsi,
-    Format::Virtio,
-    Format::EfiDisk,
-    Format::TpmState,
-    Format::Net,
-    Format::Boot,
-    Format::Cpu,
-    Format::HostPci,
-    Format::Usb,
-    Format::Smbios1,
-    Format::Rng,
-    Format::Watchdog,
-    Format::Machine,
-    Format::CiCustom,
-    Format::Agent,
-    Format::Vga,
-    Format::IpConfig,
-];
-
 #[test]
 fn property_strings() {
     let examples = [
@@ -52,7 +30,7 @@ fn property_strings() {
         "host=1-2.3,usb3=1",
     ];
     texts("property strings", &examples, |text| {
-        for format in FORMATS {
+        for format in Format::ALL {
             let Ok(first) = PropertyString::parse(format, text) else { continue };
             let printed = first.to_string();
             let again = PropertyString::parse(format, &printed);
