@@ -2,46 +2,28 @@
 
 use http::Method;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::client::{Client, escape};
-use crate::error::{ErrorKind, Result};
+use crate::client::{Client, Parameters, escape};
+use crate::error::Result;
 use crate::id::NodeName;
 
-/// A name for PCI devices.
+/// A name for devices.
 #[derive(Debug, Clone, Deserialize)]
 #[non_exhaustive]
-pub struct PciMapping {
+pub struct DeviceMapping {
     /// The name.
     #[serde(default)]
     pub id: String,
-    /// Devices: `node=pve01,path=0000:00:02.1,id=8086:4680,…`.
+    /// Devices: `node=pve01,path=0000:00:02.1,id=8086:4680,…` of PCI; `node=pve01,id=8087:0aaa,…`
+    /// of USB, with `path=1-2` where a port is meant.
     #[serde(default)]
     pub map: Vec<String>,
     /// What is written on it.
     #[serde(default, deserialize_with = "crate::loose::text")]
     pub description: Option<String>,
-    /// What the asked node finds wrong with it.
-    #[serde(default)]
-    pub checks: Vec<MappingCheck>,
-}
-
-/// A name for USB devices.
-#[derive(Debug, Clone, Deserialize)]
-#[non_exhaustive]
-pub struct UsbMapping {
-    /// The name.
-    #[serde(default)]
-    pub id: String,
-    /// Devices: `node=pve01,id=8087:0aaa,…`, with `path=1-2` where a port is meant.
-    #[serde(default)]
-    pub map: Vec<String>,
-    /// What is written on it.
-    #[serde(default, deserialize_with = "crate::loose::text")]
-    pub description: Option<String>,
-    /// What the asked node finds wrong with it.
-    #[serde(default)]
+    /// What the asked node finds wrong with it. Of USB the server calls them errors.
+    #[serde(default, alias = "errors")]
     pub checks: Vec<MappingCheck>,
 }
 
@@ -57,8 +39,8 @@ pub struct MappingCheck {
     pub message: Option<String>,
 }
 
-impl PciMapping {
-    /// The devices of a node: their PCI addresses.
+impl DeviceMapping {
+    /// The devices of a node: their PCI addresses, or the USB ports that are meant.
     pub fn paths_of(&self, node: &NodeName) -> Vec<&str> {
         self.map
             .iter()
@@ -73,154 +55,77 @@ fn value_of<'a>(entry: &'a str, key: &str) -> Option<&'a str> {
     parts.find(|(name, _)| *name == key).map(|(_, value)| value)
 }
 
-/// Names for devices.
+/// Names for devices of one class: PCI or USB.
 #[derive(Debug, Clone, Copy)]
 pub struct Mappings<'a> {
     client: &'a Client,
+    base: &'static str,
 }
 
 impl Client {
-    /// Names for devices.
-    pub fn mappings(&self) -> Mappings<'_> {
-        Mappings { client: self }
+    /// Names for PCI devices: `/cluster/mapping/pci`.
+    pub fn pci_mappings(&self) -> Mappings<'_> {
+        Mappings { client: self, base: "/cluster/mapping/pci" }
+    }
+
+    /// Names for USB devices: `/cluster/mapping/usb`.
+    pub fn usb_mappings(&self) -> Mappings<'_> {
+        Mappings { client: self, base: "/cluster/mapping/usb" }
     }
 }
 
 impl Mappings<'_> {
-    async fn all<T: DeserializeOwned>(
-        &self,
-        class: &str,
-        check: Option<&NodeName>,
-    ) -> Result<Vec<T>> {
+    fn path(&self, id: &str) -> String {
+        format!("{}/{}", self.base, escape(id))
+    }
+
+    async fn write(&self, method: Method, path: &str, keys: &Parameters<'_>) -> Result<()> {
+        self.client.call::<Option<Value>>(method, path, keys).await.map(drop)
+    }
+
+    /// `GET /cluster/mapping/{pci|usb}`; with a node, that node checks its devices.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn list(&self, check: Option<&NodeName>) -> Result<Vec<DeviceMapping>> {
         let key = check.map(|node| ("check-node", node.as_str()));
-        self.client.get(&format!("/cluster/mapping/{class}"), key.as_slice()).await
+        self.client.get(self.base, key.as_slice()).await
     }
 
-    async fn one<T: DeserializeOwned>(&self, class: &str, id: &str) -> Result<Option<T>> {
-        match self.client.get(&own_path(class, id), &[]).await {
-            Ok(mapping) => Ok(Some(mapping)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// `GET /cluster/mapping/{pci|usb}/{id}`, none when it is not there.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn get(&self, id: &str) -> Result<Option<DeviceMapping>> {
+        let found: Option<DeviceMapping> = self.client.find(&self.path(id), &[]).await?;
+        Ok(found.map(|mapping| DeviceMapping { id: id.to_owned(), ..mapping }))
     }
 
-    async fn make(
-        &self,
-        class: &str,
-        id: &str,
-        map: &[&str],
-        description: Option<&str>,
-    ) -> Result<()> {
+    /// `POST /cluster/mapping/{pci|usb}`: a name for these devices.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn create(&self, id: &str, map: &[&str], description: Option<&str>) -> Result<()> {
         let mut keys = vec![("id", id)];
         keys.extend(map.iter().map(|entry| ("map", *entry)));
         keys.extend(description.map(|text| ("description", text)));
-        let path = format!("/cluster/mapping/{class}");
-        self.client.call::<Option<Value>>(Method::POST, &path, &keys).await.map(drop)
+        self.write(Method::POST, self.base, &keys).await
     }
 
-    async fn set(&self, class: &str, id: &str, map: &[&str]) -> Result<()> {
+    /// `PUT /cluster/mapping/{pci|usb}/{id}`: its devices are these and no others.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn set(&self, id: &str, map: &[&str]) -> Result<()> {
         let keys: Vec<_> = map.iter().map(|entry| ("map", *entry)).collect();
-        self.client.call::<Option<Value>>(Method::PUT, &own_path(class, id), &keys).await.map(drop)
+        self.write(Method::PUT, &self.path(id), &keys).await
     }
 
-    async fn delete(&self, class: &str, id: &str) -> Result<()> {
-        let path = own_path(class, id);
-        self.client.call::<Option<Value>>(Method::DELETE, &path, &[]).await.map(drop)
-    }
-
-    /// `GET /cluster/mapping/pci`; with a node, that node checks its devices.
+    /// `DELETE /cluster/mapping/{pci|usb}/{id}`; one that is not there is no error.
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn pci(&self, check: Option<&NodeName>) -> Result<Vec<PciMapping>> {
-        self.all("pci", check).await
+    pub async fn delete(&self, id: &str) -> Result<()> {
+        self.write(Method::DELETE, &self.path(id), &[]).await
     }
-
-    /// `GET /cluster/mapping/pci/{id}`, none when it is not there.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn get_pci(&self, id: &str) -> Result<Option<PciMapping>> {
-        let found: Option<PciMapping> = self.one("pci", id).await?;
-        Ok(found.map(|mapping| PciMapping { id: id.to_owned(), ..mapping }))
-    }
-
-    /// `POST /cluster/mapping/pci`.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn create_pci(
-        &self,
-        id: &str,
-        map: &[&str],
-        description: Option<&str>,
-    ) -> Result<()> {
-        self.make("pci", id, map, description).await
-    }
-
-    /// `PUT /cluster/mapping/pci/{id}`: its devices are these and no others.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn set_pci(&self, id: &str, map: &[&str]) -> Result<()> {
-        self.set("pci", id, map).await
-    }
-
-    /// `DELETE /cluster/mapping/pci/{id}`.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn delete_pci(&self, id: &str) -> Result<()> {
-        self.delete("pci", id).await
-    }
-
-    /// `GET /cluster/mapping/usb`; with a node, that node checks its devices.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn usb(&self, check: Option<&NodeName>) -> Result<Vec<UsbMapping>> {
-        self.all("usb", check).await
-    }
-
-    /// `GET /cluster/mapping/usb/{id}`, none when it is not there.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn get_usb(&self, id: &str) -> Result<Option<UsbMapping>> {
-        let found: Option<UsbMapping> = self.one("usb", id).await?;
-        Ok(found.map(|mapping| UsbMapping { id: id.to_owned(), ..mapping }))
-    }
-
-    /// `POST /cluster/mapping/usb`.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn create_usb(
-        &self,
-        id: &str,
-        map: &[&str],
-        description: Option<&str>,
-    ) -> Result<()> {
-        self.make("usb", id, map, description).await
-    }
-
-    /// `PUT /cluster/mapping/usb/{id}`: its devices are these and no others.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn set_usb(&self, id: &str, map: &[&str]) -> Result<()> {
-        self.set("usb", id, map).await
-    }
-
-    /// `DELETE /cluster/mapping/usb/{id}`.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
-    pub async fn delete_usb(&self, id: &str) -> Result<()> {
-        self.delete("usb", id).await
-    }
-}
-
-fn own_path(class: &str, id: &str) -> String {
-    format!("/cluster/mapping/{class}/{}", escape(id))
 }

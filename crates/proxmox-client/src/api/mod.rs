@@ -27,7 +27,7 @@ pub use fabrics::{Fabric, FabricInterface, FabricNeighbor, FabricNode, FabricRou
 pub use file::{Download, Ensured, Upload, Uploaded, UrlMetadata};
 pub use firewall::{Firewall, FirewallAlias, FirewallLevel, FirewallName, FirewallRef, RuleList};
 pub use ha::{Ha, HaKind, HaRow, HaStatus};
-pub use mapping::{MappingCheck, Mappings, PciMapping, UsbMapping};
+pub use mapping::{DeviceMapping, MappingCheck, Mappings};
 pub use network::Interface;
 pub use node::{Node, NodeRow, PciRow};
 pub use pool::{Pool, PoolMember, Pools};

@@ -132,7 +132,8 @@ fn list(call: &mut Call<'_>, class: Class) -> Result<Value, Fail> {
     for (id, mapping) in class.table(call.state).iter().filter(|(id, _)| visible(call, class, id)) {
         let mut map = row(call.state, class, id, mapping);
         if let Some(node) = &node {
-            map.insert("checks".to_owned(), checks(call, class, node, mapping));
+            let key = if class == Class::Usb { "errors" } else { "checks" };
+            map.insert(key.to_owned(), checks(call, class, node, mapping));
         }
         rows.push(Value::Object(map));
     }

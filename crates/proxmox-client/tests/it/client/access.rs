@@ -56,23 +56,20 @@ async fn devices_are_named_for_machines() {
     let seen = client.node(&node).pci().await.expect("devices");
     let graphics = seen.iter().find(|row| row.id == "0000:00:02.1").expect("the device");
     assert_eq!((graphics.vendor.as_deref(), graphics.iommugroup), (Some("0x8086"), Some(4)));
-    let mappings = client.mappings();
+    let mappings = client.pci_mappings();
     let map = "node=pve01,path=0000:00:02.1,id=8086:4680,iommugroup=4,subsystem-id=1043:8694";
-    mappings.create_pci("igpu", &[map], Some("for workers")).await.expect("a mapping");
-    let again = mappings.create_pci("igpu", &[map], None).await.expect_err("it exists");
+    mappings.create("igpu", &[map], Some("for workers")).await.expect("a mapping");
+    let again = mappings.create("igpu", &[map], None).await.expect_err("it exists");
     assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{again}");
-    let seen = mappings.get_pci("igpu").await.expect("an answer").expect("the mapping");
+    let seen = mappings.get("igpu").await.expect("an answer").expect("the mapping");
     assert_eq!(seen.paths_of(&node), ["0000:00:02.1"]);
-    let listed = mappings.pci(Some(&node)).await.expect("mappings");
+    let listed = mappings.list(Some(&node)).await.expect("mappings");
     assert!(listed.iter().all(|one| one.id == "igpu" && one.checks.is_empty()), "{listed:?}");
-    mappings
-        .set_pci("igpu", &["node=pve01,path=0000:00:09.0,id=8086:4680"])
-        .await
-        .expect("a change");
-    let listed = mappings.pci(Some(&node)).await.expect("mappings");
+    mappings.set("igpu", &["node=pve01,path=0000:00:09.0,id=8086:4680"]).await.expect("a change");
+    let listed = mappings.list(Some(&node)).await.expect("mappings");
     assert!(listed.iter().all(|one| !one.checks.is_empty()), "{listed:?}");
-    mappings.delete_pci("igpu").await.expect("a removal");
-    assert!(mappings.get_pci("igpu").await.expect("an answer").is_none());
+    mappings.delete("igpu").await.expect("a removal");
+    assert!(mappings.get("igpu").await.expect("an answer").is_none());
     sim.shutdown().await;
 }
 

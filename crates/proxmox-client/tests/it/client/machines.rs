@@ -8,6 +8,7 @@ use proxmox_client::plan::firewall::Rule;
 use proxmox_client::plan::rights::Rights;
 use proxmox_client::plan::sdn::{SdnObserved, diff};
 use proxmox_client::plan::vm::{Disk, VmDesired};
+use proxmox_client::sim::SimHandle;
 use proxmox_client::{
     AclRow, Auth, Client, ClientConfig, ErrorKind, FirewallLevel, HaKind, NodeName, Trust,
 };
@@ -77,13 +78,33 @@ async fn a_machine_of_somebody_else_stays_as_it_is() {
     sim.shutdown().await;
 }
 
-#[tokio::test]
-async fn the_rights_that_a_plan_names_are_enough() {
+/// A cluster, its root, and a user who may do nothing yet.
+async fn with_a_user() -> (SimHandle, Client, Client) {
     let sim = cluster().user("ops@pve", "a-password").start().await.expect("a simulator");
     let root = Client::new(&by_token(&sim)).expect("a client");
     let auth = Auth::password("ops@pve", "a-password");
     let config = ClientConfig::new(sim.base_url(), auth).trust(Trust::Ca(sim.ca_pem().to_owned()));
     let ops = Client::new(&config).expect("a client");
+    (sim, root, ops)
+}
+
+/// Gives these rights, and no others, to the user of [`with_a_user`].
+async fn grant(root: &Client, rights: &Rights) {
+    let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (path, privilege) in rights.pairs() {
+        by_path.entry(path).or_default().push(privilege);
+    }
+    for (index, (path, privileges)) in by_path.iter().enumerate() {
+        let role = format!("role{index}");
+        root.access().create_role(&role, privileges).await.expect("a role");
+        let grant = AclRow::new(*path, "user", "ops@pve", role, false);
+        root.access().grant(&grant, false).await.expect("a grant");
+    }
+}
+
+#[tokio::test]
+async fn the_rights_that_a_plan_names_are_enough() {
+    let (sim, root, ops) = with_a_user().await;
 
     let (first, second) = (machine(), changed());
     let plan = diff(&networks("1450"), &SdnObserved::default(), |_| true, false);
@@ -101,16 +122,7 @@ async fn the_rights_that_a_plan_names_are_enough() {
     let error = ops.vms().ensure(&first, &limits).await.expect_err("nothing is allowed yet");
     assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
 
-    let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (path, privilege) in rights.pairs() {
-        by_path.entry(path).or_default().push(privilege);
-    }
-    for (index, (path, privileges)) in by_path.iter().enumerate() {
-        let role = format!("role{index}");
-        root.access().create_role(&role, privileges).await.expect("a role");
-        let grant = AclRow::new(*path, "user", "ops@pve", role, false);
-        root.access().grant(&grant, false).await.expect("a grant");
-    }
+    grant(&root, &rights).await;
     assert!(ops.permissions().await.expect("rights").missing(rights.pairs()).is_empty());
     ops.vms().ensure(&first, &limits).await.expect("it is made");
     ops.vms().ensure(&second, &limits).await.expect("it is changed");
@@ -124,11 +136,7 @@ async fn the_rights_that_a_plan_names_are_enough() {
 
 #[tokio::test]
 async fn the_rights_for_all_else_are_enough_too() {
-    let sim = cluster().user("ops@pve", "a-password").start().await.expect("a simulator");
-    let root = Client::new(&by_token(&sim)).expect("a client");
-    let auth = Auth::password("ops@pve", "a-password");
-    let config = ClientConfig::new(sim.base_url(), auth).trust(Trust::Ca(sim.ca_pem().to_owned()));
-    let ops = Client::new(&config).expect("a client");
+    let (sim, root, ops) = with_a_user().await;
     let limits = VmLimits::default();
     root.vms().ensure(&machine(), &limits).await.expect("a machine");
     let plan = diff(&networks("1450"), &SdnObserved::default(), |_| true, false);
@@ -146,16 +154,7 @@ async fn the_rights_for_all_else_are_enough_too() {
     rights.mapping("pci", "gpu");
     rights.mapping("usb", "stick");
     rights.roles();
-    let mut by_path: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (path, privilege) in rights.pairs() {
-        by_path.entry(path).or_default().push(privilege);
-    }
-    for (index, (path, privileges)) in by_path.iter().enumerate() {
-        let role = format!("role{index}");
-        root.access().create_role(&role, privileges).await.expect("a role");
-        let grant = AclRow::new(*path, "user", "ops@pve", role, false);
-        root.access().grant(&grant, false).await.expect("a grant");
-    }
+    grant(&root, &rights).await;
     for level in
         [FirewallLevel::Cluster, FirewallLevel::Node(node.clone()), FirewallLevel::Vm(node, vm())]
     {
@@ -167,14 +166,14 @@ async fn the_rights_for_all_else_are_enough_too() {
     let (ha, sid) = (ops.ha(), "vm:101011");
     ha.create(HaKind::Resource, sid, &[("state", "stopped")]).await.expect("it is allowed");
     ha.delete(HaKind::Resource, sid).await.expect("it is allowed");
-    let mappings = ops.mappings();
+    let (pci, usb) = (ops.pci_mappings(), ops.usb_mappings());
     let entry = "node=pve01,id=8086:4680,path=0000:00:02.0";
-    mappings.create_pci("gpu", &[entry], None).await.expect("it is allowed");
-    mappings.set_pci("gpu", &[entry]).await.expect("it is allowed");
-    assert!(mappings.get_pci("gpu").await.expect("it is allowed").is_some());
-    mappings.delete_pci("gpu").await.expect("it is allowed");
-    mappings.create_usb("stick", &["node=pve01,id=1a86:55d4"], None).await.expect("it is allowed");
-    mappings.delete_usb("stick").await.expect("it is allowed");
+    pci.create("gpu", &[entry], None).await.expect("it is allowed");
+    pci.set("gpu", &[entry]).await.expect("it is allowed");
+    assert!(pci.get("gpu").await.expect("it is allowed").is_some());
+    pci.delete("gpu").await.expect("it is allowed");
+    usb.create("stick", &["node=pve01,id=1a86:55d4"], None).await.expect("it is allowed");
+    usb.delete("stick").await.expect("it is allowed");
     ops.access().create_role("ops", &["VM.Audit"]).await.expect("it is allowed");
     ops.access().delete_role("ops").await.expect("it is allowed");
     sim.shutdown().await;

@@ -115,21 +115,23 @@ async fn nodes_see_one_another_in_a_fabric_that_stays_while_it_carries_something
 async fn usb_devices_have_names() {
     let sim = two().start().await.expect("a simulator");
     let client = Client::new(&by_token(&sim)).expect("a client");
-    let mappings = client.mappings();
+    let mappings = client.usb_mappings();
     let device = "node=pve01,id=1a86:55d4";
-    mappings.create_usb("zigbee", &[device], Some("a stick")).await.expect("a name");
-    let again = mappings.create_usb("zigbee", &[device], None).await.expect_err("it exists");
+    mappings.create("zigbee", &[device], Some("a stick")).await.expect("a name");
+    let again = mappings.create("zigbee", &[device], None).await.expect_err("it exists");
     assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{again}");
-    let wrong = mappings.create_usb("other", &["node=pve01,id=x"], None).await.expect_err("no id");
+    let wrong = mappings.create("other", &["node=pve01,id=x"], None).await.expect_err("no id");
     assert_eq!(wrong.kind(), ErrorKind::Invalid, "{wrong}");
-    let both = [device, "node=pve02,id=1a86:55d4,path=1-2.3"];
-    mappings.set_usb("zigbee", &both).await.expect("it is set");
-    let found = mappings.get_usb("zigbee").await.expect("an answer").expect("a name");
-    assert_eq!((found.id.as_str(), found.map.len()), ("zigbee", 2));
     let node: NodeName = "pve02".parse().expect("a name");
-    assert_eq!(mappings.usb(Some(&node)).await.expect("names")[0].checks, []);
-    assert!(mappings.pci(None).await.expect("names").is_empty());
-    mappings.delete_usb("zigbee").await.expect("it goes");
-    assert!(mappings.get_usb("zigbee").await.expect("an answer").is_none());
+    let checks = &mappings.list(Some(&node)).await.expect("names")[0].checks;
+    assert_eq!(checks[0].severity.as_deref(), Some("warning"), "{checks:?}");
+    let both = [device, "node=pve02,id=1a86:55d4,path=1-2.3"];
+    mappings.set("zigbee", &both).await.expect("it is set");
+    let found = mappings.get("zigbee").await.expect("an answer").expect("a name");
+    assert_eq!((found.id.as_str(), found.map.len()), ("zigbee", 2));
+    assert_eq!(mappings.list(Some(&node)).await.expect("names")[0].checks, []);
+    assert!(client.pci_mappings().list(None).await.expect("names").is_empty());
+    mappings.delete("zigbee").await.expect("it goes");
+    assert!(mappings.get("zigbee").await.expect("an answer").is_none());
     sim.shutdown().await;
 }

@@ -254,21 +254,21 @@ async fn firewall(place: &Place) {
 }
 
 async fn mappings(place: &Place) {
-    let mappings = place.client.mappings();
     let pci = format!("node={},path=0000:00:1f.9,id=8086:ffff", place.node);
     let usb = format!("node={},id=1a86:ffff", place.node);
-    mappings.delete_pci("ctrt").await.expect("one that is not there is no error");
-    mappings.create_pci("ctrt", &[&pci], None).await.expect("a name");
-    let again = mappings.create_pci("ctrt", &[&pci], None).await.expect_err("it exists");
-    assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{again}");
-    let found = mappings.get_pci("ctrt").await.expect("an answer").expect("a name");
-    assert_eq!(found.paths_of(&place.node), ["0000:00:1f.9"]);
-    mappings.delete_pci("ctrt").await.expect("it goes");
-    assert!(mappings.get_pci("ctrt").await.expect("an answer").is_none());
-    mappings.delete_usb("ctrt").await.expect("one that is not there is no error");
-    mappings.create_usb("ctrt", &[&usb], None).await.expect("a name");
-    assert_eq!(mappings.get_usb("ctrt").await.expect("an answer").expect("a name").map.len(), 1);
-    mappings.delete_usb("ctrt").await.expect("it goes");
+    for (mappings, entry, paths) in [
+        (place.client.pci_mappings(), &pci, &["0000:00:1f.9"][..]),
+        (place.client.usb_mappings(), &usb, &[]),
+    ] {
+        mappings.delete("ctrt").await.expect("one that is not there is no error");
+        mappings.create("ctrt", &[entry], None).await.expect("a name");
+        let again = mappings.create("ctrt", &[entry], None).await.expect_err("it exists");
+        assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{again}");
+        let found = mappings.get("ctrt").await.expect("an answer").expect("a name");
+        assert_eq!((found.map.len(), found.paths_of(&place.node).as_slice()), (1, paths));
+        mappings.delete("ctrt").await.expect("it goes");
+        assert!(mappings.get("ctrt").await.expect("an answer").is_none());
+    }
 }
 
 async fn access(place: &Place) {

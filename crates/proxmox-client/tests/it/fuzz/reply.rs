@@ -64,7 +64,7 @@ async fn call(client: &Client, number: usize, upid: &Upid) {
         38 => drop(firewall.refs().await),
         39 => drop(ha.status().await),
         40 => drop(ha.list(HaKind::Resource).await),
-        41 => drop(client.mappings().pci(Some(&node)).await),
+        41 => drop(client.pci_mappings().list(Some(&node)).await),
         42 => drop(tasks.log(upid, 0, 10).await),
         43 => drop(tasks.exit(upid).await),
         44 => drop(client.node(&node).network_changes().await),
