@@ -72,10 +72,9 @@ impl Hidden {
 
     /// Whether one of them is in a value.
     fn are_in(&self, value: &Value) -> bool {
-        let is = |text: &str| self.0.iter().any(|one| one.expose_secret() == text);
         match value {
-            Value::String(text) => is(text),
-            Value::Number(number) => is(&number.to_string()),
+            Value::String(text) => self.are_part_of(text),
+            Value::Number(number) => self.are_part_of(&number.to_string()),
             Value::Array(items) => items.iter().any(|item| self.are_in(item)),
             Value::Object(map) => map.values().any(|item| self.are_in(item)),
             Value::Bool(_) | Value::Null => false,
@@ -212,5 +211,17 @@ mod tests {
         assert_eq!(one.diff(&two)[0].to_string(), "machine.nodeLabels.env: x -> y");
         assert!(all.contains("machine.sysctls.a: (secret sha256:"), "{all}");
         assert!(!format!("{hidden:?}").contains("nachher"));
+    }
+
+    #[test]
+    fn a_value_that_must_not_be_told_is_not_told_as_a_part_either() {
+        let with = |word: &str| {
+            let text = format!("machine: {{sysctls: {{a: 'x={word},y'}}}}\n");
+            MachineConfig::parse(&text).unwrap()
+        };
+        let hidden: Hidden = [SecretString::from("geheimwort")].into_iter().collect();
+        let changes = with("offen").diff_hiding(&with("geheimwort"), &hidden);
+        assert_eq!(changes.len(), 1);
+        assert!(!changes[0].to_string().contains("geheimwort"), "{}", changes[0]);
     }
 }

@@ -9,20 +9,20 @@ use crate::yaml::{self, Node};
 /// Keys of the main document, by which it is known without a kind.
 const MAIN: [&str; 4] = ["debug", "persist", "machine", "cluster"];
 
-/// Kinds that exclude one another under one name.
-const EXCLUDING: [&[&str]; 3] = [
-    &[
-        "LinkConfig",
-        "VLANConfig",
-        "BondConfig",
-        "BridgeConfig",
-        "DummyLinkConfig",
-        "WireguardConfig",
-        "VRFConfig",
-    ],
-    &["Layer2VIPConfig", "HCloudVIPConfig"],
-    &["UserVolumeConfig", "ExistingVolumeConfig"],
+/// Kinds that describe a link, with its addresses.
+pub(super) const LINKS: &[&str] = &[
+    "LinkConfig",
+    "VLANConfig",
+    "BondConfig",
+    "BridgeConfig",
+    "DummyLinkConfig",
+    "WireguardConfig",
+    "VRFConfig",
 ];
+
+/// Kinds that exclude one another under one name.
+const EXCLUDING: [&[&str]; 3] =
+    [LINKS, &["Layer2VIPConfig", "HCloudVIPConfig"], &["UserVolumeConfig", "ExistingVolumeConfig"]];
 
 /// Whether a document says nothing but its name: a patch leaves such a one out.
 pub(super) fn is_bare(node: &Node) -> bool {

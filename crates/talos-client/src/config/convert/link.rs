@@ -119,7 +119,7 @@ fn documents(interface: &Value, index: usize, out: &Out) -> Result<Vec<Value>, S
         None if is_on("dummy") => "DummyLinkConfig",
         None => "LinkConfig",
     };
-    own.extend(common(interface));
+    own.extend(common(interface)?);
     made.push(document(kind, own));
     made.extend(dhcp(&name, interface)?);
     made.extend(vip(&name, interface)?);
@@ -130,7 +130,7 @@ fn documents(interface: &Value, index: usize, out: &Out) -> Result<Vec<Value>, S
         let id = vlan.get("vlanId").and_then(Value::as_u64).unwrap_or_default();
         let inner = format!("{name}.{id}");
         let own = [("name", json!(inner)), ("vlanID", json!(id)), ("parent", json!(name))];
-        made.push(document("VLANConfig", own.into_iter().chain(common(vlan))));
+        made.push(document("VLANConfig", own.into_iter().chain(common(vlan)?)));
         made.extend(dhcp(&inner, vlan)?);
         made.extend(vip(&inner, vlan)?);
     }
@@ -172,21 +172,28 @@ fn alias(name: &str, selector: &Value) -> Result<Value, String> {
 }
 
 /// What all links have.
-fn common(link: &Value) -> [(&'static str, Value); 4] {
+fn common(link: &Value) -> Result<[(&'static str, Value); 4], String> {
     let old = link.get("cidr").filter(|cidr| cidr.as_str() != Some(""));
     let addresses = old.into_iter().chain(items(link, "addresses"));
     let addresses: Vec<Value> = addresses.map(|one| json!({ "address": one })).collect();
-    let routes: Vec<Value> = items(link, "routes").map(route).collect();
-    [
+    let routes = items(link, "routes").map(route).collect::<Result<Vec<_>, _>>()?;
+    Ok([
         ("up", json!(true)),
         ("mtu", field(link, "mtu")),
         ("addresses", json!(addresses)),
         ("routes", json!(routes)),
-    ]
+    ])
 }
 
-fn route(route: &Value) -> Value {
+fn route(route: &Value) -> Result<Value, String> {
     let mut made = Map::new();
+    // A default route does not say where it goes to: its gateway tells the family.
+    let gateway = route.get("gateway").and_then(Value::as_str).unwrap_or_default();
+    let default = if gateway.contains(':') { "::/0" } else { "0.0.0.0/0" };
+    let network = route.get("network").and_then(Value::as_str).unwrap_or_default();
+    if network.ends_with("/0") && network != default {
+        return Err(format!("a route to {network} without a gateway of its kind has no document"));
+    }
     for (old, new) in [
         ("network", "destination"),
         ("gateway", "gateway"),
@@ -195,13 +202,11 @@ fn route(route: &Value) -> Value {
         ("mtu", "mtu"),
     ] {
         let value = field(route, old);
-        // A default route says nothing of where it goes to.
-        let is_default = old == "network" && value.as_str().is_some_and(|net| net.ends_with("/0"));
-        if !is_nothing(&value) && value != "" && !is_default {
+        if !is_nothing(&value) && value != "" && value != default {
             made.insert(new.to_owned(), value);
         }
     }
-    Value::Object(made)
+    Ok(Value::Object(made))
 }
 
 fn dhcp(name: &str, link: &Value) -> Result<Vec<Value>, String> {

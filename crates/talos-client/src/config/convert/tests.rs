@@ -144,14 +144,15 @@ fn documents_say_what_fields_said() {
 fn what_cannot_be_moved_stays_and_is_told() {
     let old = parsed(
         "machine: {type: worker, network: {hostname: a, interfaces: [{interface: eth0, ignore: true}, \
-         {deviceSelector: {physical: true}, dhcp: true}, {interface: eth2, bridgePort: {master: br0}}]}}\n---\n\
+         {deviceSelector: {physical: true}, dhcp: true}, {interface: eth2, bridgePort: {master: br0}}, \
+         {interface: eth3, routes: [{network: '::/0', metric: 9}]}]}}\n---\n\
          apiVersion: v1alpha1\nkind: HostnameConfig\nauto: stable\n",
     );
     let new = old.split(13);
     let places: Vec<&str> = new.left.iter().map(|one| one.place.as_str()).collect();
     let interface = |index| format!("machine.network.interfaces[{index}]");
     assert_eq!(places[0], "machine.network.hostname");
-    assert_eq!(places[1..], [interface(0), interface(1), interface(2)]);
+    assert_eq!(places[1..], [interface(0), interface(1), interface(2), interface(3)]);
     assert_eq!(new.config, old);
 
     let newer = parsed(

@@ -5,20 +5,10 @@
 use std::net::IpAddr;
 
 use super::super::DocumentId;
+use super::super::load::LINKS;
 use super::super::url::GoUrl;
 use super::text::{is_host_port, is_prefix, is_subnet_filter, is_wireguard_key};
 use super::{Environment, Findings, Part, Wanted, other, volume};
-
-/// Kinds that describe a link.
-const LINKS: [&str; 7] = [
-    "LinkConfig",
-    "VLANConfig",
-    "BondConfig",
-    "BridgeConfig",
-    "DummyLinkConfig",
-    "WireguardConfig",
-    "VRFConfig",
-];
 
 pub(super) fn check(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
     let kind = id.kind.as_str();

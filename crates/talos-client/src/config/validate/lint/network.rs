@@ -6,18 +6,8 @@ use ipnet::IpNet;
 
 use super::super::{Findings, Part};
 use super::Tree;
+use crate::config::load::LINKS;
 use crate::config::text as yaml;
-
-/// Kinds of links that have addresses.
-const LINKS: [&str; 7] = [
-    "LinkConfig",
-    "VLANConfig",
-    "BondConfig",
-    "BridgeConfig",
-    "DummyLinkConfig",
-    "WireguardConfig",
-    "VRFConfig",
-];
 
 /// A shared address.
 struct Shared<'a> {
