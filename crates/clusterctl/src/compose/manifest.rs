@@ -55,7 +55,7 @@ impl fmt::Display for ObjectChange {
 /// Whether a field holds manifests.
 pub fn is_manifest(change: &FieldChange) -> bool {
     let main = change.document == "v1alpha1" && change.path == "cluster.inlineManifests";
-    main || change.document.split_whitespace().next() == Some(DOCUMENT)
+    main || change.document.split('/').next() == Some(DOCUMENT)
 }
 
 /// The document that one manifest is, from 1.14 on.
@@ -194,7 +194,7 @@ mod tests {
         let document = serde_json::json!({
             "version": "v1alpha1",
             "machine": { "type": "controlplane" },
-            "cluster": { "inlineManifests": list },
+            "cluster": { "clusterName": "sol", "inlineManifests": list },
         });
         MachineConfig::parse(&document.to_string()).unwrap()
     }
@@ -227,6 +227,20 @@ mod tests {
             told(&[("one", &lists("args: [x, y]"))], &[("one", &lists("args: [x, z]"))]),
             ["manifests: Deployment web/app changes at spec.template.spec.containers[app].args[1]"]
         );
+    }
+
+    #[test]
+    fn a_manifest_is_a_document_or_in_the_list_of_the_cluster() {
+        let document = |text: &str| {
+            let kind = "apiVersion: v1alpha1\nkind: KubeInlineManifestConfig\nname: web";
+            MachineConfig::parse(&format!("{kind}\nmanifest: |\n  {}", text.replace('\n', "\n  ")))
+        };
+        let (one, other) = (document(APP).unwrap(), document(&APP.replace("a:1", "a:2")).unwrap());
+        for (before, after) in [(one, other), (config(&[("web", APP)]), config(&[]))] {
+            let fields = before.diff(&after);
+            assert!(!fields.is_empty() && fields.iter().all(is_manifest), "{fields:?}");
+            assert_eq!(changes(&before, &after).len(), 1);
+        }
     }
 
     #[test]

@@ -1,24 +1,14 @@
 //! `config`: configurations of the tree and of files, as users look at them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use clusterctl::ops::config::diff::{self, After, diff};
 use clusterctl::ops::config::render::{self, render};
 use clusterctl::ops::{ErrorKind, secrets};
 use talos_client::config::{MachineConfig, Mode};
 
+use crate::run;
 use crate::secrets::{Tree, one};
-
-fn run(args: &[&str], cwd: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_clusterctl"))
-        .args(args)
-        .current_dir(cwd)
-        .env_clear()
-        .env("HOME", cwd)
-        .output()
-        .unwrap()
-}
 
 /// Exit code, standard output, standard error.
 fn said(args: &[&str], cwd: &Path) -> (i32, String, String) {

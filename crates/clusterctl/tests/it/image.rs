@@ -1,19 +1,10 @@
 //! `image`: what needs no registry and no factory.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
 use sha2::Digest as _;
 
-fn run(args: &[&str], cwd: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_clusterctl"))
-        .args(args)
-        .current_dir(cwd)
-        .env_clear()
-        .env("HOME", cwd)
-        .output()
-        .unwrap()
-}
+use crate::run;
 
 #[test]
 fn a_schematic_is_that_of_the_tree_or_starts_empty() {
