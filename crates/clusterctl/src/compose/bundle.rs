@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,7 +26,7 @@ const FORM: u32 = 1;
 /// The section of a bundle that stays readable.
 const CLEAR: &str = "clusterctl_unencrypted";
 
-/// Largest file that is taken for a bundle, in bytes.
+/// Largest file that is taken for a bundle or a configuration, in bytes.
 const LARGEST: u64 = 16 << 20;
 
 /// What tells whose bundle a file is, readable without a key.
@@ -202,14 +203,18 @@ impl BundleStore {
     /// The text of a file; decrypted when it is a SOPS file.
     ///
     /// # Errors
-    /// It cannot be read or opened, or is too large for a bundle.
+    /// It cannot be read or opened, or is larger than any configuration.
     pub fn plain_text(&self, path: &Path) -> Result<Zeroizing<String>, Error> {
         let failed = || Error::failed(format!("read {}", path.display()));
-        let data = fs_err::metadata(path).map_err(|error| failed().because(error))?;
-        if data.len() > LARGEST {
-            return Err(failed().detail("it is too large for a bundle"));
+        let file = fs_err::File::open(path).map_err(|error| failed().because(error))?;
+        let length = file.metadata().map_err(|error| failed().because(error))?.len();
+        if length > LARGEST {
+            return Err(failed().detail(format!("it has more than {} MiB", LARGEST >> 20)));
         }
-        let bytes = Zeroizing::new(fs_err::read(path).map_err(|error| failed().because(error))?);
+        // Room for all of it: what a vector leaves behind as it grows is not overwritten.
+        let room = usize::try_from(length).unwrap_or_default() + 1;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        file.take(length).read_to_end(&mut bytes).map_err(|error| failed().because(error))?;
         if std::str::from_utf8(&bytes).is_ok_and(is_sealed) {
             let opened = self.decrypt(&bytes).and_then(|opened| opened.to_text(Format::Yaml));
             return opened.map(Zeroizing::new).map_err(|error| {

@@ -11,6 +11,9 @@ use talos_client::sim::{
 };
 use talos_client::{Client, ClientConfig, Dialer, Error, Fingerprint, Identity, Timeouts};
 
+/// What is waited for longer than this does not come, however busy the machine is.
+const HANGS: Duration = Duration::from_mins(2);
+
 /// A network with nodes that boot the same version of Talos.
 pub(crate) struct Lab {
     pub(crate) net: SimNet,
@@ -200,7 +203,7 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, Error>>,
 {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + HANGS;
     loop {
         let found = call().await;
         match found {
@@ -213,7 +216,7 @@ where
 
 /// Waits for something that the simulator shows.
 pub(crate) async fn until(what: &str, test: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + HANGS;
     while Instant::now() < end {
         if test() {
             return;
@@ -229,7 +232,7 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, Error>>,
 {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + HANGS;
     loop {
         match call().await {
             Ok(done) => return done,
