@@ -43,6 +43,11 @@ pub enum Action {
         /// The version, without `v`.
         version: String,
     },
+    /// Writes down which image a tag means now.
+    PinImage {
+        /// The reference, with a tag.
+        reference: String,
+    },
     /// Puts the ISO of a Talos version on a storage.
     Upload {
         /// The version, without `v`.

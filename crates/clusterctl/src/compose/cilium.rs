@@ -8,18 +8,43 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sha2::Digest as _;
+use talos_client::config::MachineConfig;
 use talos_client::config::release::KUBEPRISM_PORT;
 
-use crate::spec::site::Cluster;
+use super::manifest;
+use crate::spec::site::{Cluster, Cni};
+use crate::state::is_pinned_form;
 
 /// The installer when the tree names none.
 pub const DEFAULT_CLI_IMAGE: &str = "quay.io/cilium/cilium-cli:v0.18.7";
+
+/// The Job, its account and its binding; the Job's name carries a hash of its content too.
+pub const JOB: &str = "cilium-install";
 
 /// Namespace that Cilium lives in.
 const NAMESPACE: &str = "kube-system";
 
 /// How often the Job's pod is tried again: images may come late.
 const BACKOFF: u32 = 30;
+
+/// The image of the Job as the tree gives it; `None` when there is no Job: the cluster has another
+/// CNI, or brings Cilium itself.
+pub fn wanted_image(cluster: &Cluster) -> Option<&str> {
+    let has_job = cluster.cni == Cni::Cilium && cluster.versions.cilium.is_some();
+    has_job.then(|| cluster.versions.cilium_cli_image.as_deref().unwrap_or(DEFAULT_CLI_IMAGE))
+}
+
+/// The image of the Job that a configuration has, when it is the tree's, by tag or by digest: a
+/// node that runs keeps it, for another image is another Job.
+pub fn kept_image(cluster: &Cluster, config: &MachineConfig) -> Option<String> {
+    let wanted = wanted_image(cluster)?;
+    let has = manifest::objects(config).into_iter().find_map(|(name, object)| {
+        let is_job = name.starts_with(&format!("Job {NAMESPACE}/{JOB}-"));
+        let image = object.pointer("/spec/template/spec/containers/0/image")?.as_str()?;
+        is_job.then(|| image.to_owned())
+    })?;
+    (has == wanted || is_pinned_form(&has, wanted)).then_some(has)
+}
 
 /// The manifest of the Job with its rights, as YAML; `None` when the cluster does not want it.
 ///
@@ -35,24 +60,24 @@ pub fn manifest(cluster: &Cluster, image: &str) -> Option<String> {
     // The name carries the content: a changed Job is a new object, not a refused change.
     let hash = short_hash(&pod);
     let labels = json!({ "app.kubernetes.io/managed-by": "clusterctl" });
-    let name = format!("cilium-install-{hash}");
+    let name = format!("{JOB}-{hash}");
     let documents = [
         json!({
             "apiVersion": "v1",
             "kind": "ServiceAccount",
-            "metadata": { "name": "cilium-install", "namespace": NAMESPACE, "labels": labels },
+            "metadata": { "name": JOB, "namespace": NAMESPACE, "labels": labels },
         }),
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
-            "metadata": { "name": "cilium-install", "labels": labels },
+            "metadata": { "name": JOB, "labels": labels },
             "roleRef": {
                 "apiGroup": "rbac.authorization.k8s.io",
                 "kind": "ClusterRole",
                 "name": "cluster-admin",
             },
             "subjects": [
-                { "kind": "ServiceAccount", "name": "cilium-install", "namespace": NAMESPACE },
+                { "kind": "ServiceAccount", "name": JOB, "namespace": NAMESPACE },
             ],
         }),
         json!({
@@ -62,7 +87,7 @@ pub fn manifest(cluster: &Cluster, image: &str) -> Option<String> {
             "spec": {
                 "backoffLimit": BACKOFF,
                 "template": {
-                    "metadata": { "labels": { "app": "cilium-install" } },
+                    "metadata": { "labels": { "app": JOB } },
                     "spec": pod,
                 },
             },
@@ -78,7 +103,7 @@ pub fn manifest(cluster: &Cluster, image: &str) -> Option<String> {
 fn pod(command: &[String], image: &str) -> Value {
     json!({
         "restartPolicy": "OnFailure",
-        "serviceAccountName": "cilium-install",
+        "serviceAccountName": JOB,
         "hostNetwork": true,
         "tolerations": [
             { "operator": "Exists" },
@@ -99,7 +124,7 @@ fn pod(command: &[String], image: &str) -> Value {
             },
         },
         "containers": [{
-            "name": "cilium-install",
+            "name": JOB,
             "image": image,
             "command": command,
             "env": [

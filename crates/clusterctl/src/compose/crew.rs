@@ -11,15 +11,15 @@ use proxmox_client::{Client as Proxmox, ClientConfig};
 use talos_client::config::{Hidden, MachineConfig};
 use talos_client::secrets::Bundle;
 
-use super::config::DiskSelector;
+use super::cilium;
 use super::image;
 use super::image::Images;
 use super::machine::selectors;
 use super::reach::{Opened, Reach};
-use super::render::{Renderer, trial_bundle};
+use super::render::{Chosen, Renderer, trial_bundle};
 use crate::error::Error;
 use crate::spec::site::{Cluster, Node, Site};
-use crate::state::{ClusterPin, LockFile, LockFileError};
+use crate::state::{ClusterPin, LockFile, LockFileError, is_pinned_form};
 
 /// Where names and addresses of the plan are really reached; empty outside of the lab.
 #[derive(Debug, Clone, Default)]
@@ -149,9 +149,16 @@ impl Crew {
             talos_version: format!("v{}", cluster.versions.talos),
             kubernetes_version: format!("v{}", cluster.versions.kubernetes),
             etcd_started,
+            cilium_cli_image: None,
         };
         let name = cluster.name.clone();
-        self.update_lock_file(|lock| drop(lock.clusters.insert(name, pin)))
+        self.update_lock_file(|lock| {
+            let image = cilium::wanted_image(cluster).and_then(|wanted| {
+                let image = lock.cilium_cli_image(cluster.id, wanted);
+                is_pinned_form(&image, wanted).then_some(image)
+            });
+            lock.clusters.insert(name, ClusterPin { cilium_cli_image: image, ..pin });
+        })
     }
 
     /// Writes down that the etcd of a cluster was seen to run. The versions that the cluster was
@@ -196,9 +203,9 @@ impl Crew {
         cluster: &Cluster,
         node: &Node,
         opened: &Opened,
-        disk: &DiskSelector,
+        chosen: &Chosen,
     ) -> Result<MachineConfig, Error> {
-        self.renderer().machine_config(cluster, node, &opened.bundle, disk)
+        self.renderer().machine_config(cluster, node, &opened.bundle, chosen)
     }
 
     fn renderer(&self) -> Renderer<'_> {
@@ -212,8 +219,9 @@ impl Crew {
     /// As [`Self::machine_config`].
     pub fn try_config(&self, cluster: &Cluster, node: &Node) -> Result<(), Error> {
         let [disk, _] = selectors(node);
+        let chosen = Chosen::first(disk, cluster, &self.lock_file());
         if let Some(opened) = self.secrets(cluster)? {
-            return self.machine_config(cluster, node, &opened, &disk).map(drop);
+            return self.machine_config(cluster, node, &opened, &chosen).map(drop);
         }
         let bundle = match self.trial.get() {
             Some(bundle) => bundle,
@@ -222,7 +230,7 @@ impl Crew {
                 self.trial.get_or_init(|| made)
             }
         };
-        self.renderer().machine_config(cluster, node, bundle, &disk).map(drop)
+        self.renderer().machine_config(cluster, node, bundle, &chosen).map(drop)
     }
 
     /// The values in the configuration of a node that come from encrypted files or are marked as
@@ -233,13 +241,13 @@ impl Crew {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proxmox_client::Auth;
 
     use super::*;
     use crate::compose::config::tests::site_of;
 
-    fn crew(minor: u32, cluster: &str) -> Crew {
+    pub(crate) fn crew(minor: u32, cluster: &str) -> Crew {
         let auth = Auth::token("a@pve!b=c").unwrap();
         let proxmox = ClientConfig::new("https://127.0.0.1:1", auth);
         Crew::new(site_of(minor, "", cluster), &proxmox, &BTreeMap::new(), None).unwrap()
@@ -249,8 +257,9 @@ mod tests {
         let cluster = &crew.site.clusters[0];
         crew.try_config(cluster, &cluster.nodes[node])?;
         let [disk, _] = selectors(&cluster.nodes[node]);
+        let chosen = Chosen::first(disk, cluster, &crew.lock_file());
         let (node, bundle) = (&cluster.nodes[node], crew.trial.get().unwrap());
-        crew.renderer().machine_config(cluster, node, bundle, &disk)
+        crew.renderer().machine_config(cluster, node, bundle, &chosen)
     }
 
     const PATCHES: &str = "controlplanes = 1\nworkers = 1\nconfig_patches = {

@@ -83,7 +83,7 @@ pub fn changes(before: &MachineConfig, after: &MachineConfig) -> Vec<ObjectChang
 }
 
 /// The objects of a configuration by kind and name.
-fn objects(config: &MachineConfig) -> BTreeMap<String, Value> {
+pub fn objects(config: &MachineConfig) -> BTreeMap<String, Value> {
     let listed = config.value("/cluster/inlineManifests").and_then(Value::as_array);
     let listed = listed.into_iter().flatten().map(|one| (one, "/contents"));
     let own = config.documents().iter().filter(|one| text_at(one, "/kind") == Some(DOCUMENT));

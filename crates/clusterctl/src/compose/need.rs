@@ -8,7 +8,7 @@ use talos_client::config::release::{
     SCHEDULER_IMAGE, release,
 };
 
-use super::cilium::DEFAULT_CLI_IMAGE;
+use super::cilium::wanted_image;
 use crate::error::Error;
 use crate::spec::site::{Cluster, Cni, Site};
 
@@ -107,8 +107,7 @@ impl Needed {
             }
         }
         if cluster.cni == Cni::Cilium {
-            let cli = cluster.versions.cilium_cli_image.as_deref().unwrap_or(DEFAULT_CLI_IMAGE);
-            self.images.insert(cli.to_owned());
+            self.images.extend(wanted_image(cluster).map(str::to_owned));
             if let Some(version) = &cluster.versions.cilium {
                 for name in ["cilium", "operator-generic"] {
                     self.images.insert(format!("quay.io/cilium/{name}:v{version}"));

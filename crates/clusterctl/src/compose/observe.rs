@@ -11,18 +11,17 @@ use proxmox_client::plan::sdn::SdnObserved;
 use proxmox_client::plan::vm::VmObserved;
 use proxmox_client::{NodeName, StorageStatus, VmId, VmRow, Volume};
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
 use talos_client::ErrorKind;
 use talos_client::config::{FieldChange, MachineConfig};
 
 use super::access;
-use super::config::DiskSelector;
 use super::crew::Crew;
 use super::host::{known, peers};
 use super::kubernetes::{Kubernetes, NodeState};
-use super::machine::{Storages, TAG, selectors};
+use super::machine::{Storages, TAG};
 use super::manifest::{self, ObjectChange};
 use super::reach::Opened;
+use super::render::Chosen;
 use super::world::{ClusterSeen, Etcd, NodeSeen, Running, SecretsSeen, World};
 use crate::error::{Error, chain};
 use crate::spec::site::{Cluster, Node, Role};
@@ -358,28 +357,15 @@ pub fn compare(
     text: &str,
 ) -> Result<Compared, String> {
     let current = MachineConfig::parse(text).map_err(|error| error.to_string())?;
-    let selector = selector_of(&current, node);
+    let chosen = Chosen::of(&current, cluster, node, &crew.lock_file());
     let desired =
-        crew.machine_config(cluster, node, opened, &selector).map_err(|error| chain(&error))?;
+        crew.machine_config(cluster, node, opened, &chosen).map_err(|error| chain(&error))?;
     let changes = current.diff_hiding(&desired, &Crew::hidden(cluster, node));
     let manifests = match changes.iter().any(manifest::is_manifest) {
         true => manifest::changes(&current, &desired),
         false => Vec::new(),
     };
     Ok(Compared { changes, manifests })
-}
-
-/// The way to tell the disk apart that a configuration has, if it is one of ours.
-pub fn selector_of(config: &MachineConfig, node: &Node) -> DiskSelector {
-    let [best, size] = selectors(node);
-    let current = config.value("/machine/install/diskSelector");
-    if let Some(path) = current.and_then(|value| value.get("busPath")).and_then(Value::as_str) {
-        return DiskSelector::BusPath(path.to_owned());
-    }
-    match current {
-        Some(value) if value.get("size").is_some() => size,
-        _ => best,
-    }
 }
 
 async fn clusters(

@@ -1,14 +1,17 @@
 //! The machine configuration of a node, out of the tree and the secrets of its cluster alone.
 
 use secrecy::ExposeSecret as _;
+use serde_json::Value;
 use talos_client::config::{GenerateInput, MachineConfig, MachineType, Patch};
 use talos_client::secrets::{Bundle, BundleError};
 
 use super::cilium;
 use super::config::{ConfigInput, DiskSelector, documents, refusals};
 use super::image::Images;
+use super::machine::selectors;
 use crate::error::Error;
-use crate::spec::site::{Cluster, Cni, Node, PatchText, Role, Site};
+use crate::spec::site::{Cluster, Node, PatchText, Role, Site};
+use crate::state::LockFile;
 
 /// Secrets to try a configuration with, where a cluster has none yet: they are thrown away.
 ///
@@ -20,6 +23,43 @@ pub fn trial_bundle() -> Result<Bundle, Error> {
     let contract = "1.6".parse().map_err(|error: BundleError| failed().because(error))?;
     Bundle::generate(contract, jiff::Timestamp::now().as_second())
         .map_err(|error| failed().because(error))
+}
+
+/// What a configuration has that is chosen once, and stays.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// How the system disk is told apart.
+    pub disk: DiskSelector,
+    /// The image that installs Cilium; that of the tree without one.
+    pub cilium_cli: Option<String>,
+}
+
+impl Chosen {
+    /// What a node has that was configured before.
+    pub fn of(config: &MachineConfig, cluster: &Cluster, node: &Node, lock: &LockFile) -> Self {
+        let kept = cilium::kept_image(cluster, config);
+        let first = Self::first(disk_of(config, node), cluster, lock);
+        Self { cilium_cli: kept.or(first.cilium_cli), ..first }
+    }
+
+    /// What a node is configured with first.
+    pub fn first(disk: DiskSelector, cluster: &Cluster, lock: &LockFile) -> Self {
+        let wanted = cilium::wanted_image(cluster);
+        Self { disk, cilium_cli: wanted.map(|one| lock.cilium_cli_image(cluster.id, one)) }
+    }
+}
+
+/// The way to tell the disk apart that a configuration has, if it is one of ours.
+fn disk_of(config: &MachineConfig, node: &Node) -> DiskSelector {
+    let [best, size] = selectors(node);
+    let current = config.value("/machine/install/diskSelector");
+    if let Some(path) = current.and_then(|value| value.get("busPath")).and_then(Value::as_str) {
+        return DiskSelector::BusPath(path.to_owned());
+    }
+    match current {
+        Some(value) if value.get("size").is_some() => size,
+        _ => best,
+    }
 }
 
 /// What configurations are rendered from, beside secrets.
@@ -41,7 +81,7 @@ impl Renderer<'_> {
         cluster: &Cluster,
         node: &Node,
         bundle: &Bundle,
-        disk: &DiskSelector,
+        chosen: &Chosen,
     ) -> Result<MachineConfig, Error> {
         let failed = || Error::failed(format!("render the configuration of {}", node.name));
         let contract = cluster
@@ -69,8 +109,8 @@ impl Renderer<'_> {
             .ok_or_else(|| failed().detail("no installer image is known"))?;
         let config_input = ConfigInput {
             installer_image: image,
-            disk: disk.clone(),
-            manifests: manifests(cluster),
+            disk: chosen.disk.clone(),
+            manifests: manifests(cluster, chosen),
         };
         let own = documents(self.site, cluster, node, &config_input);
         let mut patches = vec![
@@ -112,14 +152,8 @@ impl Renderer<'_> {
 }
 
 /// What a cluster starts with.
-fn manifests(cluster: &Cluster) -> Vec<(String, String)> {
-    if cluster.cni != Cni::Cilium {
-        return Vec::new();
-    }
-    let image = cluster.versions.cilium_cli_image.as_deref();
-    let image = image.unwrap_or(cilium::DEFAULT_CLI_IMAGE);
-    cilium::manifest(cluster, image)
-        .map(|text| ("cilium-install".to_owned(), text))
-        .into_iter()
-        .collect()
+fn manifests(cluster: &Cluster, chosen: &Chosen) -> Vec<(String, String)> {
+    let image = chosen.cilium_cli.as_deref().or_else(|| cilium::wanted_image(cluster));
+    let text = image.and_then(|image| cilium::manifest(cluster, image));
+    text.map(|text| (cilium::JOB.to_owned(), text)).into_iter().collect()
 }

@@ -64,6 +64,7 @@ pub fn needed(crew: &Crew, storages: &Storages, plan: &Plan<Action>) -> Rights {
             | Action::Schematic
             | Action::FetchIso { .. }
             | Action::CopyInstaller { .. }
+            | Action::PinImage { .. }
             | Action::MakeSecrets { .. }
             | Action::Configure { .. }
             | Action::Reach { .. }

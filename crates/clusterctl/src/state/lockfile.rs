@@ -39,6 +39,9 @@ pub struct ClusterPin {
     /// Its etcd was seen to run: it is never started as a new one again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub etcd_started: bool,
+    /// The image of the Job that installed Cilium, where it was pinned by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cilium_cli_image: Option<String>,
 }
 
 /// Kinds of things that cannot carry a mark of ours.
@@ -168,6 +171,17 @@ impl LockFile {
         self.clusters.values().find(|pin| pin.cluster_id == id)
     }
 
+    /// The image that installs Cilium in a cluster whose tree says `wanted`, by digest where one is
+    /// known. A cluster that was configured keeps what it began with: another image is another
+    /// Job, which would install again.
+    pub fn cilium_cli_image(&self, cluster_id: u16, wanted: &str) -> String {
+        let known = match self.cluster(cluster_id) {
+            Some(pin) => pin.cilium_cli_image.clone().filter(|one| is_pinned_form(one, wanted)),
+            None => self.references.get(wanted).map(|digest| format!("{wanted}@{digest}")),
+        };
+        known.unwrap_or_else(|| wanted.to_owned())
+    }
+
     /// Reads the lock file; an empty one when there is none.
     ///
     /// # Errors
@@ -222,9 +236,37 @@ impl LockFile {
     }
 }
 
+/// Whether `image` is the reference `wanted`, by digest.
+pub fn is_pinned_form(image: &str, wanted: &str) -> bool {
+    image.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('@'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cluster_keeps_the_image_that_it_began_with() {
+        let mut lock = LockFile::default();
+        assert_eq!(lock.cilium_cli_image(101, "cli:v1"), "cli:v1");
+        lock.references.insert("cli:v1".into(), "sha256:aa".into());
+        assert_eq!(lock.cilium_cli_image(101, "cli:v1"), "cli:v1@sha256:aa");
+        let mut pin = ClusterPin {
+            cluster_id: 101,
+            talos_version: "v1.11.5".into(),
+            kubernetes_version: "v1.31.4".into(),
+            etcd_started: true,
+            cilium_cli_image: None,
+        };
+        // It was configured by tag: it stays so, whatever others were pinned to since.
+        lock.clusters.insert("sol".into(), pin.clone());
+        assert_eq!(lock.cilium_cli_image(101, "cli:v1"), "cli:v1");
+        pin.cilium_cli_image = Some("cli:v1@sha256:bb".into());
+        lock.clusters.insert("sol".into(), pin);
+        assert_eq!(lock.cilium_cli_image(101, "cli:v1"), "cli:v1@sha256:bb");
+        assert_eq!(lock.cilium_cli_image(101, "cli:v2"), "cli:v2");
+        assert_eq!(lock.cilium_cli_image(102, "cli:v1"), "cli:v1@sha256:aa");
+    }
 
     #[test]
     fn what_is_written_reads_back_and_a_newer_format_is_refused() {

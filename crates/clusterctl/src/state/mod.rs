@@ -11,4 +11,5 @@ pub use file::{
 pub use layout::Layout;
 pub use lockfile::{
     ClusterPin, ImagePin, LOCK_FORMAT, LedgerEntry, LockFile, LockFileError, StoredFile, ThingKind,
+    is_pinned_form,
 };

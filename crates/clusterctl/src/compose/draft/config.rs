@@ -6,9 +6,10 @@ use talos_client::config::{Effect, FieldChange};
 
 use super::{Draft, Sketch};
 use crate::compose::action::{Action, ApplyMode};
+use crate::compose::cilium;
 use crate::compose::machine::{DISK_KEY, MEDIUM_KEY};
 use crate::compose::manifest::{ObjectChange, ObjectFate, is_manifest};
-use crate::compose::target::{Extent, Stage};
+use crate::compose::target::{Extent, IMAGES, Stage};
 use crate::compose::world::{NodeSeen, Running};
 use crate::engine::Impact;
 use crate::error::chain;
@@ -60,6 +61,7 @@ impl<'a> Draft<'a> {
                     format!("vm/{}/change", node.name),
                     format!("secrets/{}", cluster.folder),
                 ])
+                .after(self.cilium_pin(cluster, node))
                 .seconds(60, 1800);
             let (cluster, node) = (cluster.folder.clone(), node.name.clone());
             let action = if is_new {
@@ -84,6 +86,27 @@ impl<'a> Draft<'a> {
             let (cluster, node) = (cluster.folder.clone(), node.name.clone());
             self.step(sketch, Action::EjectMedium { cluster, node });
         }
+    }
+
+    /// The step that pins the image with which a new cluster installs Cilium, where it is given by a
+    /// tag alone.
+    fn cilium_pin(&mut self, cluster: &Cluster, node: &Node) -> Option<String> {
+        let wanted = cilium::wanted_image(cluster).filter(|one| !one.contains('@'))?;
+        let is_first = self.lock_file.cluster(cluster.id).is_none() && !self.had_etcd(cluster);
+        if node.role != Role::ControlPlane
+            || !is_first
+            || self.lock_file.references.contains_key(wanted)
+        {
+            return None;
+        }
+        let id = format!("image/{wanted}/pin");
+        if !self.has(&id) {
+            let sketch = Sketch::new(&id, IMAGES, format!("pin {wanted}"))
+                .because("it installs Cilium, and its tag may mean another image tomorrow")
+                .seconds(1, 120);
+            self.step(sketch, Action::PinImage { reference: wanted.to_owned() });
+        }
+        Some(id)
     }
 
     fn running(&mut self, cluster: &Cluster, node: &Node, running: &Running, extent: Extent) {

@@ -1,5 +1,7 @@
 //! Images that are built here.
 
+use std::time::Duration;
+
 use imagefactory::build::{BuildRequest, Builder, Built, Catalog, ImageSource, OciImage, Platform};
 use imagefactory::{Architecture, Cache, Digest, ImageReference};
 use semver::Version;
@@ -7,8 +9,11 @@ use semver::Version;
 use super::Hands;
 use super::verdict::{images, own};
 use crate::compose::image::{Recipe, VersionImages};
-use crate::engine::{StepContext, StepError};
+use crate::engine::{Check, StepContext, StepError};
 use crate::state::ImagePin;
+
+/// How long a registry may take to tell a digest.
+const PIN_TIME: Duration = Duration::from_secs(20);
 
 impl Hands {
     /// What is to be built of a version; extensions without a digest get the one of now.
@@ -88,6 +93,25 @@ impl Hands {
             }
         };
         Ok(ImageSource::Registry(image.with_digest(digest)))
+    }
+
+    pub(super) fn check_pin(&self, reference: &str) -> Check {
+        match self.crew.lock_file().references.contains_key(reference) {
+            true => Check::Done("the lock file has its digest".to_owned()),
+            false => Check::Ready,
+        }
+    }
+
+    /// Pins an image that nodes fetch. They may reach a registry that this machine does not: then
+    /// the tag stays, and that is told.
+    pub(super) async fn pin_image(&self, reference: &str) {
+        let pinned = tokio::time::timeout(PIN_TIME, self.pinned(reference.to_owned())).await;
+        let why = match pinned {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer in {} s", PIN_TIME.as_secs()),
+        };
+        tracing::warn!("{reference} is not pinned, nodes fetch what its tag means then: {why}");
     }
 
     pub(super) fn oci_cache(&self) -> Result<Cache, StepError> {
@@ -196,7 +220,20 @@ pub(crate) fn lab_name(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::lab_name;
+    use std::sync::Arc;
+
+    use super::{Hands, lab_name};
+    use crate::compose::crew::tests::crew;
+    use crate::compose::machine::Storages;
+
+    #[tokio::test]
+    async fn a_registry_that_only_nodes_reach_pins_nothing_and_stops_nothing() {
+        let crew = Arc::new(crew(12, "controlplanes = 1\n"));
+        let storages = Storages { iso: "local".into(), vm: "local".into() };
+        let before = crew.lock_file();
+        Hands::new(Arc::clone(&crew), storages, Vec::new()).pin_image("127.0.0.1:1/cli:v1").await;
+        assert_eq!(crew.lock_file(), before);
+    }
 
     #[test]
     fn names_of_the_lab_have_a_tag_and_no_digest() {

@@ -65,6 +65,7 @@ impl Executor<Action> for Hands {
             Action::Schematic => Ok(Check::Ready),
             Action::FetchIso { version } => self.check_iso(version).await,
             Action::CopyInstaller { version } => self.check_installer(version),
+            Action::PinImage { reference } => Ok(self.check_pin(reference)),
             Action::Upload { version, node, storage } => {
                 self.check_upload(version, node, storage).await
             }
@@ -102,6 +103,10 @@ impl Executor<Action> for Hands {
             Action::Schematic => self.create_schematic().await,
             Action::FetchIso { version } => self.fetch_iso(version, context).await,
             Action::CopyInstaller { version } => self.copy_installer(version, context).await,
+            Action::PinImage { reference } => {
+                self.pin_image(reference).await;
+                Ok(())
+            }
             Action::Upload { version, node, storage } => {
                 self.upload(version, node, storage, context).await
             }
@@ -163,6 +168,7 @@ impl Executor<Action> for Hands {
             | Action::Schematic
             | Action::FetchIso { .. }
             | Action::CopyInstaller { .. }
+            | Action::PinImage { .. }
             | Action::Upload { .. }
             | Action::MakeSecrets { .. }
             | Action::EjectMedium { .. }

@@ -13,6 +13,7 @@ use crate::compose::config::DiskSelector;
 use crate::compose::machine::selectors;
 use crate::compose::observe::{compare, look_at};
 use crate::compose::reach::Opened;
+use crate::compose::render::Chosen;
 use crate::compose::world::NodeSeen;
 use crate::engine::{Check, Impact, Step, StepContext, StepError};
 use crate::spec::site::{Cluster, Node};
@@ -84,7 +85,8 @@ impl Hands {
         self.same_version(&client, cluster, node).await?;
         let disks = client.disks().await.map_err(talos(&what))?;
         let selector = choose(&disks, node)?;
-        let config = self.crew.machine_config(cluster, node, &opened, &selector).map_err(own)?;
+        let chosen = Chosen::first(selector, cluster, &self.crew.lock_file());
+        let config = self.crew.machine_config(cluster, node, &opened, &chosen).map_err(own)?;
         context.waiting("the configuration is sent");
         let applied = client
             .apply(config.to_yaml().as_bytes(), Mode::Auto, false)
@@ -221,8 +223,8 @@ impl Hands {
             .map_err(|error| StepError::failed(format!("{what}: {error}")))?;
         compare(&self.crew, cluster, node, &opened, text.expose_secret())
             .map_err(StepError::failed)?;
-        let selector = crate::compose::observe::selector_of(&current, node);
-        let config = self.crew.machine_config(cluster, node, &opened, &selector).map_err(own)?;
+        let chosen = Chosen::of(&current, cluster, node, &self.crew.lock_file());
+        let config = self.crew.machine_config(cluster, node, &opened, &chosen).map_err(own)?;
         // The plan has chosen; a reboot that the tree asks for happens whatever changes.
         let mode = match mode {
             ApplyMode::Staged => Mode::Staged,

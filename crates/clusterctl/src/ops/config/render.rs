@@ -9,14 +9,12 @@ use zeroize::Zeroizing;
 use super::super::inventory::named;
 use super::super::{Context, Error};
 use crate::compose::bundle::BundleStore;
-use crate::compose::config::DiskSelector;
 use crate::compose::image::{self, Images};
 use crate::compose::machine::selectors;
-use crate::compose::observe::selector_of;
-use crate::compose::render::{Renderer, trial_bundle};
+use crate::compose::render::{Chosen, Renderer, trial_bundle};
 use crate::spec::hcl::did_you_mean;
 use crate::spec::site::{Cluster, Node, Site};
-use crate::state::{Mode, write};
+use crate::state::{Layout, LockFile, Mode, write};
 
 use talos_client::secrets::Bundle;
 
@@ -73,7 +71,8 @@ pub fn render(context: &Context, options: &Options) -> Result<Report, Error> {
     let mut report = Report { configs: BTreeMap::new(), written: Vec::new(), is_trial };
     for node in chosen(cluster, &options.nodes)? {
         let [disk, _] = selectors(node);
-        let config = tree.config(cluster, node, &bundle, &disk)?;
+        let chosen = Chosen::first(disk, cluster, &tree.lock);
+        let config = tree.config(cluster, node, &bundle, &chosen)?;
         let shown = match options.show_secrets {
             true => config,
             false => config.redacted_hiding(&hidden(cluster, node)),
@@ -120,6 +119,7 @@ pub(super) struct Tree {
     site: Site,
     images: Images,
     store: BundleStore,
+    lock: LockFile,
 }
 
 impl Tree {
@@ -129,7 +129,9 @@ impl Tree {
         context.open_patches(&root, lab, &mut site)?;
         let images = image::desired(&site)?;
         let store = BundleStore::of_site(&site, lab, &context.variables);
-        Ok(Self { site, images, store })
+        let lock = LockFile::read(&Layout::new(&site.live, lab).lock_file())
+            .map_err(|error| Error::failed("read the lock file").because(error))?;
+        Ok(Self { site, images, store, lock })
     }
 
     fn bundle(&self, cluster: &Cluster) -> Result<Option<Bundle>, Error> {
@@ -141,10 +143,10 @@ impl Tree {
         cluster: &Cluster,
         node: &Node,
         bundle: &Bundle,
-        disk: &DiskSelector,
+        chosen: &Chosen,
     ) -> Result<MachineConfig, Error> {
         let renderer = Renderer { site: &self.site, images: &self.images };
-        renderer.machine_config(cluster, node, bundle, disk)
+        renderer.machine_config(cluster, node, bundle, chosen)
     }
 
     /// What the tree gives a node that has a configuration: the way in which its disk is told apart
@@ -164,7 +166,8 @@ impl Tree {
             Error::failed(format!("cluster {} has no secrets", cluster.name))
                 .hint("`clusterctl secrets generate` makes them, `secrets import` takes them over")
         })?;
-        let config = self.config(cluster, node, &bundle, &selector_of(current, node))?;
+        let chosen = Chosen::of(current, cluster, node, &self.lock);
+        let config = self.config(cluster, node, &bundle, &chosen)?;
         let minor = u32::try_from(cluster.versions.talos.minor).unwrap_or(u32::MAX);
         Ok((config, hidden(cluster, node), minor))
     }

@@ -4,6 +4,7 @@ mod drift;
 mod life;
 mod loss;
 mod others;
+mod pin;
 mod secret;
 
 use std::path::{Path, PathBuf};
