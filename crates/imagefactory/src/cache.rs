@@ -2,8 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::retry_on_intr;
 use sha2::Digest as _;
 
 use crate::digest::Digest;
@@ -14,22 +17,36 @@ const ABANDONED: Duration = Duration::from_hours(24);
 
 /// A folder of content, each file named by its SHA-256.
 ///
-/// Several processes may share one: content appears whole or not at all.
+/// Several processes may share one: content appears whole or not at all. Whoever has it open, by a
+/// handle or a clone of one, keeps the others from removing content; the end of the process ends
+/// that too.
 #[derive(Debug, Clone)]
 pub struct Cache {
     dir: PathBuf,
+    /// Locked together with other users. All clones share it: the last one gives it back.
+    used: Arc<std::fs::File>,
 }
 
 impl Cache {
-    /// Opens a cache, making its folder.
+    /// Opens a cache, making its folder; waits while somebody removes content.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be made, or its lock file cannot be made or locked.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
         let dir = dir.into();
         std::fs::create_dir_all(dir.join("sha256"))
             .map_err(io(format!("make the cache {}", dir.display())))?;
-        Ok(Self { dir })
+        let path = dir.join("lock");
+        let what = || format!("lock {}", path.display());
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(io(what()))?;
+        retry_on_intr(|| flock(&file, FlockOperation::LockShared))
+            .map_err(|error| io(what())(error.into()))?;
+        Ok(Self { dir, used: Arc::new(file) })
     }
 
     /// Where content lies, whether it is there or not.
@@ -48,6 +65,8 @@ impl Cache {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io(format!("open {}", path.display()))(error)),
         };
+        // Before it is read: that may take long.
+        touch(&path);
         let mut hash = sha2::Sha256::new();
         let mut buffer = vec![0; 1 << 18];
         loop {
@@ -58,7 +77,6 @@ impl Cache {
             }
         }
         if Digest::from_bytes(hash.finalize().into()) == *digest {
-            touch(&path);
             return Ok(Some(path));
         }
         tracing::warn!(path = %path.display(), "damaged content is removed from the cache");
@@ -151,24 +169,6 @@ impl Cache {
         touch(&self.path_of(digest));
     }
 
-    /// Holds the cache alone until the guard is dropped; waits for others.
-    ///
-    /// # Errors
-    /// The lock file cannot be made or locked.
-    pub fn lock(&self) -> Result<CacheGuard> {
-        let path = self.dir.join("lock");
-        let what = || format!("lock {}", path.display());
-        let file = std::fs::OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io(what()))?;
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
-            .map_err(|error| io(what())(error.into()))?;
-        Ok(CacheGuard { _file: file })
-    }
-
     /// Bytes of all content.
     ///
     /// # Errors
@@ -188,16 +188,18 @@ impl Cache {
     /// Removes content that `keep` does not name; returns how many files that were.
     ///
     /// # Errors
-    /// The folder cannot be read, or a file cannot be removed.
-    pub fn prune(&self, keep: &dyn Fn(&str) -> bool) -> Result<usize> {
+    /// As [`prune_unused`](Self::prune_unused).
+    pub fn prune(self, keep: &dyn Fn(&str) -> bool) -> Result<usize> {
         Ok(self.remove(&|entry| !keep(&entry.file_name().to_string_lossy()))?.files)
     }
 
     /// Removes what was neither made nor used for so long.
     ///
     /// # Errors
-    /// The folder cannot be read, or a file cannot be removed.
-    pub fn prune_unused(&self, for_so_long: Duration) -> Result<Pruned> {
+    /// The cache is in use, by a clone of this handle or by others (kind
+    /// [`Busy`](ErrorKind::Busy)): nothing is removed. The folder cannot be read, or a file cannot be
+    /// removed.
+    pub fn prune_unused(self, for_so_long: Duration) -> Result<Pruned> {
         self.remove(&|entry| {
             let data = entry.metadata().and_then(|data| data.modified());
             // A time in the future is that of another clock: it tells nothing.
@@ -206,13 +208,30 @@ impl Cache {
         })
     }
 
-    fn remove(&self, goes: &dyn Fn(&std::fs::DirEntry) -> bool) -> Result<Pruned> {
-        let _guard = self.lock()?;
-        let dir = self.dir.join("sha256");
+    /// Makes the lock that is shared with others one's own, without waiting.
+    fn alone(self) -> Result<(PathBuf, std::fs::File)> {
+        let dir = self.dir;
+        let busy = || {
+            let text = format!("the cache {} is in use", dir.display());
+            let help = "nothing was removed: call again when what uses it has ended";
+            Error::new(ErrorKind::Busy, text).with_help(help)
+        };
+        // A clone works under the very same lock, and would not be seen by what follows.
+        let file = Arc::try_unwrap(self.used).map_err(|_| busy())?;
+        match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok((dir, file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(busy()),
+            Err(error) => Err(io(format!("lock the cache {}", dir.display()))(error.into())),
+        }
+    }
+
+    fn remove(self, goes: &dyn Fn(&std::fs::DirEntry) -> bool) -> Result<Pruned> {
+        let (top, _lock) = self.alone()?;
+        let dir = top.join("sha256");
         let what = || format!("prune {}", dir.display());
         let mut removed = Pruned::default();
         for name in ["sha256", "notes"] {
-            let entries = match std::fs::read_dir(self.dir.join(name)) {
+            let entries = match std::fs::read_dir(top.join(name)) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 found => found.map_err(io(what()))?,
             };
@@ -228,7 +247,7 @@ impl Cache {
             }
         }
         // What an ended program left half-written, too.
-        for entry in std::fs::read_dir(&self.dir).map_err(io(what()))? {
+        for entry in std::fs::read_dir(&top).map_err(io(what()))? {
             let entry = entry.map_err(io(what()))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
@@ -264,12 +283,6 @@ fn touch(path: &Path) {
     if let Err(error) = done {
         tracing::debug!(path = %path.display(), %error, "the time of use is not kept");
     }
-}
-
-/// Holds a cache alone.
-#[derive(Debug)]
-pub struct CacheGuard {
-    _file: std::fs::File,
 }
 
 /// Content on its way into a cache.
@@ -348,7 +361,36 @@ mod tests {
         assert!(cache.get(&used).unwrap().is_some());
         let removed = cache.prune_unused(Duration::from_hours(24 * 30)).unwrap();
         assert_eq!(removed, Pruned { files: 1, bytes: 3 });
+        let cache = Cache::open(dir.path()).unwrap();
         assert!(cache.get(&old).unwrap().is_none() && cache.get(&used).unwrap().is_some());
         assert_eq!(cache.prune_unused(Duration::ZERO).unwrap().files, 1);
+    }
+
+    #[test]
+    fn nothing_is_removed_under_a_handle_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let worker = Cache::open(dir.path()).unwrap();
+        let digest = worker.put(b"read by somebody").unwrap();
+        let clone = worker.clone();
+        for gone in [Cache::open(dir.path()).unwrap(), worker] {
+            let error = gone.prune_unused(Duration::ZERO).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Busy);
+            assert!(error.help().is_some());
+        }
+        assert!(clone.get(&digest).unwrap().is_some());
+        drop(clone);
+        let cache = Cache::open(dir.path()).unwrap();
+        assert_eq!(cache.prune_unused(Duration::ZERO).unwrap().files, 1);
+    }
+
+    #[test]
+    fn what_is_half_written_keeps_the_cache_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = Cache::open(dir.path()).unwrap().writer().unwrap();
+        let other = Cache::open(dir.path()).unwrap();
+        assert_eq!(other.prune(&|_| false).unwrap_err().kind(), ErrorKind::Busy);
+        writer.keep(None).unwrap();
+        let other = Cache::open(dir.path()).unwrap();
+        assert_eq!(other.prune(&|_| false).unwrap(), 1);
     }
 }

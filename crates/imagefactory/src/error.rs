@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Io,
     /// TLS cannot be set up, or the server's certificate is not trusted.
     Tls,
+    /// It is in use; nothing was done.
+    Busy,
 }
 
 impl ErrorKind {
@@ -49,6 +51,7 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::Io => "io",
             Self::Tls => "tls",
+            Self::Busy => "busy",
         }
     }
 }
@@ -84,6 +87,13 @@ impl Error {
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self
+    }
+
+    /// The same failure, with what it happened to as the outer text; kind and help stay.
+    pub(crate) fn within(self, what: impl Into<String>) -> Self {
+        let mut outer = Self::new(self.kind(), what);
+        outer.0.help.clone_from(&self.0.help);
+        outer.with_source(self)
     }
 
     /// What kind of failure it is.

@@ -82,8 +82,6 @@ impl Fetcher {
             }
             writer.write(&chunk)?;
         }
-        writer.keep(expected).map_err(|error| {
-            Error::new(error.kind(), format!("{}: {error}", shown(url))).with_source(error)
-        })
+        writer.keep(expected).map_err(|error| error.within(shown(url)))
     }
 }

@@ -33,7 +33,7 @@ pub mod schematic;
 pub mod sim;
 mod transport;
 
-pub use cache::{Cache, CacheGuard, Pruned};
+pub use cache::{Cache, Pruned};
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
 pub use factory::{CreatedSchematic, Downloaded, Expected, FactoryClient};

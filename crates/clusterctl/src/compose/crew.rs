@@ -46,6 +46,8 @@ pub struct Crew {
     pub fetcher: Fetcher,
     /// Registries.
     pub registry: RegistryClient,
+    /// Mirrors of the tree that the registries' client does not ask, each with the reason.
+    pub mirrors_not_asked: Vec<String>,
     /// Who is at work, for the lock.
     pub site_key: String,
     lock_file: Mutex<LockFile>,
@@ -99,12 +101,18 @@ impl Crew {
             factory = factory.with_authorization(credential.header());
         }
         let mut options = RegistryOptions { transport, credentials, ..RegistryOptions::default() };
+        let mut mirrors_not_asked = Vec::new();
         if !lab {
-            options.mirrors = image::mirrors(&site);
+            let (mirrors, unreadable) = image::mirrors(&site);
+            let why = |text: String| format!("{text} (no http or https URL)");
+            mirrors_not_asked.extend(unreadable.into_iter().map(why));
+            options.mirrors = mirrors;
             options = options.loopback_plain();
         }
         let registry = RegistryClient::new(options)
             .map_err(|error| failed("the registries' client").because(error))?;
+        let plain = registry.mirrors_without_tls();
+        mirrors_not_asked.extend(plain.into_iter().map(|url| format!("{url} (no TLS)")));
         let proxmox =
             Proxmox::new(proxmox).map_err(|error| failed("the Proxmox client").because(error))?;
         let reach = Reach::new(site, variables, lab, detour.talos);
@@ -118,6 +126,7 @@ impl Crew {
             factory,
             fetcher,
             registry,
+            mirrors_not_asked,
             lock_file: Mutex::new(lock_file),
             trial: OnceLock::new(),
         })

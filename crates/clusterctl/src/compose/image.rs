@@ -1,6 +1,6 @@
 //! The images that the tree asks for: their schematic, names and places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use imagefactory::{Architecture, DesiredImages, Schematic, SchematicId, Wanted};
 use semver::Version;
@@ -197,15 +197,23 @@ fn recipe(site: &Site) -> Result<Recipe, Error> {
     })
 }
 
-/// The site's mirrors, as far as they are spoken to over TLS: images that are built from come from
-/// where the nodes have theirs.
-pub(super) fn mirrors(site: &Site) -> BTreeMap<String, Vec<Url>> {
-    let usable = |endpoints: &Vec<String>| -> Vec<Url> {
-        let urls = endpoints.iter().filter_map(|text| text.parse::<Url>().ok());
-        urls.filter(|url| url.scheme() == "https").collect()
+/// The site's mirrors, and what names none: images that are built from come from where the nodes
+/// have theirs.
+pub(super) fn mirrors(site: &Site) -> (BTreeMap<String, Vec<Url>>, BTreeSet<String>) {
+    let mut unreadable = BTreeSet::new();
+    let mut read = |text: &String| {
+        let url = text.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        if url.is_none() {
+            // What stands before the host may be a credential.
+            unreadable.insert(text.rsplit('@').next().unwrap_or_default().to_owned());
+        }
+        url
     };
-    let all = site.network.registry_mirrors.iter();
-    all.map(|(registry, endpoints)| (registry.clone(), usable(endpoints))).collect()
+    let mut mirrors = BTreeMap::new();
+    for (registry, endpoints) in &site.network.registry_mirrors {
+        mirrors.insert(registry.clone(), endpoints.iter().filter_map(&mut read).collect());
+    }
+    (mirrors, unreadable)
 }
 
 impl Images {

@@ -99,6 +99,11 @@ impl Steps {
         self.ids.contains(&StepId::new(id))
     }
 
+    /// What all of them do.
+    pub(super) fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.steps.iter().map(|step| &step.action)
+    }
+
     /// Names of all.
     pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
         self.ids.iter().map(StepId::as_str)

@@ -13,7 +13,7 @@ use imagefactory::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Context, Error};
+use super::{Context, Error, ErrorKind};
 use crate::compose::extension::Workshop;
 use crate::compose::need::{extensions_list, official_name};
 use crate::state::{Layout, LockFile, copy_file};
@@ -66,7 +66,11 @@ pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(imagefactory::Error
     let what = what.into();
     move |error| {
         let hint = error.help().map(str::to_owned);
-        let outer = Error::failed(what).because(error);
+        let kind = match error.kind() {
+            imagefactory::ErrorKind::Busy => ErrorKind::Locked,
+            _ => ErrorKind::Failed,
+        };
+        let outer = Error::new(kind, what).because(error);
         match hint {
             Some(hint) => outer.hint(hint),
             None => outer,
@@ -409,7 +413,7 @@ pub fn schematic(
 /// Removes from the cache what was not used for so many days; everything for 0.
 ///
 /// # Errors
-/// A file cannot be removed.
+/// Another program uses the cache: nothing is removed. A file cannot be removed.
 pub fn gc(context: &Context, days: u32) -> Result<Pruned, Error> {
     let unused = Duration::from_hours(24 * u64::from(days));
     cache(context)?.prune_unused(unused).map_err(failed("clean the cache up"))

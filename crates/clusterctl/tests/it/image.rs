@@ -40,3 +40,23 @@ fn what_cannot_be_done_is_told_and_leaves_nothing() {
     }
     assert_eq!(fs_err::read_dir(room.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn nothing_is_removed_from_a_cache_that_another_process_uses() {
+    let room = tempfile::tempdir().unwrap();
+    let dir = room.path().join(".cache/clusterctl/oci");
+    let gc = || run(&["image", "gc", "--all"], room.path());
+    // As a build has it open from its beginning to its end.
+    let build = imagefactory::Cache::open(&dir).unwrap();
+    let digest = build.put(b"read by a build").unwrap();
+    let said = gc();
+    let told = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(5), "{told}");
+    assert!(told.contains("is in use") && told.contains("call again"), "{told}");
+    assert!(build.get(&digest).unwrap().is_some());
+    drop(build);
+    let said = gc();
+    let told = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(0), "{told}");
+    assert!(told.contains("1 file(s) removed"), "{told}");
+}

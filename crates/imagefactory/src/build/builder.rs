@@ -248,14 +248,8 @@ impl Builder {
         let prepare = move || -> Result<Prepared> {
             let scratch = cache.work_folder()?;
             let read = Extension::from_image(&image, &cache, &scratch.path().join("spool"));
-            read.and_then(|extension| initramfs::prepare(extension, &cache)).map_err(|error| {
-                let help = error.help().map(str::to_owned);
-                let outer = Error::new(error.kind(), format!("{source}: {error}"));
-                match help {
-                    Some(help) => outer.with_help(help).with_source(error),
-                    None => outer.with_source(error),
-                }
-            })
+            read.and_then(|extension| initramfs::prepare(extension, &cache))
+                .map_err(|error| error.within(format!("the extension {source}")))
         };
         let prepared = tokio::task::spawn_blocking(prepare).await.map_err(ended)??;
         self.write_note(&note, &prepared)?;

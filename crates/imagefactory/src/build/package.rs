@@ -42,7 +42,8 @@ pub(super) fn unpack_packages(packages: &[PathBuf], spool: &Path) -> Result<Tree
     };
     let mut tree = Tree::default();
     for (number, path) in packages.iter().enumerate() {
-        let layer = PackedLayer { path, range: Some(data_of(path)?), diff_id: None };
+        let layer =
+            PackedLayer { noun: "package", path, range: Some(data_of(path)?), diff_id: None };
         let found = unpack(&[layer], selection, &spool.join(number.to_string()))?.tree;
         for (path, node) in found.nodes() {
             let (first, rest) = path.split_once('/').unwrap_or((path, ""));

@@ -27,6 +27,8 @@ pub(super) struct Selection<'a> {
 /// A layer that lies on disk.
 #[derive(Debug, Clone)]
 pub(super) struct PackedLayer<'a> {
+    /// What messages call it.
+    pub(super) noun: &'static str,
     pub(super) path: &'a Path,
     /// Where in the file it lies; the whole file without it.
     pub(super) range: Option<(u64, u64)>,
@@ -60,7 +62,12 @@ pub(super) fn unpack_image(
     let layers: Vec<PackedLayer<'_>> = paths
         .iter()
         .zip(image.diff_ids(cache)?)
-        .map(|(path, diff_id)| PackedLayer { path, range: None, diff_id: Some(diff_id) })
+        .map(|(path, diff_id)| PackedLayer {
+            noun: "layer",
+            path,
+            range: None,
+            diff_id: Some(diff_id),
+        })
         .collect();
     unpack(&layers, selection, spool)
 }
@@ -81,16 +88,8 @@ pub(super) fn unpack(
         at: 0,
     };
     for layer in layers {
-        let named = |error: Error| {
-            let text = format!("the layer {}", layer.path.display());
-            let help = error.help().map(str::to_owned);
-            let kind = error.kind();
-            let outer = Error::new(kind, format!("{text}: {error}")).with_source(error);
-            match help {
-                Some(help) => outer.with_help(help),
-                None => outer,
-            }
-        };
+        let named =
+            |error: Error| error.within(format!("the {} {}", layer.noun, layer.path.display()));
         state.layer(layer, selection, (&mut file, spool)).map_err(named)?;
     }
     if state.labels > 0 {

@@ -32,7 +32,8 @@ pub struct RegistryOptions {
     pub plain_loopback: bool,
     /// Credentials by registry (`HOST[:PORT]`).
     pub credentials: BTreeMap<String, Credential>,
-    /// Mirrors by registry, asked in order before it; one with a path stands for `/v2` with it.
+    /// Mirrors by registry, asked in order before it; one with a path stands for `/v2` with it. One
+    /// without TLS is asked only where a registry would be.
     pub mirrors: BTreeMap<String, Vec<Url>>,
 }
 
@@ -53,7 +54,7 @@ pub struct RegistryClient {
     plain_loopback: bool,
     credentials: Arc<BTreeMap<String, Credential>>,
     pub(super) mirrors: Arc<BTreeMap<String, Vec<Url>>>,
-    pub(super) failed_mirrors: Arc<Mutex<BTreeSet<Url>>>,
+    pub(super) failed_mirrors: Arc<Mutex<BTreeMap<Url, String>>>,
     tokens: Arc<Mutex<BTreeMap<String, SecretString>>>,
 }
 
@@ -128,14 +129,31 @@ impl RegistryClient {
     pub(super) fn at(&self, image: &ImageReference, path: &str) -> Result<Url> {
         let registry = image.registry();
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
-        let name = registry.rsplit_once(':').map_or(registry, |(name, _)| name);
-        let loopback = self.plain_loopback && matches!(name, "localhost" | "127.0.0.1");
-        let scheme = if loopback || self.plain_http.contains(registry) { "http" } else { "https" };
+        let scheme = if self.may_be_plain(registry) { "http" } else { "https" };
         let text = format!("{scheme}://{host}/v2/{}/{path}", image.repository());
         text.parse().map_err(|source: url::ParseError| {
             Error::new(ErrorKind::InvalidArgument, format!("{image}: the registry is no host"))
                 .with_source(source)
         })
+    }
+
+    fn may_be_plain(&self, registry: &str) -> bool {
+        let name = registry.rsplit_once(':').map_or(registry, |(name, _)| name);
+        let loopback = self.plain_loopback && matches!(name, "localhost" | "127.0.0.1");
+        loopback || self.plain_http.contains(registry)
+    }
+
+    /// Whether a mirror may be spoken to as its URL says.
+    pub(super) fn may_be_asked(&self, mirror: &Url) -> bool {
+        let plain = || authority(mirror).is_some_and(|registry| self.may_be_plain(&registry));
+        mirror.scheme() == "https" || mirror.scheme() == "http" && plain()
+    }
+
+    /// Mirrors that are passed over, since they would be spoken to without TLS: their URLs, without
+    /// credentials.
+    pub fn mirrors_without_tls(&self) -> BTreeSet<String> {
+        let all = self.mirrors.values().flatten();
+        all.filter(|mirror| !self.may_be_asked(mirror)).map(shown).collect()
     }
 
     pub(super) async fn successful(
@@ -166,10 +184,8 @@ impl RegistryClient {
         };
         let scope = format!("repository:{}:{actions}", image.repository());
         // A mirror is another host, and gets no credential of the one that it stands for.
-        let host = match request.url.host_str() {
-            Some(host) if self.is_mirror(image, &request.url) => {
-                request.url.port().map_or(host.to_owned(), |port| format!("{host}:{port}"))
-            }
+        let host = match authority(&request.url) {
+            Some(host) if self.is_mirror(image, &request.url) => host,
             _ => image.registry().to_owned(),
         };
         let key = format!("{host} {scope}");
@@ -229,6 +245,12 @@ impl RegistryClient {
         }
         Ok(answer)
     }
+}
+
+/// `HOST[:PORT]`, as references name a registry.
+fn authority(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 pub(super) fn document(image: &ImageReference, bytes: &Bytes) -> Result<Document> {

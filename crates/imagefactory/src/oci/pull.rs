@@ -14,7 +14,7 @@ use super::reference::ImageReference;
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::{Request, read_all, unreachable};
+use crate::transport::{Request, read_all, shown, unreachable};
 
 /// Most bytes of a manifest.
 const MOST_MANIFEST: usize = 8 << 20;
@@ -34,13 +34,15 @@ impl RegistryClient {
     /// # Errors
     /// As [`resolve`](Self::resolve).
     pub async fn manifest(&self, image: &ImageReference) -> Result<(Resolved, Bytes)> {
+        let mut lacking = Vec::new();
         for mirror in self.mirrors_of(image) {
             match self.manifest_at(image, Some(mirror)).await {
-                Err(error) => self.pass_over(mirror, &error),
+                Err(error) => lacking.extend(self.pass_over(mirror, &error)),
                 found => return found,
             }
         }
-        self.manifest_at(image, None).await
+        let found = self.manifest_at(image, None).await;
+        found.map_err(|error| self.with_mirrors(image, lacking, error))
     }
 
     async fn manifest_at(
@@ -83,9 +85,10 @@ impl RegistryClient {
         if let Some(path) = cache.get(&blob.digest)? {
             return Ok(path);
         }
+        let mut lacking = Vec::new();
         for mirror in self.mirrors_of(image) {
             match self.pull_blob_once(image, Some(mirror), blob, cache).await {
-                Err(error) => self.pass_over(mirror, &error),
+                Err(error) => lacking.extend(self.pass_over(mirror, &error)),
                 found => return found,
             }
         }
@@ -96,7 +99,9 @@ impl RegistryClient {
                     tokio::time::sleep(self.transport.pause(attempt)).await;
                     attempt += 1;
                 }
-                outcome => return outcome,
+                outcome => {
+                    return outcome.map_err(|error| self.with_mirrors(image, lacking, error));
+                }
             }
         }
     }
@@ -133,17 +138,38 @@ impl RegistryClient {
     fn mirrors_of(&self, image: &ImageReference) -> impl Iterator<Item = &Url> {
         let failed = self.failed_mirrors.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let all = self.mirrors.get(image.registry()).into_iter().flatten();
-        all.filter(move |mirror| !failed.contains(mirror))
+        all.filter(move |mirror| !failed.contains_key(mirror))
     }
 
-    /// A mirror that lacks an image may have the next one; one that fails is not waited for again.
-    fn pass_over(&self, mirror: &Url, error: &Error) {
+    /// A mirror that lacks an image may have the next one, and why is returned; one that fails is
+    /// not waited for again, and why is kept.
+    fn pass_over(&self, mirror: &Url, error: &Error) -> Option<String> {
+        let (name, why) = (shown(mirror), chain(error));
         if error.is_not_found() {
-            tracing::debug!(%mirror, %error, "the registry is asked itself");
-        } else {
-            tracing::warn!(%mirror, %error, "a mirror fails, the registry is asked itself");
-            let mut failed = self.failed_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.insert(mirror.clone());
+            tracing::debug!(mirror = name, why, "the registry is asked itself");
+            // The URL that was asked begins with the mirror's own.
+            return Some(why);
+        }
+        tracing::warn!(mirror = name, why, "a mirror fails, the registry is asked itself");
+        let mut failed = self.failed_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.insert(mirror.clone(), why);
+        None
+    }
+
+    /// What the registry itself says, with what its mirrors said before, be it for another image.
+    fn with_mirrors(&self, image: &ImageReference, lacking: Vec<String>, error: Error) -> Error {
+        let failed = self.failed_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.mirrors.get(image.registry()).into_iter().flatten();
+        let mut told: Vec<String> = all
+            .filter_map(|mirror| Some(format!("{}: {}", shown(mirror), failed.get(mirror)?)))
+            .collect();
+        told.extend(lacking);
+        match told.is_empty() {
+            true => error,
+            false => error.within(format!(
+                "{image}: no mirror gives it ({}), nor does the registry",
+                told.join("; ")
+            )),
         }
     }
 
@@ -151,6 +177,10 @@ impl RegistryClient {
     /// does.
     fn source(&self, image: &ImageReference, mirror: Option<&Url>, path: &str) -> Result<Url> {
         let Some(mirror) = mirror else { return self.at(image, path) };
+        if !self.may_be_asked(mirror) {
+            let text = "it is not asked: without TLS only registries of this machine are";
+            return Err(Error::new(ErrorKind::InvalidArgument, text));
+        }
         let mut url = mirror.clone();
         let front = url.path().trim_end_matches('/');
         // An endpoint with a path of its own names all of it.
@@ -160,4 +190,10 @@ impl RegistryClient {
         url.query_pairs_mut().append_pair("ns", image.registry());
         Ok(url)
     }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |one| one.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

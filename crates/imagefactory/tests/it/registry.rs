@@ -178,7 +178,7 @@ async fn a_mirror_is_asked_first_and_the_registry_where_it_has_nothing() -> Outc
     registry(&mirror)?
         .push(&image(&mirror, "team/app:1")?, &serde_json::json!({}), content())
         .await?;
-    let mut options = registry_options(&origin);
+    let mut options = registry_options(&origin).loopback_plain();
     let dead = "http://127.0.0.1:1".parse()?;
     let there = format!("http://{}", mirror.registry_addr()).parse()?;
     options.mirrors.insert(name.registry().to_owned(), vec![dead, there]);
@@ -189,5 +189,44 @@ async fn a_mirror_is_asked_first_and_the_registry_where_it_has_nothing() -> Outc
     let to = image(&origin, "copies/alone:1")?;
     client.copy(&alone, &to, &cache(&dir)?).await?;
     assert!(origin.faults().calls().len() > before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_error_of_the_registry_says_why_each_mirror_failed() -> Outcome {
+    let (origin, mirror) = (Sim::builder().start().await?, Sim::builder().start().await?);
+    let name = image(&origin, "team/none:1")?;
+    let mut options = registry_options(&origin).loopback_plain();
+    let dead = "http://ann:s3cret-word@127.0.0.1:1/?token=s3cret-word".parse()?;
+    let there: url::Url = format!("http://{}", mirror.registry_addr()).parse()?;
+    options.mirrors.insert(name.registry().to_owned(), vec![dead, there.clone()]);
+    let client = RegistryClient::new(options)?;
+    // The second time the dead one is not asked any more, and is still told.
+    for _ in 0..2 {
+        let error = client.resolve(&name).await.err().ok_or("it is there")?;
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let text = error.to_string();
+        assert!(text.contains("http://127.0.0.1:1/: "), "{text}");
+        assert!(text.contains("no answer: "), "{text}");
+        assert!(text.contains(&format!("{there}v2/team/none/manifests/1: 404")), "{text}");
+        assert!(!format!("{error:?}").contains("s3cret-word"), "{error:?}");
+        let source = std::error::Error::source(&error).ok_or("no cause")?.to_string();
+        assert!(source.contains(name.registry()), "{source}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mirror_without_tls_is_told_and_not_asked() -> Outcome {
+    let (origin, mirror) = (Sim::builder().start().await?, Sim::builder().start().await?);
+    let name = image(&origin, "team/none:1")?;
+    let mut options = registry_options(&origin);
+    let there: url::Url = format!("http://{}", mirror.registry_addr()).parse()?;
+    options.mirrors.insert(name.registry().to_owned(), vec![there.clone()]);
+    let client = RegistryClient::new(options)?;
+    assert_eq!(client.mirrors_without_tls(), [there.to_string()].into());
+    let text = client.resolve(&name).await.err().ok_or("it is there")?.to_string();
+    assert!(text.contains(&format!("{there}: it is not asked: without TLS")), "{text}");
+    assert!(mirror.faults().calls().is_empty());
     Ok(())
 }

@@ -49,3 +49,9 @@ pub(crate) fn guest_agent() -> Schematic {
 pub(crate) fn cache(dir: &tempfile::TempDir) -> Result<Cache, Box<dyn std::error::Error>> {
     Ok(Cache::open(dir.path().join("cache"))?)
 }
+
+/// An error with its causes, as it is shown.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |one| one.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

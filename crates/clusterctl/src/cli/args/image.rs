@@ -114,7 +114,7 @@ pub struct ImageExtension {
 /// Remove from the cache of images what was not used for some time
 ///
 /// What is removed is fetched or built again when it is wanted. Nothing at a site is touched.
-/// Not while another clusterctl builds: what that reads may go under it, and its build fails.
+/// While another clusterctl uses the cache nothing is removed.
 #[derive(Debug, Args)]
 pub struct ImageGc {
     /// Remove what was not used for so many days

@@ -100,6 +100,23 @@ impl Draft<'_> {
                 self.step(sketch, Action::CopyInstaller { version: version.to_string() });
             }
         }
+        self.tell_of_mirrors();
+    }
+
+    /// Nodes may ask mirrors that are not asked from here: where images are read, that is told.
+    fn tell_of_mirrors(&mut self) {
+        let mirrors = &self.crew.mirrors_not_asked;
+        let built = self.crew.images.build.is_some();
+        let reads = |action: &Action| {
+            matches!(action, Action::CopyInstaller { .. })
+                || built && matches!(action, Action::FetchIso { .. })
+        };
+        if !mirrors.is_empty() && self.steps.actions().any(reads) {
+            self.notes.push(format!(
+                "images come from their registries themselves, not from: {}",
+                mirrors.join(", ")
+            ));
+        }
     }
 
     fn build_installer(&mut self, version: &Version, copy: Option<&str>) {

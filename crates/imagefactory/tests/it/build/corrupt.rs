@@ -6,7 +6,7 @@ use imagefactory::{Architecture, Digest, ErrorKind, Layer, talos_version};
 
 use super::bases::{Fallible, manifest, push, tar};
 use super::work::check_cache;
-use crate::support::{Outcome, cache, image, registry};
+use crate::support::{Outcome, cache, chain, image, registry};
 
 /// Path, mode and content.
 type Files<'a> = &'a [(&'a str, u32, &'a [u8])];
@@ -100,7 +100,8 @@ async fn broken_extensions_are_refused_with_the_reason() -> Outcome {
             matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported),
             "{name}: {error:?}"
         );
-        assert!(error.to_string().contains(reason), "{name}: {error}");
+        let told = chain(&error);
+        assert!(told.contains(reason), "{name}: {told}");
     }
     let left = fs_err::read_dir(dir.path().join("cache"))?;
     let left = left
