@@ -18,14 +18,14 @@ mod upload;
 pub mod wire;
 
 pub use api::{
-    Access, AclRow, CloneOptions, ClusterRow, DeviceMapping, DiskTarget, Download, Ensured, Fabric,
-    FabricInterface, FabricNeighbor, FabricNode, FabricRoute, Firewall, FirewallAlias,
-    FirewallLevel, FirewallName, FirewallRef, GroupRow, GuestAddress, GuestInterface, Ha, HaKind,
-    HaRow, HaStatus, Interface, LogLine, MappingCheck, Mappings, Migratable, NewToken, Node,
-    NodeRow, NodeStorage, PciRow, PendingRow, Permissions, Pool, PoolMember, Pools, PrefixList,
-    PrefixRule, Preview, Qemu, ResourceRow, RoleRow, RouteMapEntry, RuleList, Sdn, Snapshot,
-    StorageStatus, TaskEnd, TaskRow, Tasks, TokenRow, Upload, Uploaded, UrlMetadata, UserRow,
-    Version, VmRow, Vms, Volume, ZoneStatus,
+    Access, AclRow, CloneOptions, ClusterRow, ContainerRow, DeviceMapping, DiskTarget, Download,
+    Ensured, Fabric, FabricInterface, FabricNeighbor, FabricNode, FabricRoute, Firewall,
+    FirewallAlias, FirewallLevel, FirewallName, FirewallRef, GroupRow, GuestAddress,
+    GuestInterface, Ha, HaKind, HaRow, HaStatus, Interface, LogLine, Lxc, MappingCheck, Mappings,
+    Migratable, NewToken, Node, NodeRow, NodeStorage, PciRow, PendingRow, Permissions, Pool,
+    PoolMember, Pools, PrefixList, PrefixRule, Preview, Qemu, ResourceRow, RoleRow, RouteMapEntry,
+    RuleList, Sdn, Snapshot, StorageStatus, TaskEnd, TaskRow, Tasks, TokenRow, Upload, Uploaded,
+    UrlMetadata, UserRow, Version, VmRow, Vms, Volume, ZoneStatus,
 };
 pub use client::{Client, Parameters};
 pub use config::{Auth, ClientConfig};

@@ -7,6 +7,7 @@ mod fabrics;
 mod file;
 mod firewall;
 mod ha;
+mod lxc;
 mod mapping;
 mod network;
 mod node;
@@ -27,6 +28,7 @@ pub use fabrics::{Fabric, FabricInterface, FabricNeighbor, FabricNode, FabricRou
 pub use file::{Download, Ensured, Upload, Uploaded, UrlMetadata};
 pub use firewall::{Firewall, FirewallAlias, FirewallLevel, FirewallName, FirewallRef, RuleList};
 pub use ha::{Ha, HaKind, HaRow, HaStatus};
+pub use lxc::{ContainerRow, Lxc};
 pub use mapping::{DeviceMapping, MappingCheck, Mappings};
 pub use network::Interface;
 pub use node::{Node, NodeRow, PciRow};

@@ -1,5 +1,6 @@
 //! The handle of a running simulator: everything a test or a lab may look at or change.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::fault::Faults;
 use super::guest;
 use super::outage;
 use super::server::Inner;
+use super::state::Container;
 
 /// A PCI device of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +140,19 @@ impl SimHandle {
             self.inner.lock().nodes.get_mut(node).map(|node| node.pci.push(device)).is_some();
         self.inner.save_soon();
         done
+    }
+
+    /// Adds or replaces a container that others made, with keys such as `hostname` and `net0`.
+    /// False when there is no such node, or a machine has the number.
+    pub fn add_container(&self, node: &str, vmid: u32, keys: BTreeMap<String, String>) -> bool {
+        let mut state = self.inner.lock();
+        if !state.nodes.contains_key(node) || state.vms.contains_key(&vmid) {
+            return false;
+        }
+        state.containers.insert(vmid, Container { node: node.to_owned(), conf: keys });
+        drop(state);
+        self.inner.save_soon();
+        true
     }
 
     /// Adds or replaces a PCI mapping; `entries` are property strings

@@ -58,6 +58,13 @@ pub(crate) struct Vm {
     pub(crate) snapshots: BTreeMap<String, BTreeMap<String, String>>,
 }
 
+/// A container that others made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Container {
+    pub(crate) node: String,
+    pub(crate) conf: BTreeMap<String, String>,
+}
+
 /// A volume of a storage.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Volume {
@@ -160,6 +167,8 @@ pub(crate) struct State {
     pub(crate) quorum: bool,
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) vms: BTreeMap<u32, Vm>,
+    #[serde(default)]
+    pub(crate) containers: BTreeMap<u32, Container>,
     pub(crate) storages: BTreeMap<String, BTreeMap<String, String>>,
     /// Volumes by place: `STORE@NODE`, or `STORE` for a shared storage.
     pub(crate) volumes: BTreeMap<String, BTreeMap<String, Volume>>,
@@ -194,6 +203,11 @@ impl State {
     pub(crate) fn next(&mut self) -> u64 {
         self.serial += 1;
         self.serial
+    }
+
+    /// Whether a number is taken, by a machine or a container.
+    pub(crate) fn has_guest(&self, vmid: u32) -> bool {
+        self.vms.contains_key(&vmid) || self.containers.contains_key(&vmid)
     }
 
     /// Where a storage keeps the volumes that a node sees.

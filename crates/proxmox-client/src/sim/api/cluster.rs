@@ -109,6 +109,8 @@ fn resources(call: &mut Call<'_>) -> Result<Value, Fail> {
         rows.extend(
             call.state.vms.keys().filter(|vmid| seen(vmid)).map(|vmid| vm_resource(call, *vmid)),
         );
+        let containers = call.state.containers.iter().filter(|(vmid, _)| seen(vmid));
+        rows.extend(containers.map(|(vmid, one)| super::lxc::resource(call, *vmid, one)));
     }
     if wants("node") {
         for (name, node) in &call.state.nodes {
@@ -173,7 +175,7 @@ fn sdn_rows(call: &Call<'_>, filtered: bool, rows: &mut Vec<Value>) {
 
 fn nextid(call: &mut Call<'_>) -> Result<Value, Fail> {
     if let Some(vmid) = call.number("vmid") {
-        let taken = u32::try_from(vmid).is_ok_and(|vmid| call.state.vms.contains_key(&vmid));
+        let taken = u32::try_from(vmid).is_ok_and(|vmid| call.state.has_guest(vmid));
         if taken {
             return Err(Fail::param("vmid", format!("VM {vmid} already exists")));
         }
@@ -185,7 +187,7 @@ fn nextid(call: &mut Call<'_>) -> Result<Value, Fail> {
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let (lower, upper) = (bound("lower", 100), bound("upper", 1_000_000));
-    let free = (lower..upper).find(|vmid| !call.state.vms.contains_key(vmid));
+    let free = (lower..upper).find(|vmid| !call.state.has_guest(*vmid));
     match free {
         Some(vmid) => Ok(json!(vmid.to_string())),
         None => Err(Fail::die(format!("unable to get any free VMID in range [{lower}, {upper}]"))),

@@ -224,6 +224,13 @@ fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
         );
         return Err(Fail::die(text));
     }
+    if let Some(other) = call.state.containers.get(&vmid) {
+        let text = format!(
+            "unable to create VM {vmid} - CT {vmid} already exists on node '{}'",
+            other.node
+        );
+        return Err(Fail::die(text));
+    }
     let conf = BTreeMap::from([("lock".to_owned(), "create".to_owned())]);
     let (node, created_ms) = (call.node.clone(), call.inner.clock.now_ms());
     call.state.vms.insert(vmid, Vm { node: node.clone(), conf, created_ms, ..Vm::default() });

@@ -17,6 +17,7 @@ mod hotplug;
 mod ifaces;
 pub(crate) mod import;
 mod indexes;
+mod lxc;
 mod mapping;
 mod migrate;
 mod node;
@@ -51,7 +52,7 @@ pub(crate) type Row = (&'static str, &'static str, Handler);
 
 /// All handlers.
 pub(crate) fn routes() -> Routes {
-    let tables: [&[Row]; 23] = [
+    let tables: [&[Row]; 24] = [
         access::ROUTES,
         cluster::ROUTES,
         config::ROUTES,
@@ -64,6 +65,7 @@ pub(crate) fn routes() -> Routes {
         ha::ROUTES,
         ifaces::ROUTES,
         indexes::ROUTES,
+        lxc::ROUTES,
         mapping::ROUTES,
         migrate::ROUTES,
         node::ROUTES,

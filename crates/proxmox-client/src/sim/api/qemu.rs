@@ -23,12 +23,7 @@ pub(super) const ROUTES: &[Row] = &[
     ("POST", "/nodes/{node}/qemu/{vmid}/agent", agent_generic),
     ("GET", "/nodes/{node}/qemu/{vmid}/agent/network-get-interfaces", interfaces),
     ("GET", "/nodes/{node}/qemu/{vmid}/agent/get-osinfo", osinfo),
-    ("GET", "/nodes/{node}/lxc", nothing),
 ];
-
-fn nothing(_: &mut Call<'_>) -> Result<Value, Fail> {
-    Ok(json!([]))
-}
 
 /// The text for a machine that is not on a node.
 pub(super) fn absent(vmid: u32, node: &str) -> String {

@@ -236,6 +236,12 @@ fn extras() -> Vec<Value> {
     rows.push(json!({"m": "PUT", "p": "/nodes/{node}/config", "n": "node", "a": config,
         "c": {"check": ["perm", "/nodes/{node}", ["Sys.Modify"]]}}));
     rows.extend(usb_mappings());
+    let vmid =
+        json!({"type": "integer", "format": "pve-vmid", "minimum": 100, "maximum": 999_999_999});
+    rows.push(json!({"m": "GET", "p": "/nodes/{node}/lxc", "n": "node", "a": {"node": node},
+        "c": {"user": "all"}}));
+    rows.push(json!({"m": "GET", "p": "/nodes/{node}/lxc/{vmid}/config", "n": "node",
+        "a": {"node": node, "vmid": vmid}, "c": {"check": ["perm", "/vms/{vmid}", ["VM.Audit"]]}}));
     rows
 }
 

@@ -78,6 +78,26 @@ async fn a_machine_of_somebody_else_stays_as_it_is() {
     sim.shutdown().await;
 }
 
+#[tokio::test]
+async fn containers_are_seen_and_their_numbers_are_taken() {
+    let sim = cluster().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let node: NodeName = "pve01".parse().expect("a name");
+    let keys = pairs(&[("hostname", "db"), ("net0", "name=eth0,bridge=vnet101,ip=dhcp")]);
+    assert!(!sim.add_container("pve99", vm().get(), keys.clone()));
+    assert!(sim.add_container("pve01", vm().get(), keys));
+    let rows = client.lxc(&node).list().await.expect("a list");
+    assert_eq!(rows[0].vmid, Some(u64::from(vm().get())));
+    assert_eq!(rows[0].name.as_deref(), Some("db"));
+    let config = client.lxc(&node).config(vm()).await.expect("a configuration");
+    assert!(config["net0"].as_str().expect("a text").contains("bridge=vnet101"));
+    let other = "pve02".parse().expect("a name");
+    assert!(client.lxc(&other).list().await.expect("a list").is_empty());
+    let error = client.vms().ensure(&machine(), &VmLimits::default()).await.expect_err("taken");
+    assert!(error.text().contains("already exists"), "{error}");
+    sim.shutdown().await;
+}
+
 /// A cluster, its root, and a user who may do nothing yet.
 async fn with_a_user() -> (SimHandle, Client, Client) {
     let sim = cluster().user("ops@pve", "a-password").start().await.expect("a simulator");
