@@ -113,6 +113,7 @@ fn answers(site: &Site) -> anyhow::Result<HashMap<String, Value>> {
     for node in &site.proxmox.nodes {
         let list = lists.remove(node).unwrap_or_default();
         out.insert(format!("/nodes/{node}/qemu"), list.into());
+        out.insert(format!("/nodes/{node}/lxc"), json!([]));
         out.insert(format!("/nodes/{node}/storage"), json!([
             { "storage": "local", "type": "dir", "content": "iso,vztmpl", "active": 1, "enabled": 1, "shared": 0 },
             { "storage": "ceph", "type": "rbd", "content": "images", "active": 1, "enabled": 1, "shared": 1 }

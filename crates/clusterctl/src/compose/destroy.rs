@@ -242,20 +242,12 @@ impl Razing<'_> {
         // A network that a machine which stays is on stays too, with all that it needs.
         let (kept, unwanted): (Vec<Object>, Vec<Object>) =
             unwanted.into_iter().partition(|object| {
-                let vnet = match object.kind {
-                    sdn::Kind::Vnet => Some(&object.id),
-                    sdn::Kind::Subnet => object.vnet.as_ref(),
-                    sdn::Kind::Zone | sdn::Kind::Controller => None,
-                };
-                vnet.is_some_and(|vnet| {
-                    self.user_of(|value| {
-                        value.split(',').any(|part| part.strip_prefix("bridge=") == Some(vnet))
-                    })
-                    .is_some()
-                })
+                let vnet = network::vnet_of(object);
+                vnet.is_some_and(|vnet| self.world.network_users.of(vnet, &self.doomed).is_some())
             });
         for object in kept.iter().filter(|object| object.kind == sdn::Kind::Vnet) {
-            self.left.push(format!("{} stays: machines are on it", object.title()));
+            let user = self.world.network_users.of(&object.id, &self.doomed).unwrap_or_default();
+            self.left.push(format!("{} stays: {user} is on it", object.title()));
         }
         let found = sdn::removal(&unwanted, &self.world.sdn, |object| {
             network::is_marked(object)

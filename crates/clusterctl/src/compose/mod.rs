@@ -21,6 +21,7 @@ pub mod lock;
 pub mod machine;
 pub mod manifest;
 pub mod need;
+pub mod neighbour;
 pub mod network;
 pub mod observe;
 mod proof;

@@ -41,6 +41,15 @@ pub fn is_marked(object: &Object) -> bool {
         && object.fields.get("alias").is_some_and(|alias| alias.ends_with(MARK.trim_start()))
 }
 
+/// The VNet that an object is, or lies in.
+pub fn vnet_of(object: &Object) -> Option<&str> {
+    match object.kind {
+        Kind::Vnet => Some(&object.id),
+        Kind::Subnet => object.vnet.as_deref(),
+        Kind::Zone | Kind::Controller => None,
+    }
+}
+
 fn fields(pairs: Vec<(&str, String)>) -> BTreeMap<String, String> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }

@@ -20,6 +20,7 @@ use super::host::{known, peers};
 use super::kubernetes::{Kubernetes, NodeState};
 use super::machine::{Storages, TAG};
 use super::manifest::{self, ObjectChange};
+use super::neighbour::{self, NetworkUsers};
 use super::reach::Opened;
 use super::render::Chosen;
 use super::world::{ClusterSeen, Etcd, NodeSeen, Running, SecretsSeen, World};
@@ -27,9 +28,9 @@ use crate::error::{Error, chain};
 use crate::spec::site::{Cluster, Node, Role};
 
 /// How many calls to Proxmox are under way at once.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
-fn failed(what: &str) -> impl FnOnce(proxmox_client::Error) -> Error {
+pub(super) fn failed(what: &str) -> impl FnOnce(proxmox_client::Error) -> Error {
     let what = what.to_owned();
     move |error| {
         let failure = Error::failed(what);
@@ -86,7 +87,7 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
     }
     let names: Vec<String> = rows.into_iter().map(|row| row.node).collect();
     let (storages, [iso_is_shared, vm_is_shared]) = storages(crew).await?;
-    let (sdn, machines, files, pending_networks, peers) = tokio::try_join!(
+    let (sdn, machines, containers, files, pending_networks, peers) = tokio::try_join!(
         async {
             match &crew.site.sdn {
                 Some(_) => crew.proxmox.sdn().observe().await.map_err(failed("read the networks")),
@@ -94,6 +95,7 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
             }
         },
         machines(crew, &names, whose),
+        neighbour::containers(crew, &names),
         files(crew, &storages),
         pending_networks(crew),
         peers(crew),
@@ -105,6 +107,8 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
         pending_networks,
         peers,
         machines,
+        containers,
+        network_users: NetworkUsers::default(),
         files,
         iso_is_shared,
         vm_is_shared,

@@ -13,6 +13,7 @@ use super::access::Flaw;
 use super::kubernetes::NodeState;
 use super::machine::Storages;
 use super::manifest::ObjectChange;
+use super::neighbour::NetworkUsers;
 use crate::spec::site::Cluster;
 
 /// What is known of the site.
@@ -30,6 +31,10 @@ pub struct World {
     pub peers: Vec<IpAddr>,
     /// Machines under planned numbers, and all others that carry our tag.
     pub machines: BTreeMap<VmId, VmObserved>,
+    /// Containers by their numbers, which no machine can have, each for people.
+    pub containers: BTreeMap<u32, String>,
+    /// Who is on which network; looked at only where networks may go.
+    pub network_users: NetworkUsers,
     /// ISO files by Proxmox node.
     pub files: BTreeMap<String, Vec<Volume>>,
     /// Proxmox nodes on which the ISO storage is one and the same.

@@ -10,6 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Report;
 use super::session::{Session, runtime};
 use super::{Context, Error, ErrorKind};
+use proxmox_client::plan::sdn::SdnChange;
+
 use crate::compose::action::Action;
 use crate::compose::draft::Wish;
 use crate::compose::execute::Hands;
@@ -171,7 +173,13 @@ pub(super) async fn unless_stopped<T>(
 }
 
 fn has_removal(plan: &Plan<Action>) -> bool {
-    plan.steps.values().any(|step| matches!(step.action, Action::DestroyMachine { .. }))
+    plan.steps.values().any(|step| match &step.action {
+        Action::DestroyMachine { .. } => true,
+        Action::Networks { plan } => {
+            plan.changes.iter().any(|change| matches!(change, SdnChange::Delete { .. }))
+        }
+        _ => false,
+    })
 }
 
 /// A saved plan is carried out only while tree and site are what they were.

@@ -14,9 +14,10 @@ use crate::compose::crew::{Crew, Detour};
 use crate::compose::custody::{self, Keys};
 use crate::compose::destroy::destroy;
 use crate::compose::draft::{Drafted, Wish, draft};
+use crate::compose::neighbour::network_users;
 use crate::compose::observe::{Machines, observe, observe_proxmox};
 use crate::compose::rights;
-use crate::compose::target::Target;
+use crate::compose::target::{Extent, Target};
 use crate::compose::world::World;
 use crate::engine::Base;
 use crate::lab::Lab;
@@ -132,10 +133,21 @@ impl Session {
     /// # Errors
     /// The target is none, or the site cannot be seen.
     pub async fn make(&self, wish: &Wish) -> Result<Made, Error> {
-        let world = observe(&self.crew).await.map_err(unseen)?;
+        let mut world = observe(&self.crew).await.map_err(unseen)?;
+        if wish.allow_remove {
+            self.look_at_networks(&wish.target, &mut world).await?;
+        }
         let base = Base { tree: self.tree.clone(), observation: world.fingerprint() };
         let drafted = draft(&self.crew, &world, wish, base)?;
         self.allowed(drafted, world).await
+    }
+
+    /// Before networks go, it is known who is on them.
+    async fn look_at_networks(&self, target: &Target, world: &mut World) -> Result<(), Error> {
+        if target.sdn == Extent::Full && self.crew.site.sdn.is_some() {
+            world.network_users = network_users(&self.crew).await.map_err(unseen)?;
+        }
+        Ok(())
     }
 
     /// Adds what Proxmox would not allow to what stands in the way of a plan.
@@ -159,7 +171,8 @@ impl Session {
     /// # Errors
     /// Proxmox cannot be seen.
     pub async fn unmake(&self, target: &Target) -> Result<Made, Error> {
-        let world = observe_proxmox(&self.crew, Machines::All).await.map_err(unseen)?;
+        let mut world = observe_proxmox(&self.crew, Machines::All).await.map_err(unseen)?;
+        self.look_at_networks(target, &mut world).await?;
         let base = Base { tree: self.tree.clone(), observation: world.fingerprint() };
         let drafted = destroy(&self.crew, &world, target, base)?;
         self.allowed(drafted, world).await

@@ -322,7 +322,7 @@ pub struct Plan {
     /// Exit with 2 when there are changes
     #[arg(long)]
     pub detailed_exitcode: bool,
-    /// Remove machines that the tree has no more
+    /// Remove machines and networks that the tree has no more
     #[arg(long)]
     pub allow_remove: bool,
 }
@@ -347,7 +347,7 @@ pub struct Apply {
     /// With --dry-run: exit with 2 when there are changes
     #[arg(long, requires = "dry_run")]
     pub detailed_exitcode: bool,
-    /// Remove machines that the tree has no more
+    /// Remove machines and networks that the tree has no more
     #[arg(long)]
     pub allow_remove: bool,
 }

@@ -22,6 +22,13 @@ impl<'a> Draft<'a> {
         let stage = Stage::Compute.path(&cluster.folder);
         let names = (cluster.folder.clone(), node.name.clone());
         let observed = self.machine(node);
+        if let Some(container) = self.world.containers.get(&node.vmid) {
+            self.problem(
+                format!("{}: its number is that of {container}", node.name),
+                "give the cluster another cluster_id, or the container another number",
+            );
+            return;
+        }
         let is_making = observed.is_some_and(|machine| machine.lock.as_deref() == Some("create"));
         match observed {
             Some(observed) if !is_making => self.existing(cluster, node, observed, extent),

@@ -9,7 +9,10 @@ use crate::compose::action::Action;
 use crate::compose::network;
 use crate::compose::target::{Extent, SDN};
 use crate::engine::Impact;
-use crate::state::LedgerEntry;
+use crate::state::{LedgerEntry, ThingKind};
+
+/// The step that removes networks.
+const REMOVAL: &str = "networks/remove";
 
 impl Draft<'_> {
     pub(super) fn networks(&mut self) {
@@ -29,7 +32,7 @@ impl Draft<'_> {
             needed.dedup();
             needed
         };
-        let ledger = &self.lock_file.ledger;
+        let ledger = self.lock_file.ledger.clone();
         let is_ours = |object: &sdn::Object| {
             network::is_marked(object)
                 || ledger_kind(object.kind).is_some_and(|kind| {
@@ -37,16 +40,7 @@ impl Draft<'_> {
                 })
         };
         if full {
-            let titles: BTreeSet<String> = desired.iter().map(sdn::Object::title).collect();
-            let objects = self.world.sdn.objects.iter().filter(|object| is_ours(object));
-            let left: Vec<String> =
-                objects.map(sdn::Object::title).filter(|title| !titles.contains(title)).collect();
-            if !left.is_empty() {
-                self.notes.push(format!(
-                    "made here, and the tree has it no more: {}: it stays until it is removed by hand",
-                    left.join(", ")
-                ));
-            }
+            self.left_networks(&desired, &is_ours);
         }
         let found = sdn::diff(&desired, &self.world.sdn, is_ours, !full);
         for conflict in &found.conflicts {
@@ -58,13 +52,9 @@ impl Draft<'_> {
         if found.changes.is_empty() && found.unapplied.is_empty() {
             return;
         }
-        for node in &self.world.pending_networks {
-            self.problem(
-                format!("Proxmox node {node} has network changes that are not applied"),
-                "apply or revert them there: applying the networks of the cluster would apply them too",
-            );
-        }
+        self.unapplied_networks();
         let mut sketch = Sketch::new("networks", SDN, "change the networks and apply them")
+            .after([REMOVAL.to_owned()])
             .token("cluster-file", "sdn")
             .seconds(15, 1500);
         let updates =
@@ -82,5 +72,74 @@ impl Draft<'_> {
             sketch = sketch.because(format!("{title} is saved and not applied"));
         }
         self.step(sketch, Action::Networks { plan: found });
+    }
+
+    /// What was made here and the tree has no more: it is named, and with `--allow-remove` removed
+    /// unless a guest is on it.
+    fn left_networks(&mut self, desired: &[sdn::Object], is_ours: &impl Fn(&sdn::Object) -> bool) {
+        let titles: BTreeSet<String> = desired.iter().map(sdn::Object::title).collect();
+        let zones = self.lock_file.ledger.iter().filter(|one| one.kind == ThingKind::SdnZone);
+        let mut zones: BTreeSet<&str> = zones.map(|one| one.id.as_str()).collect();
+        zones.extend(self.crew.site.sdn.iter().map(|sdn| sdn.zone_id.as_str()));
+        // The mark of a VNet does not tell which site it is of: its zone does.
+        let is_here = |object: &sdn::Object| {
+            object.kind != sdn::Kind::Vnet
+                || object.fields.get("zone").is_some_and(|zone| zones.contains(zone.as_str()))
+        };
+        let objects = self.world.sdn.objects.iter();
+        let left: Vec<sdn::Object> = objects
+            .filter(|one| !titles.contains(&one.title()) && is_ours(one) && is_here(one))
+            .cloned()
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+        if !self.wish.allow_remove {
+            let names: Vec<String> = left.iter().map(sdn::Object::title).collect();
+            self.notes.push(format!(
+                "made here, and the tree has it no more: {}: it stays; `--allow-remove` removes it",
+                names.join(", ")
+            ));
+            return;
+        }
+        let mut unused = Vec::new();
+        for object in left {
+            let user = network::vnet_of(&object)
+                .and_then(|vnet| self.world.network_users.of(vnet, &BTreeSet::new()));
+            match user {
+                Some(user) => self.notes.push(format!(
+                    "{} stays, which the tree has no more: {user} is on it",
+                    object.title()
+                )),
+                None => unused.push(object),
+            }
+        }
+        let found = sdn::removal(&unused, &self.world.sdn, is_ours);
+        let stays = found.conflicts.iter();
+        self.notes.extend(stays.map(|why| format!("networks: {why}; it stays")));
+        if found.changes.is_empty() {
+            return;
+        }
+        self.unapplied_networks();
+        let title = "remove networks that the tree has no more, and apply that";
+        let mut sketch = Sketch::new(REMOVAL, SDN, title)
+            .impact(Impact::Destroy)
+            .token("cluster-file", "sdn")
+            .seconds(15, 1500);
+        for change in &found.changes {
+            sketch = sketch.because(change.to_string());
+        }
+        let plan = sdn::SdnPlan { conflicts: Vec::new(), ..found };
+        self.step(sketch, Action::Networks { plan });
+    }
+
+    /// What was changed on the nodes and waits to be applied would be applied with ours.
+    fn unapplied_networks(&mut self) {
+        for node in &self.world.pending_networks {
+            self.problem(
+                format!("Proxmox node {node} has network changes that are not applied"),
+                "apply or revert them there: applying the networks of the cluster would apply them too",
+            );
+        }
     }
 }

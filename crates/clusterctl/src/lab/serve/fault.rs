@@ -122,6 +122,8 @@ struct Settings {
     hold_lock_ms: BTreeMap<u32, u64>,
     /// Machines that are switched on or off by somebody else.
     guests: BTreeMap<u32, bool>,
+    /// Containers that somebody made: node and keys by number.
+    containers: BTreeMap<u32, (String, BTreeMap<String, String>)>,
     /// Clusters (`cluster.id`) that get a CNI.
     cni: Vec<String>,
 }
@@ -244,6 +246,10 @@ fn set(site: &LabSite, pve: &SimHandle, settings: Settings) -> Result<(), LabErr
     }
     for (vmid, on) in &settings.guests {
         known(pve.set_guest_state(*vmid, *on), format!("VM {vmid}"))?;
+    }
+    for (vmid, (node, keys)) in settings.containers {
+        let added = pve.add_container(&node, vmid, keys);
+        known(added, format!("node {node} with {vmid} free"))?;
     }
     for cluster in &settings.cni {
         site.net.declare_cni(cluster);

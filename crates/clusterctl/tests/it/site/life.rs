@@ -98,7 +98,7 @@ fn what_others_made_or_use_survives_a_removal() {
     });
     let said = site.run(&["-y", "destroy"]).expect(0);
     said.says("VM 900 theirs on pve01 stays: it was not made here");
-    said.says("vnet vnet103 stays: machines are on it");
+    said.says("vnet vnet103 stays: VM 900 theirs is on it");
     said.says("is used by vnet vnet103; it stays");
     assert_eq!(site.machines().keys().collect::<Vec<_>>(), ["900"]);
 }

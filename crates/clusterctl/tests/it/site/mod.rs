@@ -3,6 +3,7 @@
 mod drift;
 mod life;
 mod loss;
+mod network;
 mod others;
 mod pin;
 mod secret;
