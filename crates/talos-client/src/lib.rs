@@ -6,6 +6,7 @@ pub mod config;
 mod error;
 pub mod health;
 pub mod pki;
+pub mod plan;
 #[doc(hidden)]
 pub mod proto;
 pub mod rotation;
