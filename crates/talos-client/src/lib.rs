@@ -9,6 +9,7 @@ pub mod pki;
 pub mod plan;
 #[doc(hidden)]
 pub mod proto;
+pub mod rollout;
 pub mod rotation;
 pub mod secrets;
 #[cfg(feature = "sim")]

@@ -1,5 +1,7 @@
 //! Disks of a node.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::kinds;
@@ -74,6 +76,41 @@ pub enum Wipe {
     Zeroes,
 }
 
+/// What to wipe, and in spite of what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WipeOptions {
+    /// How.
+    pub method: Wipe,
+    /// Volumes that Talos uses are wiped too. Dangerous.
+    pub used_by_volumes: bool,
+    /// The device is a partition, and is taken out of its table.
+    pub drop_partition: bool,
+}
+
+impl WipeOptions {
+    /// How.
+    #[must_use]
+    pub fn method(mut self, method: Wipe) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Volumes that Talos uses are wiped too. Dangerous.
+    #[must_use]
+    pub fn used_by_volumes(mut self) -> Self {
+        self.used_by_volumes = true;
+        self
+    }
+
+    /// The device is a partition, and is taken out of its table.
+    #[must_use]
+    pub fn drop_partition(mut self) -> Self {
+        self.drop_partition = true;
+        self
+    }
+}
+
 impl Client {
     /// The disks of the node, in maintenance mode too, ordered by name.
     ///
@@ -92,22 +129,48 @@ impl Client {
         Ok(disks)
     }
 
-    /// Wipes block devices, named without `/dev/`. Nodes refuse devices that are in use.
+    /// Wipes block devices, named with or without `/dev/`. Nodes refuse devices that are in use.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]. An empty list is refused here: a node would take it.
     pub async fn wipe(&self, devices: &[&str], method: Wipe) -> Result<(), Error> {
-        let method = match method {
+        self.wipe_with(devices, WipeOptions { method, ..WipeOptions::default() }).await
+    }
+
+    /// The same with more to say.
+    ///
+    /// # Errors
+    /// As for [`Client::wipe`].
+    pub async fn wipe_with(&self, devices: &[&str], options: WipeOptions) -> Result<(), Error> {
+        if devices.is_empty() || devices.iter().any(|device| bare(device).is_empty()) {
+            return Err(self.refused(&call::WIPE, "no device is named: nothing would be wiped"));
+        }
+        let method = match options.method {
             Wipe::Fast => Method::Fast,
             Wipe::Zeroes => Method::Zeroes,
         };
         let devices = devices.iter().map(|device| storage::BlockDeviceWipeDescriptor {
-            device: device.trim_start_matches("/dev/").to_owned(),
+            device: bare(device).to_owned(),
             method: method.into(),
+            skip_volume_check: options.used_by_volumes,
+            drop_partition: options.drop_partition,
             ..Default::default()
         });
         let request = storage::BlockDeviceWipeRequest { devices: devices.collect() };
-        self.ask::<_, storage::BlockDeviceWipeResponse>(&call::WIPE, request).await?;
+        // Zeros all over a disk take as long as the disk does.
+        let limit = match options.method {
+            Wipe::Fast => self.timeouts().long,
+            Wipe::Zeroes => self.timeouts().long.max(ZEROES),
+        };
+        self.ask_within::<_, storage::BlockDeviceWipeResponse>(&call::WIPE, request, limit).await?;
         Ok(())
     }
+}
+
+/// How long zeros all over may take.
+const ZEROES: Duration = Duration::from_hours(12);
+
+/// A device's name as nodes take it.
+fn bare(device: &str) -> &str {
+    device.strip_prefix("/dev/").unwrap_or(device)
 }

@@ -188,6 +188,21 @@ pub struct Link {
     pub driver: String,
 }
 
+/// A system extension.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Extension {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Who made it.
+    pub author: String,
+    /// What it is.
+    pub description: String,
+}
+
 impl Client {
     async fn fact(&self, kind: Kind, id: &str) -> Result<Resource, Error> {
         self.get(kind.0, kind.1, id).await
@@ -289,6 +304,37 @@ impl Client {
             None => resource.id.clone(),
         };
         Ok(resources.iter().map(line).collect())
+    }
+
+    /// System extensions of the node; the schematic of a factory is among them, see
+    /// [`Client::schematic`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn extensions(&self) -> Result<Vec<Extension>, Error> {
+        #[derive(Deserialize)]
+        struct Spec {
+            #[serde(default)]
+            metadata: Extension,
+        }
+        let (namespace, kind) = kinds::EXTENSION_STATUS;
+        let mut all = Vec::new();
+        for resource in self.list(namespace, kind).await? {
+            let spec: Spec = resource.typed().map_err(|error| self.named(error))?;
+            all.push(spec.metadata);
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// The schematic that the node's image was made of by an image factory; none if it was not.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn schematic(&self) -> Result<Option<String>, Error> {
+        let extensions = self.extensions().await?;
+        let found = extensions.into_iter().find(|extension| extension.name == "schematic");
+        Ok(found.map(|extension| extension.version).filter(|version| !version.is_empty()))
     }
 
     /// Bytes of memory.

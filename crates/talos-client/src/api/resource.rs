@@ -59,6 +59,13 @@ pub mod kinds {
     pub const NODENAME: Kind = ("k8s", "Nodenames.kubernetes.talos.dev");
     /// Settings of the kubelet; id `kubelet`.
     pub const KUBELET_SPEC: Kind = ("k8s", "KubeletSpecs.kubernetes.talos.dev");
+    /// Settings of the API server; id `kube-apiserver`.
+    pub const API_SERVER_CONFIG: Kind = ("controlplane", "APIServerConfigs.kubernetes.talos.dev");
+    /// Settings of the controller manager; id `kube-controller-manager`.
+    pub const CONTROLLER_MANAGER_CONFIG: Kind =
+        ("controlplane", "ControllerManagerConfigs.kubernetes.talos.dev");
+    /// Settings of the scheduler; id `kube-scheduler`.
+    pub const SCHEDULER_CONFIG: Kind = ("controlplane", "SchedulerConfigs.kubernetes.talos.dev");
     /// Pods that the control plane runs itself.
     pub const STATIC_POD_STATUS: Kind = ("k8s", "StaticPodStatuses.kubernetes.talos.dev");
     /// Manifests that the control plane applies.
@@ -75,6 +82,10 @@ pub mod kinds {
     pub const SECURITY_STATE: Kind = ("runtime", "SecurityStates.talos.dev");
     /// System extensions.
     pub const EXTENSION_STATUS: Kind = ("runtime", "ExtensionStatuses.runtime.talos.dev");
+    /// How far an installation is that nobody attends, from 1.14 on.
+    pub const UNATTENDED_INSTALL: Kind = ("runtime", "UnattendedInstallStatuses.runtime.talos.dev");
+    /// The kinds that this node has.
+    pub const RESOURCE_DEFINITION: Kind = ("meta", "ResourceDefinitions.meta.cosi.dev");
     /// Identity of the boot, from 1.14 on.
     pub const BOOT_ID: Kind = ("runtime", "BootIDs.runtime.talos.dev");
 }

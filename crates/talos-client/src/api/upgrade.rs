@@ -1,60 +1,13 @@
-//! Other versions of Talos on a node: images, upgrade, rollback.
+//! Other versions of Talos on a node: upgrade, rollback.
 
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
+use super::image::ImageStore;
 use crate::client::{Client, call};
 use crate::error::{Error, ErrorKind};
-use crate::proto::{common, machine};
-
-/// How far an image is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PullProgress {
-    /// Identity of the layer.
-    pub layer: String,
-    /// Bytes that are there.
-    pub offset: i64,
-    /// Bytes that there will be; 0 if that is not known.
-    pub total: i64,
-}
-
-/// An image on a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Image {
-    /// Reference.
-    pub name: String,
-    /// Digest.
-    pub digest: String,
-    /// Size in bytes.
-    pub size: i64,
-}
-
-/// Whose images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ImageStore {
-    /// Of the system, on the disk: installers, etcd, the kubelet.
-    #[default]
-    System,
-    /// Of the pods of Kubernetes.
-    Kubernetes,
-}
-
-impl ImageStore {
-    fn wire(self) -> common::ContainerdInstance {
-        let namespace = match self {
-            Self::System => common::ContainerdNamespace::NsSystem,
-            Self::Kubernetes => common::ContainerdNamespace::NsCri,
-        };
-        common::ContainerdInstance {
-            driver: common::ContainerDriver::Cri.into(),
-            namespace: namespace.into(),
-        }
-    }
-}
+use crate::proto::machine;
 
 /// How a node is upgraded by its older call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,64 +60,6 @@ impl Client {
         let request = machine::RollbackRequest {};
         self.ask::<_, machine::RollbackResponse>(&call::ROLLBACK, request).await?;
         Ok(())
-    }
-
-    /// Pulls an image; gives its reference with its digest. From 1.13 on.
-    ///
-    /// # Errors
-    /// See [`Error`]; [`ErrorKind::NotFound`] if the registry does not have it.
-    pub async fn image_pull(
-        &self,
-        store: ImageStore,
-        image: &str,
-        mut progress: impl FnMut(&PullProgress),
-    ) -> Result<String, Error> {
-        use machine::image_service_pull_response::Response;
-
-        let call = &call::IMAGE_PULL;
-        let request = machine::ImageServicePullRequest {
-            containerd: Some(store.wire()),
-            image_ref: image.to_owned(),
-        };
-        let mut name = None;
-        let mut stream = self.open::<_, machine::ImageServicePullResponse>(call, request).await?;
-        let stall = self.timeouts().long;
-        loop {
-            let next = tokio::time::timeout(stall, stream.next()).await;
-            match next.map_err(|_| self.late(call, stall))? {
-                None => break,
-                Some(Err(status)) => return Err(self.failed(call, &status)),
-                Some(Ok(answer)) => match answer.response {
-                    Some(Response::Name(found)) => name = Some(found),
-                    Some(Response::PullProgress(layer)) => {
-                        let done = layer.progress.unwrap_or_default();
-                        progress(&PullProgress {
-                            layer: layer.layer_id,
-                            offset: done.offset,
-                            total: done.total,
-                        });
-                    }
-                    None => {}
-                },
-            }
-        }
-        name.ok_or_else(|| self.odd(call, "the node did not name the image that it pulled"))
-    }
-
-    /// The images of a store. From 1.13 on.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn images(&self, store: ImageStore) -> Result<Vec<Image>, Error> {
-        let request = machine::ImageServiceListRequest { containerd: Some(store.wire()) };
-        let answers =
-            self.gather::<_, machine::ImageServiceListResponse>(&call::IMAGE_LIST, request).await?;
-        let image = |wire: machine::ImageServiceListResponse| Image {
-            name: wire.name,
-            digest: wire.digest,
-            size: wire.size,
-        };
-        Ok(answers.into_iter().map(image).collect())
     }
 
     /// Installs the version of an installer's image that was pulled into [`ImageStore::System`]

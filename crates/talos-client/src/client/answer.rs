@@ -56,6 +56,9 @@ envelopes! {
     machine::ResetResponse => machine::Reset;
     machine::RollbackResponse => machine::Rollback;
     machine::UpgradeResponse => machine::Upgrade;
+    machine::MetaWriteResponse => machine::MetaWrite;
+    machine::MetaDeleteResponse => machine::MetaDelete;
+    machine::ImagePullResponse => machine::ImagePull;
     machine::MemoryResponse => machine::Memory;
     storage::DisksResponse => storage::Disks;
     storage::BlockDeviceWipeResponse => storage::BlockDeviceWipe;

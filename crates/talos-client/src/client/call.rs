@@ -76,8 +76,16 @@ calls! {
     DMESG "/machine.MachineService/Dmesg" "read the kernel's log" reads Call;
     IMAGE_PULL "/machine.ImageService/Pull" "pull an image" changes Long "1.13";
     IMAGE_LIST "/machine.ImageService/List" "list the images" reads Long "1.13";
+    IMAGE_REMOVE "/machine.ImageService/Remove" "remove an image" changes Long "1.13";
+    OLD_IMAGE_PULL "/machine.MachineService/ImagePull" "pull an image" changes Long;
+    OLD_IMAGE_LIST "/machine.MachineService/ImageList" "list the images" reads Long;
     LIFECYCLE_UPGRADE "/machine.LifecycleService/Upgrade" "install another version" changes Long "1.13";
     READ "/machine.MachineService/Read" "read a file" reads Long;
+    FILES "/machine.MachineService/List" "list files" reads Long;
+    USAGE "/machine.MachineService/DiskUsage" "measure folders" reads Long;
+    COPY "/machine.MachineService/Copy" "read a folder" reads Long;
+    META_WRITE "/machine.MachineService/MetaWrite" "write META" changes Call;
+    META_DELETE "/machine.MachineService/MetaDelete" "delete from META" changes Call;
     MEMORY "/machine.MachineService/Memory" "read the memory" reads Call;
     WIPE "/storage.StorageService/BlockDeviceWipe" "wipe block devices" changes Long;
     GET "/cosi.resource.State/Get" "read a resource" reads Call;

@@ -139,6 +139,15 @@ impl Client {
         classify::status(call, status).at(&self.inner.name)
     }
 
+    /// What an element of a stream says of a failure.
+    pub(crate) fn told(
+        &self,
+        call: &Call,
+        metadata: &crate::proto::common::Metadata,
+    ) -> Option<Error> {
+        classify::envelope(call, metadata).map(|error| error.at(&self.inner.name))
+    }
+
     /// An answer that cannot be used.
     pub(crate) fn odd(&self, call: &Call, message: impl Into<String>) -> Error {
         Error::protocol(call.name, message).at(&self.inner.name).maybe_applied(call.changes)

@@ -10,10 +10,12 @@
 mod bring_up;
 mod calls;
 mod faults;
+mod files;
 mod fuzz;
 mod health;
 mod lab;
 mod peer;
+mod rollout;
 mod streams;
 mod sweep;
 mod trust;

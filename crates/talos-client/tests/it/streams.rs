@@ -149,9 +149,8 @@ async fn an_older_node_says_since_when_a_call_exists() {
     let (_node, client) = lab.install("cp1", 11).await;
     let image = "ghcr.io/siderolabs/installer:v1.12.5";
     for error in [
-        client.image_pull(ImageStore::System, image, |_| {}).await.unwrap_err(),
         client.install_version(image, |_| {}).await.unwrap_err(),
-        client.images(ImageStore::System).await.unwrap_err(),
+        client.image_remove(ImageStore::System, image).await.unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::Unimplemented, "{error}");
         assert!(error.message().ends_with("Talos has it since 1.13"), "{error}");

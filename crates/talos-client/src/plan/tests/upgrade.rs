@@ -78,9 +78,9 @@ proptest! {
     /// Every hop goes one minor version at most, and Talos always runs the Kubernetes there is.
     #[test]
     fn every_hop_is_one_that_is_allowed(
-        talos in 11_u64..15, to in 11_u64..15, kubernetes in 29_u64..38, goal in prop::option::of(29_u64..38)
+        talos in 11_u32..15, to in 11_u32..15, kubernetes in 29_u64..38, goal in prop::option::of(29_u64..38)
     ) {
-        prop_assume!(kubernetes_range(talos as u32).unwrap().contains(&kubernetes));
+        prop_assume!(kubernetes_range(talos).unwrap().contains(&kubernetes));
         let stops: Vec<String> = (29..38).map(|minor| format!("1.{minor}.5")).collect();
         let stops: Vec<&str> = stops.iter().map(String::as_str).collect();
         let versions = Versions {
@@ -100,16 +100,17 @@ proptest! {
         for hop in &hops {
             match hop {
                 Hop::Talos(version) => {
-                    prop_assert!(version.minor.abs_diff(talos) <= 1);
-                    prop_assert!(talos_range(version.minor as u32).unwrap().contains(&(talos as u32)));
-                    talos = version.minor;
+                    let next = u32::try_from(version.minor).unwrap();
+                    prop_assert!(next.abs_diff(talos) <= 1);
+                    prop_assert!(talos_range(next).unwrap().contains(&talos));
+                    talos = next;
                 }
                 Hop::Kubernetes(version) => {
                     prop_assert!((kubernetes..=kubernetes + 1).contains(&version.minor));
                     kubernetes = version.minor;
                 }
             }
-            prop_assert!(kubernetes_range(talos as u32).unwrap().contains(&kubernetes), "{hops:?}");
+            prop_assert!(kubernetes_range(talos).unwrap().contains(&kubernetes), "{hops:?}");
         }
         prop_assert_eq!(talos, to);
         if let Some(goal) = goal {

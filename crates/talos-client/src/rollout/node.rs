@@ -1,0 +1,264 @@
+//! One node of a rollout.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{OPERATION, Progress, Wanted, Workloads, refused};
+use crate::api::{ImageStore, RebootMode, Stage, UpgradeOptions, Version};
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+use crate::health::{Target, observe};
+use crate::plan::{Etcd, NodeStep, Refusal, UpgradeWay, upgrade_steps};
+
+/// Between two looks.
+const POLL: Duration = Duration::from_secs(1);
+
+/// A node that is upgraded, and what is known of it so far.
+struct Run<'a, W, P> {
+    targets: &'a [Target],
+    target: &'a Target,
+    wanted: &'a Wanted,
+    workloads: &'a W,
+    progress: &'a P,
+    /// The boot that has to end.
+    before: Option<Uuid>,
+    /// It takes no new pods.
+    cordoned: bool,
+}
+
+/// Upgrades one node of a cluster, and waits until it is back as it was: with the version that was wanted,
+/// voting, and ready. `targets` are all nodes of the cluster, for the quorum of etcd.
+///
+/// # Errors
+/// [`ErrorKind::FailedPrecondition`] if etcd can never do without the node, or the node came back with
+/// another version than was wanted: it could not boot that one, and fell back. Else what its steps gave.
+/// A node that fails before its reboot takes pods again.
+pub async fn upgrade_node<W: Workloads + Sync>(
+    targets: &[Target],
+    name: &str,
+    wanted: &Wanted,
+    workloads: &W,
+    progress: &(impl Fn(Progress) + Sync),
+) -> Result<Version, Error> {
+    let Some(target) = targets.iter().find(|target| target.name == name) else {
+        return Err(Error::config(OPERATION, format!("the cluster has no node {name}")));
+    };
+    let runs = target.client.version().await?;
+    if runs.tag == wanted.tag {
+        return Ok(runs);
+    }
+    let way = UpgradeWay::of(&runs.tag).map_err(|why| refused(&why))?;
+    keeps_schematic(&target.client, wanted).await?;
+    let forfeit = target.control_plane && leads(&target.client).await;
+    let steps = upgrade_steps(way, target.control_plane, forfeit, workloads.answers());
+    let mut run =
+        Run { targets, target, wanted, workloads, progress, before: None, cordoned: false };
+    for step in steps {
+        run.tell(&step, "");
+        if let Err(error) = run.step(&step).await {
+            // Before its reboot the node is as it was.
+            if run.cordoned && run.before.is_none() {
+                drop(run.workloads.uncordon(name).await);
+            }
+            return Err(error);
+        }
+    }
+    target.client.version().await
+}
+
+/// An image without the node's schematic would take its extensions away.
+async fn keeps_schematic(client: &Client, wanted: &Wanted) -> Result<(), Error> {
+    if wanted.other_schematic {
+        return Ok(());
+    }
+    let (now, next) = (client.schematic().await?, wanted.schematic());
+    let Some(now) = now.filter(|now| Some(now.as_str()) != next) else { return Ok(()) };
+    let next = next.map_or_else(|| "of none".to_owned(), |next| format!("of {next}"));
+    let text =
+        format!("the node is of the schematic {now}, the image {next}: extensions would be lost");
+    Err(Error::new(ErrorKind::FailedPrecondition, OPERATION, text).at(client.address()))
+}
+
+/// Whether the node's member leads others that could take that over; not if it cannot be asked.
+async fn leads(client: &Client) -> bool {
+    let (status, members) = futures_util::join!(client.etcd_status(), client.etcd_members());
+    let voters = members.map_or(0, |all| all.iter().filter(|member| !member.is_learner).count());
+    voters > 1 && status.is_ok_and(|status| status.leader == status.member_id)
+}
+
+impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
+    fn tell(&self, step: &NodeStep, text: &str) {
+        let (node, step) = (self.target.name.clone(), step.clone());
+        (self.progress)(Progress { node, step, text: text.to_owned() });
+    }
+
+    fn failed(&self, kind: ErrorKind, text: impl Into<String>) -> Error {
+        Error::new(kind, OPERATION, text).at(self.target.client.address())
+    }
+
+    fn workload(&self, what: &str, result: Result<(), String>) -> Result<(), Error> {
+        result.map_err(|why| self.failed(ErrorKind::NotReady, format!("{what}: {why}")))
+    }
+
+    async fn step(&mut self, step: &NodeStep) -> Result<(), Error> {
+        let (client, name) = (&self.target.client, self.target.name.as_str());
+        match step {
+            NodeStep::AskQuorum => self.until(step, async || self.quorum().await).await,
+            NodeStep::Forfeit => {
+                // Another one may lead by now; then nothing happens.
+                client.etcd_forfeit_leadership().await.map(drop)
+            }
+            NodeStep::Pull => {
+                let pulled = client.image_pull(ImageStore::System, &self.wanted.image, |_| {});
+                pulled.await.map(drop)
+            }
+            // One call of the other side does both.
+            NodeStep::Cordon => Ok(()),
+            NodeStep::Drain => {
+                self.cordoned = true;
+                let drained = self.workloads.drain(name).await;
+                self.workload("the node cannot be drained", drained)
+            }
+            NodeStep::Install => {
+                let tell = |line: &str| self.tell(step, line);
+                client.install_version(&self.wanted.image, tell).await
+            }
+            NodeStep::Upgrade => {
+                let boot = client.boot_id().await?;
+                let options = UpgradeOptions {
+                    power_cycle: self.wanted.power_cycle,
+                    ..UpgradeOptions::default()
+                };
+                let answer = client.upgrade(&self.wanted.image, options).await;
+                self.left(boot, answer)
+            }
+            NodeStep::Reboot => {
+                let boot = client.boot_id().await?;
+                let power = self.wanted.power_cycle;
+                let mode = if power { RebootMode::PowerCycle } else { RebootMode::Default };
+                let answer = client.reboot(mode).await;
+                self.left(boot, answer)
+            }
+            NodeStep::WaitBoot => match self.before {
+                Some(before) => client.wait_for_boot(before, self.wanted.limit).await.map(drop),
+                None => Ok(()),
+            },
+            NodeStep::CheckVersion => self.check_version().await,
+            NodeStep::WaitMember => self.until(step, async || self.votes().await).await,
+            NodeStep::WaitReady => {
+                self.until(step, async || self.runs().await).await?;
+                let ready = self.workloads.wait_ready(name).await;
+                self.workload("the node is not ready", ready)
+            }
+            NodeStep::Uncordon => {
+                let done = self.workloads.uncordon(name).await;
+                self.cordoned = false;
+                self.workload("the node takes no pods", done)
+            }
+        }
+    }
+
+    /// The node leaves that boot, unless it said that it does not. A lost answer says nothing.
+    fn left(&mut self, boot: Uuid, answer: Result<String, Error>) -> Result<(), Error> {
+        match answer {
+            Err(error) if !error.may_have_been_applied() => Err(error),
+            // A failure of the node's own checks has no code of its own.
+            Err(error) if error.kind() == ErrorKind::Server => Err(error),
+            _ => {
+                self.before = Some(boot);
+                Ok(())
+            }
+        }
+    }
+
+    /// Repeats a look until it finds no refusal.
+    async fn until(
+        &self,
+        step: &NodeStep,
+        look: impl AsyncFn() -> Result<(), Refusal>,
+    ) -> Result<(), Error> {
+        let end = Instant::now() + self.wanted.limit;
+        let mut told = String::new();
+        loop {
+            let Err(why) = look().await else { return Ok(()) };
+            if !why.waiting_helps {
+                return Err(self.failed(ErrorKind::FailedPrecondition, why.reason));
+            }
+            if Instant::now() >= end {
+                let text = format!("not within {:?}: {}", self.wanted.limit, why.reason);
+                return Err(self.failed(ErrorKind::Timeout, text));
+            }
+            if why.reason != told {
+                self.tell(step, &why.reason);
+                told = why.reason;
+            }
+            sleep(POLL.min(self.wanted.limit / 10)).await;
+        }
+    }
+
+    async fn quorum(&self) -> Result<(), Refusal> {
+        let etcd = Etcd::of(&observe(self.targets).await)?;
+        etcd.may_stop(&self.target.name, self.wanted.downtime)
+    }
+
+    async fn check_version(&self) -> Result<(), Error> {
+        let version = self.target.client.version().await?;
+        if version.tag == self.wanted.tag {
+            return Ok(());
+        }
+        let text = format!(
+            "the node came back with {} and not with {}: either the image installs another version, or \
+             the node could not boot it and fell back",
+            version.tag, self.wanted.tag
+        );
+        Err(self.failed(ErrorKind::FailedPrecondition, text))
+    }
+
+    /// The member votes and has all that the others had.
+    async fn votes(&self) -> Result<(), Refusal> {
+        let wait = |reason: String| Refusal { reason, waiting_helps: true };
+        let observation = observe(self.targets).await;
+        let status = |node: &crate::health::NodeFacts| node.etcd_status.clone();
+        let mut own = None;
+        let mut most = 0;
+        for node in observation.nodes.iter().filter(|node| node.control_plane) {
+            match (node.name == self.target.name, status(node)) {
+                (true, Ok(status)) => own = Some(status),
+                (true, Err(gap)) => return Err(wait(gap.reason)),
+                (false, Ok(status)) => most = most.max(status.raft_applied_index),
+                // Others are looked at before the next node.
+                (false, Err(_)) => {}
+            }
+        }
+        let own = own.ok_or_else(|| wait("the node's etcd is not known".to_owned()))?;
+        if own.is_learner {
+            return Err(wait("its etcd does not vote yet".to_owned()));
+        }
+        if own.leader == 0 {
+            return Err(wait("its etcd follows no leader".to_owned()));
+        }
+        if let Some(error) = own.errors.first() {
+            return Err(wait(format!("etcd says: {error}")));
+        }
+        // What was written while it was looked at does not count.
+        if own.raft_applied_index.saturating_add(BEHIND) < most {
+            let text = format!("its etcd is at {} of {most}", own.raft_applied_index);
+            return Err(wait(text));
+        }
+        Ok(())
+    }
+
+    async fn runs(&self) -> Result<(), Refusal> {
+        let wait = |reason: String| Refusal { reason, waiting_helps: true };
+        match self.target.client.machine_status().await {
+            Err(error) => Err(wait(error.message().to_owned())),
+            Ok(status) if status.stage == Stage::Running => Ok(()),
+            Ok(status) => Err(wait(format!("the machine is {}", status.stage))),
+        }
+    }
+}
+
+/// Writes of a moment that a member may lack.
+const BEHIND: u64 = 1000;

@@ -1,0 +1,177 @@
+//! Another version on all nodes of a cluster, one after the other.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use talos_client::api::{ApplyMode, Bootstrap};
+use talos_client::health::{Target, check, observe};
+use talos_client::plan::NodeStep;
+use talos_client::rollout::{NoWorkloads, Progress, Wanted, Workloads, rollout, upgrade_node};
+use talos_client::sim::{Fault, FaultAction, Pace, SimNode};
+use talos_client::{Client, ErrorKind};
+
+use super::lab::{Lab, eventually, value};
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Images of the schematic that the nodes of the lab have.
+const FACTORY: &str = concat!(
+    "factory.talos.dev/nocloud-installer/",
+    "ssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss:"
+);
+
+/// The image of a version, of the schematic that the nodes of the lab have.
+fn image(tag: &str) -> String {
+    format!("{FACTORY}{tag}")
+}
+
+fn wanted(tag: &str) -> Wanted {
+    Wanted::new(image(tag), tag).limit(LIMIT)
+}
+
+fn target(name: &str, client: &Client) -> Target {
+    Target { name: name.into(), control_plane: name.starts_with("cp"), client: client.clone() }
+}
+
+/// A cluster whose etcd is well.
+async fn cluster(lab: &mut Lab, nodes: &[(&str, u8)]) -> (Vec<Target>, Vec<SimNode>) {
+    let (mut targets, mut all) = (Vec::new(), Vec::new());
+    for (name, suffix) in nodes {
+        let (node, client) = lab.install(name, *suffix).await;
+        targets.push(target(name, &client));
+        all.push(node);
+    }
+    let control: Vec<Client> =
+        targets.iter().filter(|t| t.control_plane).map(|t| t.client.clone()).collect();
+    eventually("the bootstrap", || Bootstrap::of_cluster(&control)).await;
+    let voters = control.len();
+    value(
+        "the members",
+        || control[0].etcd_members(),
+        |list: &Vec<_>| list.len() == voters && list.iter().all(|member| !member.is_learner),
+    )
+    .await;
+    // The factory that the nodes' registries know is the one that their configurations name.
+    for (target, (_, suffix)) in targets.iter().zip(nodes) {
+        let config = lab.config(*suffix).replace("ghcr.io/siderolabs/installer:", FACTORY);
+        let apply = || target.client.apply(config.as_bytes(), ApplyMode::NoReboot, false);
+        eventually("the image", apply).await;
+    }
+    (targets, all)
+}
+
+/// Counts what Kubernetes is asked for.
+#[derive(Default)]
+struct Counted {
+    drained: Mutex<Vec<String>>,
+    back: AtomicUsize,
+    fails: bool,
+}
+
+impl Workloads for Counted {
+    async fn drain(&self, node: &str) -> Result<(), String> {
+        self.drained.lock().unwrap().push(node.to_owned());
+        if self.fails { Err("a budget forbids it".into()) } else { Ok(()) }
+    }
+
+    async fn wait_ready(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn uncordon(&self, _: &str) -> Result<(), String> {
+        self.back.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+async fn rolls(from: &'static str, to: &'static str, way: &NodeStep) {
+    let mut lab = Lab::new(from, Pace::quick());
+    let nodes = [("cp1", 11), ("cp2", 12), ("cp3", 13), ("w1", 21)];
+    let (targets, nodes) = cluster(&mut lab, &nodes).await;
+    let steps = Mutex::new(Vec::new());
+    let tell = |progress: Progress| {
+        // No more than one control plane is away at any time.
+        let away = nodes.iter().take(3).filter(|node| node.snapshot()["stage"] != "running");
+        assert!(away.count() <= 1, "{progress:?}");
+        if progress.text.is_empty() {
+            steps.lock().unwrap().push(progress);
+        }
+    };
+    let workloads = Counted::default();
+    let done = rollout(&targets, &wanted(to), &workloads, &tell).await.unwrap();
+    let names: Vec<&str> = done.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names.len(), 4);
+    assert_eq!(names[3], "w1", "workers are last: {names:?}");
+    assert!(done.iter().all(|(_, version)| version.tag == to));
+    let steps = std::mem::take(&mut *steps.lock().unwrap());
+    assert_eq!(steps.iter().filter(|one| one.step == *way).count(), 4, "{steps:?}");
+    assert!(steps.iter().any(|one| one.step == NodeStep::Forfeit && one.node == names[2]));
+    for target in &targets {
+        assert_eq!(target.client.version().await.unwrap().tag, to);
+        assert_eq!(target.client.schematic().await.unwrap(), Some("s".repeat(64)));
+    }
+    assert_eq!(workloads.back.load(Ordering::Relaxed), 4);
+    assert_eq!(lab.bootstraps(), 1);
+    // Once more: nothing is left to do.
+    assert!(rollout(&targets, &wanted(to), &workloads, &tell).await.unwrap().is_empty());
+    let results = check(&observe(&targets).await);
+    let etcd = results.iter().filter(|result| result.name.starts_with("etcd"));
+    assert!(etcd.clone().all(talos_client::health::CheckResult::is_ok), "{results:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_1_13_by_the_newer_calls() {
+    rolls("v1.13.8", "v1.13.9", &NodeStep::Install).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_1_12_by_the_older_call() {
+    rolls("v1.12.4", "v1.12.7", &NodeStep::Upgrade).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_harm_is_refused_before_anything_happens() {
+    let mut lab = Lab::new("v1.13.8", Pace::quick());
+    let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    let tell = |_: Progress| {};
+    let error = rollout(&targets, &wanted("v1.13.9"), &NoWorkloads, &tell).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert!(error.message().contains("1 voting member(s)"), "{error}");
+    let plain = Wanted::new("ghcr.io/siderolabs/installer:v1.13.9", "v1.13.9").downtime(true);
+    let error = upgrade_node(&targets, "cp1", &plain, &NoWorkloads, &tell).await.unwrap_err();
+    assert!(error.message().contains("extensions would be lost"), "{error}");
+    let error = rollout(&targets, &wanted("v1.12.7").downtime(true), &NoWorkloads, &tell)
+        .await
+        .unwrap_err();
+    assert!(error.message().contains("newer than v1.12.7"), "{error}");
+    let error =
+        upgrade_node(&targets, "x", &wanted("v1.13.9"), &NoWorkloads, &tell).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    // A node that cannot be drained takes pods again.
+    let stuck = Counted { fails: true, ..Counted::default() };
+    let error = upgrade_node(&targets, "cp1", &wanted("v1.13.9").downtime(true), &stuck, &tell)
+        .await
+        .unwrap_err();
+    assert!(error.message().contains("a budget forbids it"), "{error}");
+    assert_eq!(stuck.back.load(Ordering::Relaxed), 1);
+    assert_eq!(nodes[0].snapshot()["boots"], 2);
+    assert_eq!(lab.net.faults().calls("cp1", "*/Reboot"), 0);
+    // An image that installs something else, as a node looks that fell back to what it had.
+    let other = Wanted::new(image("v1.13.7"), "v1.13.9").downtime(true).limit(LIMIT);
+    let error = upgrade_node(&targets, "cp1", &other, &NoWorkloads, &tell).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert!(error.message().contains("came back with v1.13.7 and not with v1.13.9"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_to_the_reboot_does_not_matter() {
+    let mut lab = Lab::new("v1.13.8", Pace::quick());
+    let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    lab.net.faults().add(Fault::new(FaultAction::DropAfter).method("*/Reboot"));
+    let tell = |_: Progress| {};
+    let wanted = wanted("v1.13.9").downtime(true);
+    let done = rollout(&targets, &wanted, &NoWorkloads, &tell).await.unwrap();
+    assert_eq!(done.len(), 1);
+    assert_eq!(nodes[0].snapshot()["boots"], 3);
+}
