@@ -75,7 +75,7 @@ impl FactoryClient {
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
-                format!("{base} is no URL of a factory"),
+                format!("{} is no URL of a factory", shown(&base)),
             )
             .with_help("write it like https://factory.talos.dev"));
         }

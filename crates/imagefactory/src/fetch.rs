@@ -51,10 +51,7 @@ impl Fetcher {
         let mut attempt = 1;
         loop {
             match self.fetch_once(url, expected, most, cache).await {
-                Err(error) if error.is_retryable() && attempt < self.transport.attempts() => {
-                    attempt += 1;
-                    tokio::time::sleep(self.transport.pause(attempt)).await;
-                }
+                Err(error) => self.transport.wait_after(&mut attempt, error).await?,
                 done => return done,
             }
         }

@@ -22,7 +22,16 @@ pub(crate) fn target(from: &Url, answer: &reqwest::Response) -> Result<Url> {
 
 /// Sends a request and follows redirections; a credential stays with its host.
 pub(crate) async fn follow(transport: &Transport, request: &Request) -> Result<reqwest::Response> {
-    let mut answer = transport.send(request).await?;
+    let answer = transport.send(request).await?;
+    onward(transport, request, answer).await
+}
+
+/// Follows the redirections that begin with an answer; a credential stays with its host.
+pub(crate) async fn onward(
+    transport: &Transport,
+    request: &Request,
+    mut answer: reqwest::Response,
+) -> Result<reqwest::Response> {
     let mut url = request.url.clone();
     for _ in 0..5 {
         if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {

@@ -175,18 +175,25 @@ impl Transport {
                 outcome => outcome,
             };
             match outcome {
-                Err(error) if error.is_retryable() && attempt < self.options.attempts => {
-                    tracing::debug!(url = %shown(&request.url), attempt, %error, "trying again");
-                    tokio::time::sleep(self.pause(attempt)).await;
-                    attempt += 1;
-                }
-                outcome => return outcome,
+                Err(error) => self.wait_after(&mut attempt, error).await?,
+                answer => return answer,
             }
         }
     }
 
     pub(crate) fn attempts(&self) -> u32 {
         self.options.attempts
+    }
+
+    /// Waits for the next attempt at what failed; the error comes back where there is none.
+    pub(crate) async fn wait_after(&self, attempt: &mut u32, error: Error) -> Result<()> {
+        if !error.is_retryable() || *attempt >= self.attempts() {
+            return Err(error);
+        }
+        tracing::debug!(attempt, %error, "trying again");
+        tokio::time::sleep(self.pause(*attempt)).await;
+        *attempt += 1;
+        Ok(())
     }
 
     pub(crate) fn pause(&self, attempt: u32) -> Duration {
@@ -201,6 +208,12 @@ pub(crate) fn shown(url: &Url) -> String {
     let _ = url.set_password(None);
     let _ = url.set_username("");
     url.to_string()
+}
+
+/// `HOST[:PORT]`, as references and logins name a server.
+pub(crate) fn authority(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 pub(crate) fn unreachable(url: &Url, source: reqwest::Error) -> Error {
@@ -234,7 +247,10 @@ pub(crate) async fn refusal(url: &Url, answer: reqwest::Response) -> Error {
     };
     let error = Error::new(kind, format!("{}: {status}: {text}", shown(url)));
     match kind {
-        ErrorKind::Unauthorized => error.with_help("give a credential that the server accepts"),
+        ErrorKind::Unauthorized => {
+            let host = authority(url).unwrap_or_default();
+            error.with_help(format!("give a credential that {host} accepts: docker login {host}"))
+        }
         ErrorKind::NotFound => error.with_help("check the version, the schematic and the name"),
         _ => error,
     }

@@ -361,8 +361,13 @@ fn walk(dir: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {
 
 /// Extended attributes that would be lost, and change what the file may do.
 fn check_attributes(place: &Path, path: &str) -> Result<()> {
-    let mut names = [0_u8; 4096];
-    let Ok(len) = rustix::fs::llistxattr(place, &mut names) else { return Ok(()) };
+    // Linux gives at most as many bytes of names.
+    let mut names = vec![0_u8; 64 << 10];
+    let len = match rustix::fs::llistxattr(place, &mut names) {
+        Ok(len) => len,
+        Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::NOSYS) => return Ok(()),
+        Err(error) => return Err(io(format!("read {}", place.display()))(error.into())),
+    };
     let names = names.get(..len).unwrap_or_default();
     let harmless = |name: &[u8]| name.is_empty() || name == b"security.selinux";
     match names.split(|byte| *byte == 0).find(|name| !harmless(name)) {

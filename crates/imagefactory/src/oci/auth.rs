@@ -76,10 +76,14 @@ impl Challenge {
     }
 }
 
-/// Gets a token from the service that a challenge names.
+/// Gets a token from the service that a challenge of a registry names.
+///
+/// # Errors
+/// The challenge names no service, or one without TLS although the registry has it; the service
+/// refuses or cannot be reached.
 pub(super) async fn token(
     transport: &Transport,
-    fields: &BTreeMap<String, String>,
+    (registry, fields): (&Url, &BTreeMap<String, String>),
     scope: &str,
     credential: Option<&Credential>,
 ) -> Result<SecretString> {
@@ -97,6 +101,10 @@ pub(super) async fn token(
     };
     let mut url: Url =
         realm.parse().map_err(|source: url::ParseError| wrong().with_source(source))?;
+    if registry.scheme() == "https" && url.scheme() != "https" {
+        let text = format!("{}: the service of tokens leads out of TLS", shown(registry));
+        return Err(Error::new(ErrorKind::Protocol, text));
+    }
     {
         let mut query = url.query_pairs_mut();
         if let Some(service) = fields.get("service") {

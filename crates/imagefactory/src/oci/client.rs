@@ -13,7 +13,7 @@ use super::auth::{self, Challenge, Credential};
 use super::reference::ImageReference;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::{Request, Transport, TransportOptions, refusal, shown};
+use crate::transport::{Request, Transport, TransportOptions, authority, refusal, shown};
 
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -197,7 +197,8 @@ impl RegistryClient {
             let credential = self.credentials.get(&host);
             let value = match (Challenge::of(&answer), credential) {
                 (Some(Challenge::Bearer(fields)), Some(Credential::Basic { .. }) | None) => {
-                    let token = auth::token(&self.transport, &fields, &scope, credential).await?;
+                    let asked = (&request.url, &fields);
+                    let token = auth::token(&self.transport, asked, &scope, credential).await?;
                     Some(SecretString::from(format!("Bearer {}", token.expose_secret())))
                 }
                 (_, Some(credential)) => Some(credential.header()),
@@ -208,7 +209,13 @@ impl RegistryClient {
             self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
             answer = self.transport.send(&request).await?;
         }
-        self.follow(request, answer).await
+        match request.method {
+            Method::GET | Method::HEAD => {
+                crate::redirect::onward(&self.transport, &request, answer).await
+            }
+            // What is sent goes nowhere else.
+            _ => Ok(answer),
+        }
     }
 
     fn is_mirror(&self, image: &ImageReference, url: &Url) -> bool {
@@ -219,38 +226,6 @@ impl RegistryClient {
     fn token(&self, key: &str) -> Option<SecretString> {
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
-
-    async fn follow(
-        &self,
-        request: Request,
-        mut answer: reqwest::Response,
-    ) -> Result<reqwest::Response> {
-        let readable = matches!(request.method, Method::GET | Method::HEAD);
-        let mut url = request.url.clone();
-        let mut hops = 0;
-        while readable && matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-            hops += 1;
-            if hops > 5 {
-                let text = format!("{}: too many redirections", shown(&request.url));
-                return Err(Error::new(ErrorKind::Protocol, text));
-            }
-            let next = crate::redirect::target(&url, &answer)?;
-            let mut following = Request::new(request.method.clone(), next.clone());
-            following.headers = request.headers.clone();
-            if next.origin() != request.url.origin() {
-                following.headers.remove(header::AUTHORIZATION);
-            }
-            answer = self.transport.send(&following).await?;
-            url = next;
-        }
-        Ok(answer)
-    }
-}
-
-/// `HOST[:PORT]`, as references name a registry.
-fn authority(url: &Url) -> Option<String> {
-    let host = url.host_str()?;
-    Some(url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")))
 }
 
 pub(super) fn document(image: &ImageReference, bytes: &Bytes) -> Result<Document> {

@@ -42,7 +42,7 @@ impl RegistryClient {
             }
         }
         let found = self.manifest_at(image, None).await;
-        found.map_err(|error| self.with_mirrors(image, lacking, error))
+        found.map_err(|error| self.with_mirrors(image, &lacking, error))
     }
 
     async fn manifest_at(
@@ -95,13 +95,11 @@ impl RegistryClient {
         let mut attempt = 1;
         loop {
             match self.pull_blob_once(image, None, blob, cache).await {
-                Err(error) if error.is_retryable() && attempt < self.transport.attempts() => {
-                    tokio::time::sleep(self.transport.pause(attempt)).await;
-                    attempt += 1;
+                Err(error) => {
+                    let waited = self.transport.wait_after(&mut attempt, error).await;
+                    waited.map_err(|error| self.with_mirrors(image, &lacking, error))?;
                 }
-                outcome => {
-                    return outcome.map_err(|error| self.with_mirrors(image, lacking, error));
-                }
+                done => return done,
             }
         }
     }
@@ -157,13 +155,13 @@ impl RegistryClient {
     }
 
     /// What the registry itself says, with what its mirrors said before, be it for another image.
-    fn with_mirrors(&self, image: &ImageReference, lacking: Vec<String>, error: Error) -> Error {
+    fn with_mirrors(&self, image: &ImageReference, lacking: &[String], error: Error) -> Error {
         let failed = self.failed_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.mirrors.get(image.registry()).into_iter().flatten();
         let mut told: Vec<String> = all
             .filter_map(|mirror| Some(format!("{}: {}", shown(mirror), failed.get(mirror)?)))
             .collect();
-        told.extend(lacking);
+        told.extend_from_slice(lacking);
         match told.is_empty() {
             true => error,
             false => error.within(format!(

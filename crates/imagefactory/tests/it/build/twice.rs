@@ -1,7 +1,11 @@
 //! The same inputs give the same bytes: in other folders, under other clocks, and after a build that
-//! was killed wherever it wrote.
+//! was killed wherever it wrote. Another process takes nothing from under a build.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use imagefactory::{Cache, ErrorKind};
 
 use super::programs::{output, program};
 use super::work::{build, check_cache, command, inputs, told};
@@ -89,5 +93,33 @@ async fn a_build_that_was_killed_at_a_write_leaves_a_cache_that_the_next_one_use
         fs_err::remove_dir_all(&place)?;
     }
     assert!(kills > POINTS / 2, "{kills} of the points were reached");
+    Ok(())
+}
+
+#[test]
+fn a_build_in_another_process_loses_nothing_to_who_empties_the_cache() -> Outcome {
+    let dir = tempfile::tempdir()?;
+    let (from, place) = (dir.path().join("inputs"), dir.path().join("place"));
+    inputs(&from)?;
+    fs_err::create_dir_all(&place)?;
+    let cache = place.join("cache");
+    let mut command = command(Command::new("env"), &from, &place)?;
+    let mut child = command.stdout(Stdio::null()).spawn()?;
+    let mut refused = 0;
+    let ended = loop {
+        if let Some(ended) = child.try_wait()? {
+            break ended;
+        }
+        if cache.join("lock").exists() {
+            match Cache::open(&cache)?.prune_unused(Duration::ZERO) {
+                Err(error) if error.kind() == ErrorKind::Busy => refused += 1,
+                removed => drop(removed?),
+            }
+        }
+        std::thread::yield_now();
+    };
+    assert!(ended.success(), "{ended}");
+    assert!(refused > 0, "the build was never met");
+    assert!(fs_err::read_to_string(place.join("told"))?.starts_with("BUILT "));
     Ok(())
 }
