@@ -3,6 +3,7 @@
 pub mod access;
 pub mod action;
 pub mod bundle;
+pub mod chart;
 pub mod cilium;
 pub mod config;
 pub mod credentials;

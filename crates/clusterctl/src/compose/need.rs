@@ -20,6 +20,8 @@ pub struct Needed {
     /// Official extensions that are named without a tag, with the version of Talos that says which
     /// images they are.
     pub extensions: BTreeSet<(Version, String)>,
+    /// Versions of Cilium whose chart names an image more.
+    pub charts: BTreeSet<Version>,
     /// What else is needed and not known here.
     pub notes: BTreeSet<String>,
 }
@@ -51,9 +53,17 @@ pub fn needed(site: &Site) -> Result<Needed, Error> {
     for cluster in &site.clusters {
         all.cluster(cluster);
     }
-    all.notes
-        .insert("not among them: the image of sandboxes (`pause`) that Talos names".to_owned());
     Ok(all)
+}
+
+/// Tags of the image of sandboxes: it is the one that the containerd of a version names, which is
+/// 2.1 or older up to Talos 1.11, 2.2 or newer from 1.13 on, and changed within 1.12.
+fn pauses(talos: &Version) -> &'static [&'static str] {
+    match talos.minor {
+        ..=11 => &["3.10"],
+        12 => &["3.10", "3.10.1"],
+        _ => &["3.10.1"],
+    }
 }
 
 /// The image that tells which images the official extensions of a version are.
@@ -85,6 +95,8 @@ impl Needed {
         {
             self.images.insert(format!("{repository}:v{kubernetes}"));
         }
+        let pauses = pauses(talos).iter();
+        self.images.extend(pauses.map(|tag| format!("registry.k8s.io/pause:{tag}")));
         let found = u32::try_from(talos.minor).ok().and_then(|minor| release(minor).ok());
         match found {
             None => drop(
@@ -99,8 +111,8 @@ impl Needed {
                 }
                 if release.version != format!("v{talos}") {
                     self.notes.insert(format!(
-                        "etcd, CoreDNS and Flannel are those of Talos {}: look whether {talos} has \
-                         others",
+                        "etcd, CoreDNS, Flannel and `pause` are those of Talos {}: look whether \
+                         {talos} has others",
                         release.version
                     ));
                 }
@@ -112,9 +124,7 @@ impl Needed {
                 for name in ["cilium", "operator-generic"] {
                     self.images.insert(format!("quay.io/cilium/{name}:v{version}"));
                 }
-                self.notes.insert(format!(
-                    "not among them: the `cilium-envoy` that Cilium {version} names"
-                ));
+                self.charts.insert(version.clone());
             }
         }
     }
@@ -122,7 +132,15 @@ impl Needed {
 
 #[cfg(test)]
 mod tests {
-    use super::official_name;
+    use super::{official_name, pauses};
+
+    #[test]
+    fn the_image_of_sandboxes_follows_containerd() {
+        let of = |text: &str| pauses(&text.parse().unwrap());
+        assert_eq!(of("1.11.6"), ["3.10"]);
+        assert_eq!(of("1.12.0"), ["3.10", "3.10.1"]);
+        assert_eq!(of("1.14.0"), ["3.10.1"]);
+    }
 
     #[test]
     fn official_names_have_neither_tag_nor_digest() {

@@ -1,12 +1,15 @@
 //! `image mirror`: images copied to another registry, those of a site as a whole.
 
 use imagefactory::build::Catalog;
+use imagefactory::{Cache, Fetcher, TransportOptions};
+use semver::Version;
 
 use super::image::{cache, client, failed, reference, runtime};
-use super::{Context, Error};
+use super::{Context, Error, chain};
+use crate::compose::chart;
 use crate::compose::need::{extensions_list, needed};
 
-/// The images that the tree's site needs, and what it needs besides that is not known.
+/// The images that the tree's site needs, and what it needs besides that could not be found out.
 ///
 /// # Errors
 /// The tree has errors; the list of official extensions cannot be fetched.
@@ -29,7 +32,30 @@ pub fn of_site(context: &Context) -> Result<(Vec<String>, Vec<String>), Error> {
             images.insert(list.find(name).map_err(failed("find an extension"))?.image.to_string());
         }
     }
-    Ok((images.into_iter().collect(), found.notes.into_iter().collect()))
+    let mut notes = found.notes;
+    for version in &found.charts {
+        match runtime.block_on(envoy(version, &cache)) {
+            Ok(image) => images.extend(image),
+            Err(error) => drop(notes.insert(format!(
+                "not among them: the `cilium-envoy` that Cilium {version} names: {}",
+                chain(&error)
+            ))),
+        }
+    }
+    Ok((images.into_iter().collect(), notes.into_iter().collect()))
+}
+
+/// The image that the chart of Cilium names beside those of its version.
+async fn envoy(version: &Version, cache: &Cache) -> Result<Option<String>, Error> {
+    let text = chart::url(version);
+    let what = || format!("read {text}");
+    let fetcher = Fetcher::new(TransportOptions::default()).map_err(failed(what()))?;
+    let url =
+        text.parse().map_err(|error: url::ParseError| Error::failed(what()).because(error))?;
+    let fetched = fetcher.fetch(&url, None, chart::MOST_PACKAGE, cache).await;
+    let (_, path) = fetched.map_err(failed(what()))?;
+    let file = fs_err::File::open(path).map_err(|error| Error::failed(what()).because(error))?;
+    chart::envoy_image(file).map_err(|why| Error::failed(what()).because(why))
 }
 
 /// Copies images to another registry, each under its own repository; returns pairs of what was
