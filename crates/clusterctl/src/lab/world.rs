@@ -97,6 +97,8 @@ pub struct World {
     pub addresses: BTreeSet<(IpAddr, u16)>,
     /// Names of image factories.
     pub factories: BTreeSet<(String, u16)>,
+    /// Whose the factories are: they ask this user for a login, and take any password.
+    pub factory_owner: Option<String>,
     /// Names of registries.
     pub registries: BTreeSet<(String, u16)>,
     /// Images that the tree names and somebody else made.
@@ -199,6 +201,7 @@ impl World {
         {
             self.factories.insert((host.to_owned(), port));
         }
+        self.factory_owner.clone_from(&site.images.factory_owner);
         let made = site.extension.as_ref().map(ExtensionSource::reference).unwrap_or_default();
         let ours = site.images.installer_registry.iter();
         if let Some(extension) = &site.extension {
@@ -367,6 +370,7 @@ impl World {
         self.segments.sort();
         self.addresses.extend(newer.addresses);
         self.factories.extend(newer.factories);
+        self.factory_owner = newer.factory_owner;
         self.build_parts.extend(newer.build_parts);
         self.registries.extend(newer.registries);
         self.registries.retain(|entry| !self.factories.contains(entry));

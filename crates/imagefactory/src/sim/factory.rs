@@ -1,5 +1,6 @@
 //! The routes of the image factory.
 
+use base64::Engine as _;
 use http::request::Parts;
 use serde_json::json;
 
@@ -39,11 +40,18 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Reply {
     let path = parts.uri.path();
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let method = parts.method.as_str();
+    // Lists of what there is are public at a private factory too; what leads to its storage is
+    // signed, and needs no login there.
+    let private = matches!(segments.first(), Some(&("schematics" | "image" | "v2")));
+    let caller = match caller(shared, parts) {
+        Err(refusal) if private => return refusal,
+        found => found.unwrap_or_default(),
+    };
     match (method, segments.as_slice()) {
-        ("POST", ["schematics"]) => create(shared, body),
-        ("GET", ["schematics", id]) => match shared.store.schematic(id) {
-            Some(text) => Reply::new(200, "application/yaml", text),
-            None => Reply::text(404, "schematic not found"),
+        ("POST", ["schematics"]) => create(shared, body, caller.as_deref()),
+        ("GET", ["schematics", id]) => match schematic(shared, id) {
+            Ok((_, text)) => Reply::new(200, "application/yaml", text),
+            Err(refusal) => refusal,
         },
         ("GET", ["versions"]) => {
             let versions = catalog::versions();
@@ -87,16 +95,51 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, body: &[u8]) -> Reply {
     }
 }
 
-fn create(shared: &Shared, body: &[u8]) -> Reply {
+/// Who calls; nobody in particular at a public factory.
+fn caller(shared: &Shared, parts: &Parts) -> Result<Option<String>, Reply> {
+    let Some((user, password)) = &shared.config.owner else { return Ok(None) };
+    let given = parts.headers.get("authorization").and_then(|value| value.to_str().ok());
+    let packed = given.and_then(|value| value.strip_prefix("Basic "));
+    let engine = base64::engine::general_purpose::STANDARD;
+    let text = packed.and_then(|packed| engine.decode(packed).ok());
+    let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let known = text.split_once(':').is_some_and(|(name, word)| {
+        name == user && password.as_ref().is_none_or(|password| password == word)
+    });
+    if known {
+        return Ok(Some(user.clone()));
+    }
+    let refusal = Reply::text(401, "authentication required");
+    Err(refusal.with("www-authenticate", "Basic realm=\"image factory\""))
+}
+
+/// A schematic with its text; whoever comes this far may see their own.
+fn schematic(shared: &Shared, id: &str) -> Result<(Schematic, String), Reply> {
+    let text = shared.store.schematic(id);
+    let text = text.ok_or_else(|| Reply::text(404, "schematic not found"))?;
+    let schematic =
+        Schematic::parse(text.as_bytes()).map_err(|_| Reply::text(500, "internal server error"))?;
+    let owner = shared.config.owner.as_ref().map_or("", |(user, _)| user);
+    if schematic.owner != owner {
+        return Err(Reply::text(403, "the schematic belongs to somebody else"));
+    }
+    Ok((schematic, text))
+}
+
+fn create(shared: &Shared, body: &[u8], caller: Option<&str>) -> Reply {
     if body.len() > MOST_SCHEMATIC {
         return Reply::text(400, "the schematic is too large");
     }
-    let schematic = match Schematic::parse(body) {
+    let mut schematic = match Schematic::parse(body) {
         Ok(schematic) => schematic,
         Err(error) => return Reply::text(400, &error.to_string()),
     };
-    if !schematic.owner.is_empty() {
-        return Reply::text(400, "owner is not supported");
+    match caller {
+        None if !schematic.owner.is_empty() => return Reply::text(400, "owner is not supported"),
+        Some(caller) if !["", caller].contains(&schematic.owner.as_str()) => {
+            return Reply::text(403, "the schematic names another owner");
+        }
+        caller => schematic.owner = caller.unwrap_or_default().to_owned(),
     }
     let (id, text) = (schematic.id().to_string(), schematic.canonical());
     match shared.store.add_schematic(&id, &text) {
@@ -107,16 +150,11 @@ fn create(shared: &Shared, body: &[u8]) -> Reply {
 
 /// Checks that a schematic can be built for a version.
 pub(super) fn buildable(shared: &Shared, id: &str, version: &str) -> Result<String, Reply> {
-    let Some(text) = shared.store.schematic(id) else {
-        return Err(Reply::text(404, "schematic not found"));
-    };
+    let (schematic, _) = schematic(shared, id)?;
     let version = match catalog::known(version) {
         Some(Ok(version)) => version,
         Some(Err(())) => return Err(Reply::text(500, "internal server error")),
         None => return Err(Reply::text(404, &format!("version {version} is not available"))),
-    };
-    let Ok(schematic) = Schematic::parse(text.as_bytes()) else {
-        return Err(Reply::text(500, "internal server error"));
     };
     let list = catalog::extensions(&version, &shared.config.extensions);
     let has = |name: &str| list.iter().any(|extension| extension["name"] == name);

@@ -68,6 +68,8 @@ pub struct SimBuilder {
     pub(crate) iso_size: u64,
     pub(crate) direct: bool,
     pub(crate) login: Option<(String, String)>,
+    /// Who may use the factory, with the password; any password where none is given.
+    pub(crate) owner: Option<(String, Option<String>)>,
     pub(crate) extensions: Vec<LabExtension>,
     ports: (u16, u16),
 }
@@ -106,6 +108,14 @@ impl SimBuilder {
     #[must_use]
     pub fn registry_login(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// The factory is a private one: it asks for this user and password (any password without one)
+    /// and stamps schematics as the user's, which is part of their ids.
+    #[must_use]
+    pub fn factory_login(mut self, user: &str, password: Option<&str>) -> Self {
+        self.owner = Some((user.to_owned(), password.map(str::to_owned)));
         self
     }
 
@@ -173,6 +183,7 @@ impl Sim {
             iso_size: 4 << 20,
             direct: false,
             login: None,
+            owner: None,
             extensions: Vec::new(),
             ports: (0, 0),
         }

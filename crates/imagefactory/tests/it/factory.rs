@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use imagefactory::sim::{Fault, LabExtension, Side, Sim, SimTls};
 use imagefactory::{
-    Architecture, Asset, Digest, ErrorKind, FactoryClient, Schematic, TransportOptions, Trust,
-    find_extension, talos_version,
+    Architecture, Asset, Credential, Digest, ErrorKind, FactoryClient, RegistryClient, Schematic,
+    TransportOptions, Trust, find_extension, talos_version,
 };
 
-use super::support::{Outcome, factory, guest_agent, quick};
+use super::support::{Outcome, factory, guest_agent, quick, registry_options};
 
 #[tokio::test]
 async fn a_schematic_is_created_twice_with_the_id_that_was_computed() -> Outcome {
@@ -32,6 +32,42 @@ async fn an_owner_is_refused_in_the_factorys_words() -> Outcome {
     };
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("owner is not supported"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_private_factory_stamps_the_owner_and_lets_nobody_else_in() -> Outcome {
+    let sim = Sim::builder().factory_login("ann", Some("s3cret-word")).start().await?;
+    let own = Schematic { owner: "ann".to_owned(), ..guest_agent() };
+    let login = |word: &str| {
+        let credential =
+            Credential::Basic { user: "ann".to_owned(), password: word.to_owned().into() };
+        Ok::<_, Box<dyn std::error::Error>>(factory(&sim)?.with_authorization(credential.header()))
+    };
+    for stranger in [factory(&sim)?, login("wr0ng-word")?] {
+        let error = stranger.create_schematic(&own).await.err().ok_or("anybody may")?;
+        assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        assert!(error.help().is_some() && !format!("{error:?}").contains("wr0ng-word"));
+        // What there is everybody may know.
+        assert!(!stranger.versions().await?.is_empty());
+    }
+    let client = login("s3cret-word")?;
+    let created = client.create_schematic(&own).await?;
+    assert!(created.is_as_computed() && created.id != guest_agent().id());
+    // The factory writes the owner in where a schematic has none: another id than was computed.
+    assert_eq!(client.create_schematic(&guest_agent()).await?.id, created.id);
+    let other = Schematic { owner: "bob".to_owned(), ..guest_agent() };
+    let error = client.create_schematic(&other).await.err().ok_or("ann is bob")?;
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    // The same login is that of its registry.
+    let place = sim.factory_addr().to_string();
+    let name = format!("{place}/nocloud-installer/{}:v1.12.11", created.id).parse()?;
+    let mut options = registry_options(&sim);
+    let refused = RegistryClient::new(options.clone())?.resolve(&name).await.err();
+    assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::Unauthorized));
+    let password = "s3cret-word".to_owned().into();
+    options.credentials.insert(place, Credential::Basic { user: "ann".to_owned(), password });
+    RegistryClient::new(options)?.resolve(&name).await?;
     Ok(())
 }
 

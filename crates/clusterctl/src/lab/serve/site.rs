@@ -129,7 +129,7 @@ impl LabSite {
             self.restart_proxmox(&next).await?;
         }
         self.prepare_proxmox(&world, &next).await?;
-        self.restart_factory(&next).await?;
+        self.restart_factory(&world, &next).await?;
         self.provide_images(&world, &next).await?;
         self.open_addresses(&next).await?;
         self.keep(&next)?;
@@ -234,13 +234,15 @@ impl LabSite {
         access::controllers(&access::root(pve)?, world).await
     }
 
-    /// Starts factory and registry, or starts them again with a certificate for more names.
-    async fn restart_factory(&self, world: &World) -> Result<(), LabError> {
+    /// Starts factory and registry, or starts them again with a certificate for more names or for
+    /// another owner.
+    async fn restart_factory(&self, old: &World, world: &World) -> Result<(), LabError> {
         let hosts = world.factories.iter().chain(&world.registries);
         let names: BTreeSet<String> = hosts.map(|(host, _)| host.clone()).collect();
         let mut slot = self.factory.lock().await;
         let known = self.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if slot.is_some() && names.is_subset(&known) {
+        let same_owner = old.factory_owner == world.factory_owner;
+        if slot.is_some() && same_owner && names.is_subset(&known) {
             return Ok(());
         }
         let ports = slot.as_ref().map_or((self.ports.factory, self.ports.registry), |sim| {
@@ -250,7 +252,10 @@ impl LabSite {
             drop(tokio::time::timeout(STOPPING, old.stop()).await);
         }
         let tls = self.authority.issue(&names)?;
-        let builder = Sim::builder().tls(tls).dir(self.paths.state().join("factory"));
+        let mut builder = Sim::builder().tls(tls).dir(self.paths.state().join("factory"));
+        if let Some(owner) = &world.factory_owner {
+            builder = builder.factory_login(owner, None);
+        }
         let sim = match builder.clone().ports(ports.0, ports.1).start().await {
             Ok(sim) => sim,
             Err(error) if ports != (0, 0) => {

@@ -6,6 +6,7 @@ mod loss;
 mod network;
 mod others;
 mod pin;
+mod private;
 mod secret;
 
 use std::path::{Path, PathBuf};
