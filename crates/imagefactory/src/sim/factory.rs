@@ -139,7 +139,7 @@ fn create(shared: &Shared, body: &[u8], caller: Option<&str>) -> Reply {
         Some(caller) if !["", caller].contains(&schematic.owner.as_str()) => {
             return Reply::text(403, "the schematic names another owner");
         }
-        caller => schematic.owner = caller.unwrap_or_default().to_owned(),
+        caller => caller.unwrap_or_default().clone_into(&mut schematic.owner),
     }
     let (id, text) = (schematic.id().to_string(), schematic.canonical());
     match shared.store.add_schematic(&id, &text) {

@@ -212,7 +212,7 @@ fn in_esp(
     let (Some(esp), Some((first, _))) = (&image.esp, place) else { return Ok(None) };
     let end = offset.checked_add(len);
     let whole = u64::from(esp.len_of(file)?);
-    if !end.is_some_and(|end| end <= whole) || !offset.is_multiple_of(SECTOR) {
+    if end.is_none_or(|end| end > whole) || !offset.is_multiple_of(SECTOR) {
         return Ok(None);
     }
     // An empty file has no place.
