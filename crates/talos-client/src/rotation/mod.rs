@@ -154,4 +154,6 @@ impl Rotation {
 }
 
 #[cfg(test)]
+mod openssl;
+#[cfg(test)]
 mod tests;
