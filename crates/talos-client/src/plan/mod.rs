@@ -6,9 +6,10 @@
 //! - [`kubernetes_steps`] upgrades Kubernetes; [`removed`] finds what a version no longer has.
 //! - [`restore_steps`] makes etcd again from a snapshot; [`replace_steps`] replaces a lost control plane,
 //!   [`retire_steps`] takes one out.
-//!
-//! What a change of a machine configuration takes is told by [`Prediction`].
+//! - [`application`] is the way to apply a configuration, from what it takes ([`Prediction`]), the node's
+//!   version and its state.
 
+mod apply;
 mod gone;
 mod kubernetes;
 mod order;
@@ -20,6 +21,8 @@ mod restore;
 mod tests;
 
 use std::fmt;
+
+pub use apply::{Application, When, application};
 
 pub use crate::config::{Effect, Prediction};
 pub use gone::{ApiInUse, CommandLine, Gone, GoneKind, removed};

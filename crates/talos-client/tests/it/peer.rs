@@ -72,7 +72,7 @@ fn answer(script: Script) -> http::Response<Body> {
     response.body(body).unwrap()
 }
 
-fn settings(protocols: &[&str]) -> Arc<rustls::ServerConfig> {
+pub(crate) fn settings(protocols: &[&str]) -> Arc<rustls::ServerConfig> {
     let key = rcgen::KeyPair::generate().unwrap();
     let names = vec!["10.5.0.11".to_owned()];
     let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();

@@ -1,5 +1,6 @@
 //! Plans, by example and by property.
 
+mod apply;
 mod kubernetes;
 mod upgrade;
 
