@@ -96,6 +96,12 @@ impl Error {
         outer.with_source(self)
     }
 
+    /// It and its causes on one line, for texts that are no error.
+    pub(crate) fn told(&self) -> String {
+        let causes = std::iter::successors(Some(self as &dyn StdError), |one| (*one).source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

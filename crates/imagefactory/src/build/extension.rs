@@ -167,7 +167,7 @@ impl Extension {
         for path in specs {
             let text = self.rootfs.text(&path, MOST_TEXT)?.unwrap_or_default();
             match service::check(&path, &text, &mut self.remarks) {
-                Err(error) => findings.push(error.to_string()),
+                Err(error) => findings.push(error.told()),
                 Ok(name) => {
                     let root = format!("{CONTAINERS}{name}");
                     if !matches!(self.rootfs.get(&root), Some(Node::Directory { .. })) {

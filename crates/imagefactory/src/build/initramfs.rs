@@ -1,5 +1,6 @@
 //! The initramfs: Talos' own, with the layers of extensions behind it.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -135,18 +136,26 @@ pub(super) fn assemble(base: Content, extensions: &[Prepared], cache: &Cache) ->
     // Zeros between archives are passed over; a packed one must be whole in itself.
     image.align(4);
     let mut entries = Vec::new();
+    let mut firmware = BTreeMap::new();
     let mut list = String::from("layers:\n");
     for (name, extension) in in_layer_order(extensions) {
         let layer = format!("{name}.sqsh");
         list += &extension.manifest.layer(&layer);
         entries.push(file(layer, extension.layer.content(cache)));
         for (path, mode, stored) in &extension.firmware {
-            add_firmware(&mut entries, path, *mode, stored.as_ref(), cache)?;
+            let content = stored.as_ref().map(|stored| stored.content(cache)).unwrap_or_default();
+            add_firmware(&mut firmware, path, *mode, content)?;
         }
     }
-    if entries.iter().any(|entry| entry.path.starts_with(FIRMWARE)) {
+    if !firmware.is_empty() {
         entries.extend(["usr", "usr/lib", FIRMWARE].map(folder));
     }
+    let firmware = firmware.into_iter();
+    entries.extend(firmware.map(|(path, (mode, content))| CpioEntry {
+        path: path.to_owned(),
+        mode,
+        content,
+    }));
     entries.push(file("extensions.yaml".to_owned(), Content::bytes(list.into_bytes())));
     let archive = newc(entries)?;
     let mut writer = cache.writer()?;
@@ -170,23 +179,23 @@ fn in_layer_order(extensions: &[Prepared]) -> Vec<(String, &Prepared)> {
     named
 }
 
-fn add_firmware(
-    entries: &mut Vec<CpioEntry>,
-    path: &str,
+/// Adds what lies beside the layers; the same file may come twice.
+fn add_firmware<'a>(
+    all: &mut BTreeMap<&'a str, (u32, Content)>,
+    path: &'a str,
     mode: u32,
-    stored: Option<&Stored>,
-    cache: &Cache,
+    content: Content,
 ) -> Result<()> {
-    let content = stored.map(|stored| stored.content(cache)).unwrap_or_default();
-    if let Some(known) = entries.iter_mut().find(|entry| entry.path == path) {
-        let same = known.mode & 0o170_000 == mode & 0o170_000
-            && (stored.is_none() || known.content.digest()? == content.digest()?);
-        if !same {
-            let text = format!("two extensions have the firmware {path}, and it differs");
-            return Err(Error::new(ErrorKind::InvalidInput, text));
-        }
+    let Some((known, other)) = all.get(path) else {
+        all.insert(path, (mode, content));
+        return Ok(());
+    };
+    let kind = |mode: u32| mode & 0o170_000;
+    let same = kind(*known) == kind(mode)
+        && (kind(mode) == DIRECTORY || other.digest()? == content.digest()?);
+    if same {
         return Ok(());
     }
-    entries.push(CpioEntry { path: path.to_owned(), mode, content });
-    Ok(())
+    let text = format!("two extensions have the firmware {path}, and it differs");
+    Err(Error::new(ErrorKind::InvalidInput, text))
 }

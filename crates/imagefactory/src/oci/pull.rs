@@ -142,7 +142,7 @@ impl RegistryClient {
     /// A mirror that lacks an image may have the next one, and why is returned; one that fails is
     /// not waited for again, and why is kept.
     fn pass_over(&self, mirror: &Url, error: &Error) -> Option<String> {
-        let (name, why) = (shown(mirror), chain(error));
+        let (name, why) = (shown(mirror), error.told());
         if error.is_not_found() {
             tracing::debug!(mirror = name, why, "the registry is asked itself");
             // The URL that was asked begins with the mirror's own.
@@ -188,10 +188,4 @@ impl RegistryClient {
         url.query_pairs_mut().append_pair("ns", image.registry());
         Ok(url)
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |one| one.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,11 +1,13 @@
 //! Extensions that are not what they should be: refused, and nothing of them stays.
 
+use std::path::{Path, PathBuf};
+
 use imagefactory::build::{BuildRequest, Builder, ImageSource, Platform};
 use imagefactory::sim::{Fault, Side, Sim, base};
-use imagefactory::{Architecture, Digest, ErrorKind, Layer, talos_version};
+use imagefactory::{Architecture, Cache, Digest, ErrorKind, Layer, talos_version};
 
 use super::bases::{Fallible, manifest, push, tar};
-use super::work::check_cache;
+use super::work::{check_cache, inputs};
 use crate::support::{Outcome, cache, chain, image, registry};
 
 /// Path, mode and content.
@@ -193,5 +195,124 @@ async fn images_that_are_not_what_they_say_are_refused() -> Outcome {
     let error = fetch("liar/x:1").await?;
     assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
     check_cache(&dir.path().join("cache"))?;
+    Ok(())
+}
+
+/// The blobs of a layout, biggest last: configuration and manifest, then the layer.
+fn blobs(layout: &Path) -> Fallible<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(layout.join("blobs/sha256"))? {
+        let entry = entry?;
+        found.push((entry.metadata()?.len(), entry.path()));
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// What is done to a layout.
+type Harm = fn(&Path) -> Fallible<()>;
+
+#[tokio::test]
+async fn layouts_that_are_not_what_they_say_are_refused() -> Outcome {
+    let sim = Sim::builder().start().await?;
+    let client = registry(&sim)?;
+    let cases: [(&str, Harm, ErrorKind); 6] = [
+        (
+            "cut",
+            |layout| {
+                let layer = blobs(layout)?.pop().ok_or("no layer")?;
+                let bytes = fs_err::read(&layer)?;
+                Ok(fs_err::write(&layer, &bytes[..bytes.len() - 512])?)
+            },
+            ErrorKind::Mismatch,
+        ),
+        (
+            "flipped",
+            |layout| {
+                let layer = blobs(layout)?.pop().ok_or("no layer")?;
+                let mut bytes = fs_err::read(&layer)?;
+                bytes[1000] ^= 1;
+                Ok(fs_err::write(&layer, bytes)?)
+            },
+            ErrorKind::Mismatch,
+        ),
+        (
+            "gone",
+            |layout| Ok(fs_err::remove_file(blobs(layout)?.pop().ok_or("no layer")?)?),
+            ErrorKind::Io,
+        ),
+        (
+            "text",
+            |layout| Ok(fs_err::write(layout.join("index.json"), "[")?),
+            ErrorKind::InvalidInput,
+        ),
+        (
+            "outside",
+            |layout| {
+                let path = layout.join("index.json");
+                let text = fs_err::read_to_string(&path)?;
+                Ok(fs_err::write(&path, text.replace("sha256:", "sha256:../../"))?)
+            },
+            ErrorKind::InvalidInput,
+        ),
+        (
+            "none",
+            |layout| Ok(fs_err::write(layout.join("index.json"), "{\"manifests\": []}")?),
+            ErrorKind::NotFound,
+        ),
+    ];
+    for (name, harm, kind) in cases {
+        let dir = tempfile::tempdir()?;
+        inputs(dir.path())?;
+        let layout = dir.path().join("base");
+        harm(&layout)?;
+        let cache = Cache::open(dir.path().join("own"))?;
+        let source: ImageSource = format!("oci:{}", layout.display()).parse()?;
+        let found = source.fetch(&client, Architecture::Amd64, &cache).await;
+        let error = found.err().ok_or_else(|| format!("{name} was taken"))?;
+        assert_eq!(error.kind(), kind, "{name}: {}", chain(&error));
+        check_cache(&dir.path().join("own"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn archives_that_are_not_what_they_say_are_refused() -> Outcome {
+    let sim = Sim::builder().start().await?;
+    let client = registry(&sim)?;
+    let told = |config: &str, layer: &str| {
+        serde_json::json!([{"Config": config, "Layers": [layer], "RepoTags": []}]).to_string()
+    };
+    let config = br#"{"architecture": "amd64", "rootfs": {"diff_ids": []}}"#;
+    let archive = |told: &str| {
+        let manifest = ("manifest.json", 0o644, told.as_bytes());
+        tar(&[("config.json", 0o644, config), ("layer.tar", 0o644, b"layer"), manifest])
+    };
+    let mut cut = archive(&told("config.json", "layer.tar"))?;
+    cut.truncate(700);
+    for (name, bytes, reason) in [
+        ("cut", cut, "broken"),
+        ("text", b"no archive at all".repeat(40), "broken"),
+        ("empty", tar(&[])?, "it has no manifest.json"),
+        ("config", archive(&told("../../etc/passwd", "layer.tar"))?, "it has no ../../etc/passwd"),
+        ("layer", archive(&told("config.json", "/etc/passwd"))?, "it has no /etc/passwd"),
+        ("count", archive(&told("config.json", "layer.tar"))?, "tells 0 layers"),
+        (
+            "two",
+            archive("[{\"Config\": \"a\", \"Layers\": []}, {\"Config\": \"b\", \"Layers\": []}]")?,
+            "it holds 2 images",
+        ),
+    ] {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("saved.tar");
+        fs_err::write(&path, bytes)?;
+        let cache = cache(&dir)?;
+        let source: ImageSource = format!("docker-archive:{}", path.display()).parse()?;
+        let found = source.fetch(&client, Architecture::Amd64, &cache).await;
+        let text = chain(&found.err().ok_or_else(|| format!("{name} was taken"))?);
+        assert!(text.contains(reason), "{name}: {text}");
+        check_cache(&dir.path().join("cache"))?;
+        assert_eq!(fs_err::read_dir(dir.path())?.count(), 2, "{name}");
+    }
     Ok(())
 }
