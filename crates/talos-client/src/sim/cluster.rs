@@ -52,6 +52,9 @@ pub(crate) struct Cluster {
     pub(crate) term: u64,
     /// Objects of Kubernetes by path.
     pub(crate) objects: BTreeMap<String, Value>,
+    /// How much longer its snapshots are than what Kubernetes keeps.
+    #[serde(default)]
+    pub(crate) filler: u64,
     /// Whether a test said that a CNI is there.
     pub(crate) cni_declared: bool,
 }

@@ -1,6 +1,6 @@
 //! The resource store of a node: get, list and watch as the machine API shows them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -11,9 +11,10 @@ use tokio::sync::broadcast;
 
 use super::config::yaml;
 use super::fact::Fact;
+use super::wire::resource;
 
 /// Namespaces that can be read.
-const NAMESPACES: [&str; 14] = [
+const NAMESPACES: [&str; 17] = [
     "runtime",
     "config",
     "network",
@@ -28,91 +29,9 @@ const NAMESPACES: [&str; 14] = [
     "cri",
     "hardware",
     "network-config",
-];
-
-/// Types that can be read, without those that nothing is ever shown of.
-pub(crate) const TYPES: &[&str] = &[
-    "MachineStatuses.runtime.talos.dev",
-    "MachineTypes.config.talos.dev",
-    "PlatformMetadatas.talos.dev",
-    "SecurityStates.talos.dev",
-    "MetaKeys.runtime.talos.dev",
-    "Diagnostics.runtime.talos.dev",
-    "Versions.runtime.talos.dev",
-    "ExtensionStatuses.runtime.talos.dev",
-    "MountStatuses.block.talos.dev",
-    "Disks.block.talos.dev",
-    "SystemDisks.block.talos.dev",
-    "DiscoveredVolumes.block.talos.dev",
-    "VolumeStatuses.block.talos.dev",
-    "BlockDevices.block.talos.dev",
-    "HostnameStatuses.net.talos.dev",
-    "HostnameSpecs.net.talos.dev",
-    "NodeAddresses.net.talos.dev",
-    "AddressStatuses.net.talos.dev",
-    "RouteStatuses.net.talos.dev",
-    "ResolverStatuses.net.talos.dev",
-    "NetworkStatuses.net.talos.dev",
-    "LinkStatuses.net.talos.dev",
-    "TimeServerStatuses.net.talos.dev",
-    "Members.cluster.talos.dev",
-    "Identities.cluster.talos.dev",
-    "Affiliates.cluster.talos.dev",
-    "Infos.cluster.talos.dev",
-    "TimeStatuses.v1alpha1.talos.dev",
-    "Services.v1alpha1.talos.dev",
-    "EtcdMembers.etcd.talos.dev",
-    "EtcdConfigs.etcd.talos.dev",
-    "EtcdSpecs.etcd.talos.dev",
-    "PKIStatuses.etcd.talos.dev",
-    "Nodenames.kubernetes.talos.dev",
-    "KubeletConfigs.kubernetes.talos.dev",
-    "NodeIPs.kubernetes.talos.dev",
-    "StaticPods.kubernetes.talos.dev",
-    "StaticPodStatuses.kubernetes.talos.dev",
-    "NodeStatuses.kubernetes.talos.dev",
-    "NodeLabelSpecs.k8s.talos.dev",
-    "NodeTaintSpecs.k8s.talos.dev",
-    "NodeAnnotationSpecs.k8s.talos.dev",
-    "KubePrismStatuses.kubernetes.talos.dev",
-    "KubePrismConfigs.kubernetes.talos.dev",
-    "ConfigStatuses.kubernetes.talos.dev",
-    "Endpoints.kubernetes.talos.dev",
-    "APIServerConfigs.kubernetes.talos.dev",
-    "ControllerManagerConfigs.kubernetes.talos.dev",
-    "SchedulerConfigs.kubernetes.talos.dev",
-    "Manifests.kubernetes.talos.dev",
-    "ManifestStatuses.kubernetes.talos.dev",
-    "SystemInformations.hardware.talos.dev",
-    "Processors.hardware.talos.dev",
-    "MemoryModules.hardware.talos.dev",
-    "Namespaces.meta.cosi.dev",
-    "ResourceDefinitions.meta.cosi.dev",
-    "UpgradeStatuses.runtime.talos.dev",
-    "KernelParamStatuses.runtime.talos.dev",
-    "MachineResetSignals.runtime.talos.dev",
-    "DevicesStatuses.runtime.talos.dev",
-    "ImageCacheConfigs.cri.talos.dev",
-];
-
-/// Types that only an administrator may read.
-pub(crate) const SENSITIVE: &[&str] = &[
-    "MachineConfigs.config.talos.dev",
-    "KubeletSpecs.kubernetes.talos.dev",
-    "KubernetesRootSecrets.secrets.talos.dev",
-    "OSRootSecrets.secrets.talos.dev",
-    "EtcdRootSecrets.secrets.talos.dev",
-    "APIServerCertificates.secrets.talos.dev",
-    "APICertificates.secrets.talos.dev",
-    "EtcdCertificates.secrets.talos.dev",
-    "TrustdCertificates.secrets.talos.dev",
-    "KubernetesCertificates.secrets.talos.dev",
-    "KubernetesDynamicCertificates.secrets.talos.dev",
-    "MaintenanceServiceCertificates.secrets.talos.dev",
-    "MaintenanceRoots.secrets.talos.dev",
-    "EncryptionSalts.secrets.talos.dev",
-    "KubeSpanIdentities.kubespan.talos.dev",
-    "DiscoveryConfigs.cluster.talos.dev",
+    "kubespan",
+    "security",
+    "siderolink",
 ];
 
 /// Why something cannot be read.
@@ -134,7 +53,7 @@ pub(crate) fn check(namespace: &str, kind: &str) -> Result<(), Refusal> {
     if !NAMESPACES.contains(&namespace) {
         return Err(Refusal::Namespace(format!("namespace {namespace:?} is not supported")));
     }
-    if !TYPES.contains(&kind) && !SENSITIVE.contains(&kind) {
+    if !resource::is_known(kind) {
         return Err(Refusal::Type(format!("resource type {kind:?} is not supported")));
     }
     Ok(())
@@ -159,14 +78,50 @@ pub(crate) struct Event {
     pub(crate) resource: Value,
     /// What it was before an update.
     pub(crate) old: Option<Value>,
-    /// Position in the log.
-    pub(crate) bookmark: u64,
+    /// How many events there were with it.
+    position: u64,
+    /// Where a later watch may go on.
+    pub(crate) bookmark: Value,
 }
 
-#[derive(Debug, Default)]
+/// How many events a watch can go back.
+const KEPT: usize = 2048;
+
+#[derive(Debug)]
 struct Inner {
     entries: BTreeMap<Key, Entry>,
-    log: Vec<Event>,
+    log: VecDeque<Event>,
+    /// How many events there were since the boot.
+    count: u64,
+    /// Tells bookmarks of this boot from those of others.
+    boot: [u8; 8],
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        let (boot, _) = uuid::Uuid::new_v4().as_u64_pair();
+        let (entries, log) = (BTreeMap::new(), VecDeque::new());
+        Self { entries, log, count: 0, boot: boot.to_be_bytes() }
+    }
+}
+
+impl Inner {
+    fn bookmark(&self, position: u64) -> Value {
+        json!(STANDARD.encode([self.boot, position.to_be_bytes()].concat()))
+    }
+}
+
+/// What a watch begins with.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// What there is.
+    pub(crate) now: Vec<Value>,
+    /// What was before, as far as it is kept.
+    pub(crate) past: Vec<Event>,
+    /// The place between what was and what comes.
+    pub(crate) bookmark: Value,
+    /// What comes.
+    pub(crate) later: broadcast::Receiver<Event>,
 }
 
 /// All resources of a node.
@@ -228,14 +183,19 @@ impl Store {
     }
 
     fn emit(&self, inner: &mut Inner, kind: &'static str, resource: Value, old: Option<Value>) {
-        let event = Event { kind, resource, old, bookmark: inner.log.len() as u64 };
-        inner.log.push(event.clone());
+        inner.count += 1;
+        let (position, bookmark) = (inner.count, inner.bookmark(inner.count));
+        let event = Event { kind, resource, old, position, bookmark };
+        if inner.log.len() >= KEPT {
+            inner.log.pop_front();
+        }
+        inner.log.push_back(event.clone());
         self.sender.send(event).ok();
     }
 
     /// How many changes there were since the boot.
-    pub(crate) fn changes(&self) -> usize {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).log.len()
+    pub(crate) fn changes(&self) -> u64 {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).count
     }
 
     /// One resource.
@@ -243,6 +203,11 @@ impl Store {
     /// # Errors
     /// When there is none.
     pub(crate) fn get(&self, namespace: &str, kind: &str, id: &str) -> Result<Value, Refusal> {
+        if namespace == "meta"
+            && let Some(found) = meta(kind).and_then(|all| all.into_iter().find(|r| id_of(r) == id))
+        {
+            return Ok(found);
+        }
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (namespace.to_owned(), kind.to_owned(), id.to_owned());
         inner.entries.get(&key).map(show).ok_or_else(|| {
@@ -252,24 +217,43 @@ impl Store {
 
     /// All resources of a type, by id.
     pub(crate) fn list(&self, namespace: &str, kind: &str) -> Vec<Value> {
+        if namespace == "meta"
+            && let Some(all) = meta(kind)
+        {
+            return all;
+        }
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |key: &Key| key.0 == namespace && key.1 == kind;
         inner.entries.iter().filter(|(k, _)| fits(k)).map(|(_, e)| show(e)).collect()
     }
 
-    /// What there is now, what was before, and what comes.
-    pub(crate) fn watch(
-        &self,
-        namespace: &str,
-        kind: &str,
-    ) -> (Vec<Value>, Vec<Event>, broadcast::Receiver<Event>) {
+    /// What a watch begins with; after a bookmark only what came since.
+    ///
+    /// Gives `None` when the bookmark is of another boot, or too old.
+    pub(crate) fn watch(&self, namespace: &str, kind: &str, after: Option<&str>) -> Option<Watch> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let receiver = self.sender.subscribe();
+        let later = self.sender.subscribe();
         let fits = |key: &Key| key.0 == namespace && key.1 == kind;
-        let now = inner.entries.iter().filter(|(k, _)| fits(k)).map(|(_, e)| show(e)).collect();
-        let past =
-            inner.log.iter().filter(|e| is_of(&e.resource, namespace, kind)).cloned().collect();
-        (now, past, receiver)
+        let kept = || inner.entries.iter().filter(|(k, _)| fits(k)).map(|(_, e)| show(e)).collect();
+        let now = meta(kind).filter(|_| namespace == "meta").unwrap_or_else(kept);
+        let since = match after {
+            Some(text) => inner.position(text)?,
+            None => 0,
+        };
+        let own = |e: &&Event| e.position > since && is_of(&e.resource, namespace, kind);
+        let past = inner.log.iter().filter(own).cloned().collect();
+        Some(Watch { now, past, bookmark: inner.bookmark(inner.count), later })
+    }
+}
+
+impl Inner {
+    /// The position that a bookmark of this boot means, while all that came since is kept.
+    fn position(&self, bookmark: &str) -> Option<u64> {
+        let bytes = STANDARD.decode(bookmark).ok()?;
+        let (boot, rest) = bytes.split_first_chunk::<8>()?;
+        let position = u64::from_be_bytes(*rest.first_chunk::<8>()?);
+        let oldest = self.log.front().map_or(self.count, |e| e.position - 1);
+        (*boot == self.boot && (oldest..=self.count).contains(&position)).then_some(position)
     }
 }
 
@@ -283,13 +267,6 @@ pub(crate) fn is_of(resource: &Value, namespace: &str, kind: &str) -> bool {
 /// Id of a shown resource.
 pub(crate) fn id_of(resource: &Value) -> &str {
     resource.pointer("/metadata/id").and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A bookmark as bytes.
-pub(crate) fn bookmark(position: u64) -> Value {
-    let mut bytes = vec![0xff, 0xfe, 0xfd, 0xfc];
-    bytes.extend(position.to_be_bytes());
-    json!(STANDARD.encode(bytes))
 }
 
 fn show(entry: &Entry) -> Value {
@@ -309,5 +286,28 @@ fn show(entry: &Entry) -> Value {
     };
     metadata.insert("labels".into(), map(&fact.labels));
     metadata.insert("annotations".into(), map(&fact.annotations));
-    json!({"metadata": metadata, "spec": {"yamlSpec": yaml::write(&fact.spec)}})
+    let message = STANDARD.encode(resource::encode(fact.kind, &fact.spec));
+    json!({"metadata": metadata, "spec": {"protoSpec": message, "yamlSpec": yaml::write(&fact.spec)}})
+}
+
+/// Types and namespaces that a node tells of; the same on all nodes, so that none keeps them.
+fn meta(kind: &str) -> Option<Vec<Value>> {
+    const KINDS: [&str; 2] = ["Namespaces.meta.cosi.dev", "ResourceDefinitions.meta.cosi.dev"];
+    let kind = KINDS.into_iter().find(|k| *k == kind)?;
+    let shown = |id: String, spec: Value| {
+        let fact = Fact::plain("meta", kind, id, spec);
+        let start = Timestamp::UNIX_EPOCH;
+        show(&Entry { fact, version: 1, created: start, updated: start })
+    };
+    let mut all: Vec<Value> = match kind {
+        "Namespaces.meta.cosi.dev" => NAMESPACES
+            .iter()
+            .map(|name| {
+                shown((*name).to_owned(), json!({"description": format!("{name} resources")}))
+            })
+            .collect(),
+        _ => resource::definitions().map(|(k, d)| shown(k.to_lowercase(), d.clone())).collect(),
+    };
+    all.sort_by(|a, b| id_of(a).cmp(id_of(b)));
+    Some(all)
 }

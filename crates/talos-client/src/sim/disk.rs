@@ -38,6 +38,12 @@ pub(crate) struct Content {
     pub(crate) installed: Option<Installed>,
     /// The system before an upgrade.
     pub(crate) previous: Option<Installed>,
+    /// Whether the installed system has not run yet: the boot loader still falls back.
+    #[serde(default)]
+    pub(crate) trial: bool,
+    /// META: the installer image of an upgrade that an early boot is to do.
+    #[serde(default)]
+    pub(crate) upgrade: Option<String>,
     /// STATE: the configuration.
     pub(crate) config: Option<String>,
     /// META: a configuration for the next boot.
@@ -47,6 +53,9 @@ pub(crate) struct Content {
     /// EPHEMERAL: images of the runtime of Kubernetes that were pulled by a call, as they were named.
     #[serde(default)]
     pub(crate) images: BTreeSet<String>,
+    /// EPHEMERAL: images that were pulled for the system itself.
+    #[serde(default)]
+    pub(crate) system_images: BTreeSet<String>,
     /// META: user's keys.
     pub(crate) meta: BTreeMap<u8, String>,
     /// STATE: identity of the node.

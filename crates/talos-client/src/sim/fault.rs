@@ -26,8 +26,16 @@ pub enum FaultAction {
     RefuseConnect,
     /// The first two disks exchange their device names at boot (method `*`).
     SwapDisks,
-    /// The installer fails (method `*`).
+    /// The installer fails, of an installation or an upgrade (method `*`).
     InstallFails,
+    /// The disk is full: installers fail, and images cannot be pulled (method `*`).
+    DiskFull,
+    /// A system that was just installed beside another one does not come up (method `*`).
+    TrialFails,
+    /// etcd of a node stops for so long (method `*`).
+    EtcdStall(Duration),
+    /// The clock of a node is wrong from a boot on, for so long, and it knows (method `*`).
+    ClockSkew(Duration),
 }
 
 /// A fault with its conditions.
@@ -108,15 +116,13 @@ impl Faults {
     pub(crate) fn take(&self, names: &[String], path: &str) -> Option<FaultAction> {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         for rule in rules.iter_mut() {
-            let special = matches!(
-                rule.action,
-                FaultAction::RefuseConnect | FaultAction::SwapDisks | FaultAction::InstallFails
-            );
+            let places = special_paths(&rule.action);
+            let special = !places.is_empty();
             if special != path.starts_with('@') || rule.times == 0 || !is_node(&rule.node, names) {
                 continue;
             }
             if special {
-                if path != special_path(&rule.action) {
+                if !places.contains(&path) {
                     continue;
                 }
             } else if !fits(&rule.method, path) {
@@ -133,12 +139,17 @@ impl Faults {
     }
 }
 
-fn special_path(action: &FaultAction) -> &'static str {
+/// Where faults strike that are none of a call.
+fn special_paths(action: &FaultAction) -> &'static [&'static str] {
     match action {
-        FaultAction::RefuseConnect => "@connect",
-        FaultAction::SwapDisks => "@boot",
-        FaultAction::InstallFails => "@install",
-        _ => "",
+        FaultAction::RefuseConnect => &["@connect"],
+        FaultAction::SwapDisks => &["@boot"],
+        FaultAction::InstallFails => &["@install"],
+        FaultAction::DiskFull => &["@install", "@pull"],
+        FaultAction::TrialFails => &["@trial"],
+        FaultAction::EtcdStall(_) => &["@etcd"],
+        FaultAction::ClockSkew(_) => &["@clock"],
+        _ => &[],
     }
 }
 

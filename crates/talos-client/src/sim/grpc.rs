@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api;
 use super::node::NodeInner;
+use super::snapshot::Upload;
 use super::wire;
 
 /// Status codes of gRPC.
@@ -127,6 +130,8 @@ pub(crate) struct Call {
     pub(crate) peer: Peer,
     /// Cuts the connection of the call.
     pub(crate) cut: CancellationToken,
+    /// What a stream of pieces brought, which is too long to be a message.
+    pub(crate) upload: Option<Upload>,
 }
 
 impl Call {
@@ -198,18 +203,23 @@ async fn answer(
         };
         return refusal(&Status::new(code::UNIMPLEMENTED, message));
     };
-    let Ok(bytes) = Limited::new(body, MAX_REQUEST).collect().await else {
-        return refusal(&Status::new(code::INTERNAL, "request was cut"));
+    let taken = match path.ends_with("/EtcdRecover") {
+        true => upload(body, &method.input).await.map(|upload| (Vec::new(), Some(upload))),
+        false => match Limited::new(body, MAX_REQUEST).collect().await {
+            Ok(bytes) => messages(&bytes.to_bytes(), &method.input).map(|list| (list, None)),
+            Err(_) => Err(Status::new(code::INTERNAL, "request was cut")),
+        },
     };
-    let requests = match messages(&bytes.to_bytes(), &method.input) {
-        Ok(requests) => requests,
+    let (requests, upload) = match taken {
+        Ok(taken) => taken,
         Err(status) => return refusal(&status),
     };
     let values = |key: &str| {
         let all = head.headers.get_all(key).iter();
         all.filter_map(|v| v.to_str().ok()).map(str::to_owned).collect::<Vec<_>>()
     };
-    let call = Call { requests, node: values("node"), nodes: values("nodes"), peer, cut, path };
+    let call =
+        Call { requests, node: values("node"), nodes: values("nodes"), peer, cut, path, upload };
     let deadline = head.headers.get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(timeout);
     let late = || Status::new(code::DEADLINE_EXCEEDED, "context deadline exceeded");
     let work = api::entry(&node, call);
@@ -230,6 +240,31 @@ async fn answer(
         }
         Err(status) => refusal(&status),
     }
+}
+
+/// A stream of pieces of bytes, taken one by one.
+async fn upload(mut body: Incoming, kind: &str) -> Result<Upload, Status> {
+    let cut = || Status::new(code::INTERNAL, "request was cut");
+    let mut out = Upload::default();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| cut())?.into_data() else { continue };
+        rest.extend_from_slice(&data);
+        while let Some(length) = rest.get(1..5).and_then(|b| b.first_chunk::<4>()) {
+            let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| cut())? + 5;
+            if length > MAX_REQUEST {
+                return Err(Status::new(code::INTERNAL, "message is too long"));
+            }
+            if rest.len() < length {
+                break;
+            }
+            for message in messages(&rest.split_to(length), kind)? {
+                let piece = message.get("bytes").and_then(Value::as_str).unwrap_or_default();
+                out.push(&STANDARD.decode(piece).unwrap_or_default());
+            }
+        }
+    }
+    Ok(out)
 }
 
 fn encoded(

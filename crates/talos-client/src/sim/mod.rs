@@ -20,7 +20,9 @@ mod link;
 mod net;
 mod node;
 mod pki;
+mod quorum;
 mod replay;
+mod snapshot;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ mod wire;
 pub use fault::{Fault, FaultAction, Faults};
 pub use net::{Route, SimError, SimNet};
 pub use node::SimNode;
+pub use quorum::QuorumLoss;
 pub use replay::{ReplayGroup, replay};
 pub use spec::{
     BootDevice, BootMark, CloudInit, DiskSpec, NetConfig, NicSpec, NodeEvent, NodeEventKind,

@@ -13,6 +13,7 @@ use super::cluster::Clusters;
 use super::disk::Disks;
 use super::fault::{FaultAction, Faults};
 use super::node::{NodeInner, SimNode};
+use super::quorum::{Judge, QuorumLoss};
 use super::spec::{NetConfig, NodeEvent, NodeEventKind, NodeSpec, Segment};
 
 /// Why the simulator could not start or listen.
@@ -46,6 +47,7 @@ pub(crate) struct NetInner {
     pub(crate) faults: Faults,
     pub(crate) disks: Disks,
     pub(crate) clusters: Clusters,
+    pub(crate) judge: Judge,
     pub(crate) nodes: Mutex<BTreeMap<String, Arc<NodeInner>>>,
     segments: Mutex<Vec<Segment>>,
     routes: Mutex<Vec<Route>>,
@@ -77,6 +79,7 @@ impl SimNet {
             segments: Mutex::new(config.segments.clone()),
             config,
             faults: Faults::default(),
+            judge: Judge::default(),
             nodes: Mutex::default(),
             routes: Mutex::default(),
             events: broadcast::channel(1024).0,
@@ -133,6 +136,18 @@ impl SimNet {
             cluster.cni_declared = true;
         }
         self.0.refresh();
+    }
+
+    /// All moments at which etcd of a cluster lost its quorum: a client that takes care causes none.
+    pub fn quorum_losses(&self) -> Vec<QuorumLoss> {
+        self.0.judge.losses()
+    }
+
+    /// Make the snapshots of a cluster (`cluster.id` of its configuration) longer by so many bytes.
+    pub fn fill_etcd(&self, cluster_id: &str, bytes: u64) {
+        for cluster in self.0.clusters.all().values_mut().filter(|c| c.cluster_id == cluster_id) {
+            cluster.filler = bytes;
+        }
     }
 
     /// Replace the networks; without any, every address is reachable. Connections that stand are not cut.
@@ -246,6 +261,7 @@ impl NetInner {
 
     /// Bring the resources of all nodes up to date, and let them look around.
     pub(crate) fn refresh(&self) {
+        self.judge.look(self);
         for node in self.all() {
             node.sync();
             node.wake.notify_one();

@@ -22,6 +22,7 @@ use super::grpc::{self, Peer};
 pub(crate) use super::link::{LiveLink, content_id};
 use super::net::{NetInner, SimError, reset};
 use super::pki;
+use super::snapshot::Upload;
 use super::spec::{NodeEventKind, NodeSpec};
 use super::{kube, life};
 
@@ -64,6 +65,8 @@ pub(crate) enum Order {
     Reboot(String),
     /// Power off.
     Shutdown(String),
+    /// Install another version, then reboot.
+    Upgrade { image: String, actor: String },
     /// Wipe these and then reboot or halt.
     Reset { state: bool, ephemeral: bool, system: bool, reboot: bool, actor: String },
 }
@@ -100,7 +103,6 @@ pub(crate) struct Counters {
 }
 
 /// The changing part of a machine.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about a machine")]
 #[derive(Default)]
 pub(crate) struct Machine {
     pub(crate) spec: NodeSpec,
@@ -119,9 +121,14 @@ pub(crate) struct Machine {
     pub(crate) services: BTreeMap<String, Service>,
     pub(crate) etcd: EtcdState,
     pub(crate) bootstrap_asked: bool,
-    pub(crate) snapshot_uploaded: bool,
+    /// A snapshot of etcd that was uploaded since the machine started.
+    pub(crate) upload: Option<Arc<Upload>>,
+    /// What a Bootstrap is to restore.
+    pub(crate) restore: Option<Arc<Upload>>,
     pub(crate) kube: Option<Arc<rustls::ServerConfig>>,
     pub(crate) node_ready: bool,
+    /// Until when the clock is known to be wrong.
+    pub(crate) skewed: Option<jiff::Timestamp>,
     pub(crate) early: Early,
     pub(crate) orders: Vec<Order>,
     pub(crate) trial: Option<(Config, CancellationToken)>,
@@ -312,6 +319,14 @@ impl NodeInner {
         self.wake.notify_one();
     }
 
+    /// Stop etcd, as before a reboot.
+    pub(crate) fn halt_etcd(&self) {
+        self.machine().etcd = EtcdState::Absent;
+        if let Some(net) = self.net() {
+            net.judge.look(&net);
+        }
+    }
+
     fn power_off(&self) {
         {
             let mut machine = self.machine();
@@ -433,7 +448,7 @@ impl SimNode {
             "config_applied": machine.counters.applied, "installs": content.installs,
             "boots": machine.counters.boots, "bootstraps": machine.counters.bootstraps, "installed": installed,
             "machine_type": machine.config.text("machine.type"),
-            "etcd": content.etcd.as_ref().map(|e| json!({"cluster": e.cluster, "member": e.member.to_string()})),
+            "etcd": content.etcd.as_ref().map(|e| json!({"cluster": e.cluster, "member": e.member.to_string(), "running": machine.etcd == EtcdState::Running})),
             "node_ready": machine.node_ready,
         })
     }

@@ -27,7 +27,8 @@ async fn a_log_is_read_as_a_stream() {
     assert_eq!(error.message(), "log \"nothing\" was not registered");
     assert_eq!((error.operation(), error.node()), ("read a log", "10.5.0.11"));
     let mut kernel = client.dmesg(false).await.unwrap();
-    assert!(kernel.next().await.is_none());
+    let line = kernel.next().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&line).starts_with("kern: "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,7 +46,8 @@ async fn events_tell_what_a_call_led_to() {
                 services += 1;
             }
             Happening::Machine(status) => {
-                assert!(!matches!(status.stage, Stage::Other(_) | Stage::Unknown), "{status:?}");
+                // The first one of a boot comes before there is a stage.
+                assert!(!matches!(status.stage, Stage::Other(_)), "{status:?}");
                 stages += 1;
             }
             Happening::Sequence { .. } => sequences += 1,

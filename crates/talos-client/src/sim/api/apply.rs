@@ -65,6 +65,15 @@ pub(super) fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> 
         let before = if old.others().next().is_some() { old.encode() } else { String::new() };
         Change { diff: unified(&before, &new.encode()), needs_reboot: String::new() }
     };
+    if configured && minor >= 14 && mode == "REBOOT" {
+        let message = "apply configuration --mode=reboot is not supported, the node is to be rebooted after a change";
+        return Err(Status::new(code::UNIMPLEMENTED, message));
+    }
+    // From 1.14 on all is applied at once; what needs a reboot takes effect at the next one.
+    let changes = match minor {
+        14.. => Change { needs_reboot: String::new(), ..changes },
+        _ => changes,
+    };
     let (shown, text) = resolve(mode, &changes, configured)?;
     let mut details = text.to_owned();
     if call.flag("dryRun") {

@@ -7,17 +7,18 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::cluster::Cluster;
-use super::super::grpc::{Call, Reply, Status, code};
+use super::super::grpc::{Call, Frames, Reply, Status, code};
 use super::super::life;
 use super::super::net::NetInner;
 use super::super::node::{EtcdState, NodeInner};
+use super::super::snapshot::Snapshot;
 
 /// A call about etcd.
 pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
     match call.method() {
         "Bootstrap" => return bootstrap(node, call),
         "EtcdRecover" => {
-            node.machine().snapshot_uploaded = true;
+            node.machine().upload = call.upload.clone().map(Arc::new);
             return Ok(Reply::One(json!({"messages": [{}]})));
         }
         _ => {}
@@ -26,9 +27,7 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
     match call.method() {
         "EtcdMemberList" => Ok(list(&cluster)),
         "EtcdStatus" => status(node, &cluster),
-        "EtcdSnapshot" => {
-            Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(snapshot(&cluster))})]))
-        }
+        "EtcdSnapshot" => Ok(snapshot(&cluster)),
         "EtcdRemoveMemberByID" => remove(&net, &cluster, call),
         "EtcdForfeitLeadership" => forfeit(node, &net, &cluster),
         "EtcdLeaveCluster" => {
@@ -65,6 +64,9 @@ fn bootstrap(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     {
         return Err(not_yet());
     }
+    if machine.skewed.is_some_and(|until| jiff::Timestamp::now() < until) {
+        return Err(Status::new(code::FAILED_PRECONDITION, "time is not in sync yet"));
+    }
     if content.etcd.is_some() && machine.etcd != EtcdState::Starting
         || machine.etcd == EtcdState::Running
     {
@@ -73,12 +75,21 @@ fn bootstrap(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     if machine.etcd == EtcdState::Starting {
         return Ok(Reply::One(json!({"messages": [{}]})));
     }
-    if call.flag("recoverEtcd") && !machine.snapshot_uploaded {
+    let upload = machine.upload.clone().filter(|_| call.flag("recoverEtcd"));
+    let usable = match &upload {
+        None if call.flag("recoverEtcd") => {
+            Err("stat /var/lib/etcd.snapshot: no such file or directory".to_owned())
+        }
+        None => Ok(()),
+        Some(upload) => upload.check(call.flag("recoverSkipHashCheck")),
+    };
+    if let Err(why) = usable {
         machine.etcd = EtcdState::Failed;
         drop(machine);
-        let why = "Failed to run pre stage: error verifying snapshot: stat /var/lib/etcd.snapshot: no such file or directory";
-        node.service("etcd", "Failed", Some(false), why);
+        let why = format!("Failed to run pre stage: error verifying snapshot: {why}");
+        node.service("etcd", "Failed", Some(false), &why);
     } else {
+        machine.restore = upload;
         machine.etcd = EtcdState::Preparing;
         machine.bootstrap_asked = true;
         drop(machine);
@@ -148,9 +159,14 @@ fn status(node: &NodeInner, cluster: &Cluster) -> Result<Reply, Status> {
     Ok(Reply::One(json!({"messages": [{"memberStatus": status}]})))
 }
 
-fn snapshot(cluster: &Cluster) -> Vec<u8> {
-    serde_json::to_vec(&json!({"lab": "simulated etcd snapshot", "cluster": cluster.id, "objects": cluster.objects}))
-        .unwrap_or_default()
+fn snapshot(cluster: &Cluster) -> Reply {
+    let snapshot = Snapshot::of(&cluster.objects, cluster.revision, cluster.filler);
+    let pieces = futures_util::stream::unfold(snapshot, |mut snapshot| async move {
+        let piece = snapshot.next()?;
+        Some((Ok(json!({"bytes": STANDARD.encode(piece)})), snapshot))
+    });
+    let frames: Frames = Box::pin(pieces);
+    Reply::Many(frames)
 }
 
 fn remove(net: &NetInner, cluster: &Cluster, call: &Call) -> Result<Reply, Status> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::super::grpc::{Call, Reply, Status, code};
+use super::super::life::{Refused, install_beside};
 use super::super::node::{Api, NodeInner};
 
 /// A call about images, or to install or upgrade.
@@ -71,6 +72,13 @@ const HELD: [&str; 14] = [
     "registry.k8s.io/pause",
 ];
 
+/// Whether an image factory makes it: installers of any schematic.
+fn is_made(repository: &str) -> bool {
+    let mut parts = repository.rsplit('/');
+    let schematic = parts.next().unwrap_or_default();
+    schematic.len() == 64 && parts.next().is_some_and(|name| name.ends_with("installer"))
+}
+
 /// An image by its parts: repository, and the digest of what is there under that name.
 fn parts(image: &str) -> (&str, String) {
     let bare = image.split('@').next().unwrap_or_default();
@@ -88,7 +96,7 @@ fn parts(image: &str) -> (&str, String) {
 }
 
 /// Fetches an image; its name by digest.
-fn pull(node: &NodeInner, image: &str, is_cri: bool) -> Result<String, Status> {
+pub(super) fn pull(node: &NodeInner, image: &str, is_cri: bool) -> Result<String, Status> {
     if image.is_empty() || image.contains(char::is_whitespace) {
         let message =
             format!("failed to parse image reference {image:?}: invalid reference format");
@@ -98,16 +106,23 @@ fn pull(node: &NodeInner, image: &str, is_cri: bool) -> Result<String, Status> {
     let named =
         named(node, &["machine.kubelet.image", "cluster.etcd.image", "machine.install.image"]);
     let is_named = named.iter().any(|other| parts(other).0 == repository);
-    if !is_named && !HELD.contains(&repository) {
+    if !is_named && !HELD.contains(&repository) && !is_made(repository) {
         let message = format!(
             "error pulling image: 1 error(s) occurred:\n\tfailed to pull image {image:?}: \
              failed to resolve reference {image:?}: {image}: not found"
         );
         return Err(Status::new(code::NOT_FOUND, message));
     }
-    if is_cri {
-        node.write(|content| _ = content.images.insert(image.to_owned()));
+    if node.net().is_some_and(|net| net.faults.take(&node.names(), "@pull").is_some()) {
+        let text = format!(
+            "failed to pull image {image:?}: write /var/lib/containerd: no space left on device"
+        );
+        return Err(Status::new(code::UNKNOWN, text));
     }
+    node.write(|content| {
+        let store = if is_cri { &mut content.images } else { &mut content.system_images };
+        store.insert(image.to_owned());
+    });
     Ok(format!("{repository}@{digest}"))
 }
 
@@ -161,8 +176,8 @@ pub(super) async fn no_runtime(node: &NodeInner) -> Status {
 }
 
 fn lifecycle(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
-    let installed = node.content().installed.is_some();
-    if call.method() == "Install" && installed {
+    let content = node.content();
+    if call.method() == "Install" && content.installed.is_some() {
         return Err(Status::new(code::ALREADY_EXISTS, "machine is already installed"));
     }
     let image =
@@ -170,27 +185,25 @@ fn lifecycle(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     if image.is_empty() {
         return Err(Status::new(code::INVALID_ARGUMENT, "installer image name is required"));
     }
-    let version = upgrade(node, image);
+    if content.installed.is_none() {
+        return Err(Status::new(code::FAILED_PRECONDITION, "Talos is not installed"));
+    }
+    if !content.system_images.contains(image) {
+        let text = format!(
+            "upgrade failed: installer image {image:?} not found in containerd store: image {image:?}: not found"
+        );
+        return Err(Status::new(code::INTERNAL, text));
+    }
+    let version =
+        image.split('@').next().and_then(|i| i.rsplit_once(':')).map_or("", |(_, tag)| tag);
     let line = |text: &str| json!({"progress": {"message": format!("{} {text}\n", jiff::Timestamp::now())}});
-    Ok(Reply::list(vec![
-        line(&format!("running Talos installer {version}")),
-        line(&format!("installation of {version} complete")),
-        json!({"progress": {"exitCode": 0}}),
-    ]))
-}
-
-/// Write the other boot slot.
-pub(super) fn upgrade(node: &NodeInner, image: &str) -> String {
-    let reference = image.split('@').next().unwrap_or_default();
-    let version = reference.rsplit_once(':').map(|(_, tag)| tag.to_owned()).unwrap_or_default();
-    node.write(|c| {
-        let mut next = c.installed.clone().unwrap_or_default();
-        version.clone_into(&mut next.version);
-        let name = reference.rsplit_once(':').map_or(reference, |(name, _)| name);
-        if let Some(schematic) = name.rsplit('/').next().filter(|s| s.len() == 64) {
-            schematic.clone_into(&mut next.schematic);
-        }
-        c.previous = c.installed.replace(next);
-    });
-    version
+    let first = line(&format!("running Talos installer {version}"));
+    Ok(Reply::list(match install_beside(node, image) {
+        Ok(version) => vec![
+            first,
+            line(&format!("installation of {version} complete")),
+            json!({"progress": {"exitCode": 0}}),
+        ],
+        Err(Refused(why)) => vec![first, line(&why), json!({"progress": {"exitCode": 1}})],
+    }))
 }

@@ -1,6 +1,5 @@
 //! The machine service but for configuration and etcd.
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::super::config::yaml;
 use super::super::grpc::{Call, Frames, Reply, Status, code};
 use super::super::node::{Api, NodeInner, Order};
 use super::super::pki::{Authority, PkiError, Request};
+use super::archive::{Member, pack};
 
 #[expect(clippy::needless_pass_by_value, reason = "callers build the value for this")]
 fn one(value: Value) -> Reply {
@@ -38,6 +38,9 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
         "Reboot" | "Shutdown" => {
             let actor = uuid::Uuid::new_v4().to_string();
             let reboot = call.method() == "Reboot";
+            if !reboot && !call.flag("force") {
+                super::super::kube::drain(node).ok();
+            }
             node.order(if reboot {
                 Order::Reboot(actor.clone())
             } else {
@@ -50,16 +53,12 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
         "Rollback" => rollback(node),
         "MetaWrite" | "MetaDelete" => meta(node, call),
         "Events" => Ok(events(node, call)),
-        "Read" => read(node, call.text("path")),
-        "Logs" => logs(node, call),
-        "LogsContainers" => Ok(one(json!({"ids": [
-            "apid", "auditd", "containerd", "controller-runtime", "dns-resolve-cache", "early-startup", "kernel",
-            "machined", "syslogd", "udevd",
-        ]}))),
-        "Dmesg" | "DiskUsage" => Ok(Reply::list(Vec::new())),
-        "List" => list(call.text("root")),
+        "Read" | "List" | "Copy" | "DiskUsage" => super::file::call(node, call),
+        "Logs" => super::log::logs(node, call),
+        "LogsContainers" => Ok(super::log::containers(node)),
+        "Dmesg" => Ok(super::log::kernel(node, call)),
         "ImageList" | "ImagePull" => super::image::older(node, call).await,
-        _ => facts(node, call),
+        _ => super::figure::call(node, call),
     }
 }
 
@@ -148,36 +147,10 @@ fn kubeconfig(node: &NodeInner) -> Result<Reply, PkiError> {
         "contexts": [{"name": user, "context": {"cluster": name, "namespace": "default", "user": user}}],
         "current-context": user,
     }));
-    Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(archive("kubeconfig", text.as_bytes()))})]))
-}
-
-/// gzip of a tar that ends with its only file, without padding.
-fn archive(name: &str, data: &[u8]) -> Vec<u8> {
-    let mut header = [0u8; 512];
-    let size = format!("{:011o}\0", data.len());
-    let fields: [(usize, &[u8]); 8] = [
-        (0, name.as_bytes()),
-        (100, b"0000600\0"),
-        (108, b"0000000\0"),
-        (116, b"0000000\0"),
-        (124, size.as_bytes()),
-        (136, b"00000000000\0"),
-        (156, b"0"),
-        (257, b"ustar\x0000"),
-    ];
-    for (at, bytes) in fields.into_iter().chain([(148usize, &b"        "[..])]) {
-        for (cell, byte) in header.iter_mut().skip(at).zip(bytes) {
-            *cell = *byte;
-        }
-    }
-    let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
-    for (cell, byte) in header.iter_mut().skip(148).zip(format!("{sum:06o}\0 ").as_bytes()) {
-        *cell = *byte;
-    }
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(&header).ok();
-    encoder.write_all(data).ok();
-    encoder.finish().unwrap_or_default()
+    // The node leaves out the padding and the end of the archive.
+    let file = Member { name: "kubeconfig", data: Some(text.as_bytes()), mode: 0o600 };
+    let archive = pack(&[file], false);
+    Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(archive)})]))
 }
 
 fn client(node: &NodeInner, call: &Call) -> Result<Reply, PkiError> {
@@ -216,6 +189,12 @@ fn reset(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     }
     let mode = call.text("mode");
     let system = labels.is_empty() && mode != "USER_DISKS";
+    if call.flag("graceful") {
+        // A drain that fails is only logged.
+        if let Err(why) = super::super::kube::drain(node) {
+            tracing::debug!(why, node = node.uuid, "drain before a reset");
+        }
+    }
     if call.flag("graceful") && system && node.content().etcd.is_some() {
         super::super::life::leave(node);
     }
@@ -232,16 +211,30 @@ fn reset(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
 
 fn upgrade(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     let content = node.content();
+    if content.installed.is_none() {
+        return Err(Status::new(code::FAILED_PRECONDITION, "Talos is not installed"));
+    }
+    let image = call.text("image");
+    super::image::pull(node, image, false).map_err(|why| {
+        let text = format!("error validating installer image {image:?}: {}", why.message);
+        Status::new(code::UNKNOWN, text)
+    })?;
+    // Up to 1.12 the check was left out as well when data was to be preserved.
+    let unchecked = call.flag("force") || node.minor() <= 12 && call.flag("preserve");
     let cluster = content.etcd.and_then(|d| node.net()?.clusters.get(&d.cluster));
-    if let (Some(cluster), false) = (cluster, call.flag("force"))
+    if let (Some(cluster), false) = (cluster, unchecked)
         && cluster.members.len() == 2
     {
         let message = "error validating etcd for upgrade: etcd member count(2) is insufficient to maintain quorum if upgrade commences";
         return Err(Status::new(code::UNKNOWN, message));
     }
-    super::image::upgrade(node, call.text("image"));
     let actor = uuid::Uuid::new_v4().to_string();
-    node.order(Order::Reboot(actor.clone()));
+    if call.flag("stage") {
+        node.write(|c| c.upgrade = Some(image.to_owned()));
+        node.order(Order::Reboot(actor.clone()));
+    } else {
+        node.order(Order::Upgrade { image: image.to_owned(), actor: actor.clone() });
+    }
     Ok(one(json!({"ack": "Upgrade request received", "actorId": actor})))
 }
 
@@ -249,7 +242,10 @@ fn rollback(node: &NodeInner) -> Result<Reply, Status> {
     if node.content().previous.is_none() {
         return Err(Status::new(code::UNKNOWN, "cannot rollback to \"\", label does not exist"));
     }
-    node.write(|c| std::mem::swap(&mut c.installed, &mut c.previous));
+    node.write(|c| {
+        std::mem::swap(&mut c.installed, &mut c.previous);
+        c.trial = false;
+    });
     node.order(Order::Reboot(uuid::Uuid::new_v4().to_string()));
     Ok(one(json!({})))
 }
@@ -302,102 +298,4 @@ fn events(node: &NodeInner, call: &Call) -> Reply {
     );
     let frames: Frames = Box::pin(stream);
     Reply::Many(frames)
-}
-
-fn read(node: &NodeInner, path: &str) -> Result<Reply, Status> {
-    let machine = node.machine();
-    let text = match path {
-        "/proc/sys/kernel/random/boot_id" => format!("{}\n", machine.boot_id),
-        "/proc/sys/kernel/hostname" | "/etc/hostname" => format!("{}\n", machine.hostname()),
-        "/etc/os-release" => format!(
-            "NAME=\"Talos\"\nID=talos\nVERSION_ID={0}\nPRETTY_NAME=\"Talos ({0})\"\n",
-            machine.system.version
-        ),
-        "/proc/version" => "Linux version 6.18.0-talos\n".to_owned(),
-        _ => {
-            return Err(Status::new(
-                code::NOT_FOUND,
-                format!("stat {path}: no such file or directory"),
-            ));
-        }
-    };
-    Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(text)})]))
-}
-
-/// Folders that every node has.
-fn list(root: &str) -> Result<Reply, Status> {
-    const FOLDERS: [&str; 7] = [
-        "/etc",
-        "/etc/cni",
-        "/etc/kubernetes",
-        "/etc/kubernetes/manifests",
-        "/proc",
-        "/system",
-        "/var",
-    ];
-    let root = if root.len() > 1 { root.trim_end_matches('/') } else { root };
-    if root != "/" && !FOLDERS.contains(&root) {
-        return Err(Status::new(code::UNKNOWN, format!("lstat {root}: no such file or directory")));
-    }
-    let entry = |path: &str, relative: &str| json!({"name": path, "relativeName": relative, "isDir": true, "mode": 0x8000_01ed_u32, "size": "32", "modified": "1795392813"});
-    let prefix = format!("{}/", root.trim_end_matches('/'));
-    let inside = FOLDERS.iter().filter_map(|f| {
-        let relative = f.strip_prefix(&prefix).filter(|r| !r.contains('/'))?;
-        Some(entry(f, relative))
-    });
-    Ok(Reply::list(std::iter::once(entry(root, ".")).chain(inside).collect()))
-}
-
-fn logs(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
-    let id = call.text("id");
-    let known = node.machine().services.get(id).is_some_and(|s| s.state == "Running");
-    if !known {
-        return Err(Status::new(code::UNKNOWN, format!("log {id:?} was not registered")));
-    }
-    let line = format!("{} {id} started\n", jiff::Timestamp::now());
-    Ok(Reply::list(vec![json!({"bytes": STANDARD.encode(line)})]))
-}
-
-/// Figures of the machine.
-fn facts(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
-    let machine = node.machine();
-    let kib = machine.spec.memory_mib * 1024;
-    let configured = machine.config.v1alpha1().is_some();
-    match call.method() {
-        "Memory" => {
-            let names = "active activeanon anonhugepages anonpages buffers cached commitlimit committedas directmap1g directmap2m directmap4k hugepagesize inactive inactivefile kernelstack mapped pagetables shmem slab sreclaimable sunreclaim vmalloctotal vmallocused";
-            let mut info: serde_json::Map<String, Value> =
-                names.split(' ').map(|n| (n.to_owned(), json!((kib / 64).max(1)))).collect();
-            info.insert("memtotal".into(), json!(kib));
-            info.insert("memfree".into(), json!(kib * 3 / 4));
-            info.insert("memavailable".into(), json!(kib * 4 / 5));
-            Ok(one(json!({"meminfo": info})))
-        }
-        "LoadAvg" => Ok(one(json!({"load1": 0.1, "load5": 0.1, "load15": 0.1}))),
-        "CPUInfo" => {
-            let list: Vec<Value> = (0..machine.spec.cpus)
-                .map(|p| json!({"processor": p, "modelName": "QEMU Virtual CPU"}))
-                .collect();
-            Ok(one(json!({"cpuInfo": list})))
-        }
-        "Containers" | "Stats" if call.text("driver") == "CRI" && !configured => Err(Status::new(
-            code::UNAVAILABLE,
-            "connection error: desc = \"transport: Error while dialing: dial unix:///run/containerd/containerd.sock: connect: no such file or directory\"",
-        )),
-        "Containers" => Ok(one(json!({"containers": [{
-            "id": "apid", "internalId": "apid", "name": "apid", "namespace": "system", "pid": 260, "podId": "apid",
-            "status": "RUNNING",
-        }]}))),
-        "Stats" => Ok(one(json!({"stats": [{
-            "id": "apid", "name": "apid", "namespace": "system", "podId": "apid", "cpuUsage": "1000000",
-            "memoryUsage": "30000000",
-        }]}))),
-        "Mounts" => {
-            Ok(one(json!({"stats": [{"filesystem": "rootfs", "mountedOn": "/", "size": "1"}]})))
-        }
-        "Netstat" | "Processes" | "SystemStat" | "NetworkDeviceStats" | "DiskStats" => {
-            Ok(one(json!({})))
-        }
-        other => Err(Status::new(code::UNIMPLEMENTED, format!("{other} is not simulated"))),
-    }
 }

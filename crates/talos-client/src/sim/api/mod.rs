@@ -1,9 +1,13 @@
 //! The machine API: who may call what, forwarding, and the calls.
 
 mod apply;
+mod archive;
 mod cluster;
 mod etcd;
+mod figure;
+mod file;
 mod image;
+mod log;
 mod machine;
 mod role;
 mod route;
@@ -13,6 +17,8 @@ mod storage;
 pub(crate) use route::entry;
 
 use std::sync::Arc;
+
+use serde_json::json;
 
 use super::grpc::{Call, Reply, Status, code};
 use super::node::{Api, NodeInner};
@@ -32,6 +38,12 @@ pub(crate) async fn local(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, S
             machine.config.v1alpha1().is_some() && machine.config.is_control_plane()
         };
         if !is_control_plane {
+            if method == "Bootstrap" && node.minor() <= 12 {
+                return Err(Status::new(
+                    code::FAILED_PRECONDITION,
+                    "bootstrap can only be performed on a control plane node",
+                ));
+            }
             return Err(Status::new(
                 code::UNIMPLEMENTED,
                 format!("{name} is only available on control plane nodes"),
@@ -48,10 +60,69 @@ pub(crate) async fn local(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, S
             name if name.starts_with("Etcd") || name == "Bootstrap" => etcd::call(node, call).await,
             _ => machine::call(node, call).await,
         },
-        "time.TimeService" => Err(Status::new(
-            code::UNKNOWN,
-            "error querying NTP server \"time.cloudflare.com\": lookup time.cloudflare.com on 8.8.8.8:53: dial udp 8.8.8.8:53: connect: network is unreachable",
-        )),
+        "time.TimeService" => time(node, call),
+        "inspect.InspectService" => Ok(inspect()),
         _ => Err(Status::new(code::UNIMPLEMENTED, format!("{method} is not simulated"))),
     }
+}
+
+/// What a time server says, beside the node's own clock.
+fn time(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    let server = match call.text("server") {
+        "" => "time.cloudflare.com",
+        named => named,
+    };
+    if node.net().is_none_or(|net| net.config.stub_kubelet) {
+        // Where there is only a stub of the kubelet there is no way out either.
+        let message = format!(
+            "error querying NTP server {server:?}: lookup {server} on 8.8.8.8:53: dial udp 8.8.8.8:53: connect: network is unreachable"
+        );
+        return Err(Status::new(code::UNKNOWN, message));
+    }
+    let now = jiff::Timestamp::now().to_string();
+    let row = json!({"server": server, "localtime": now, "remotetime": now});
+    Ok(Reply::One(json!({"messages": [row]})))
+}
+
+/// Which part of the node makes and reads what: a few of them.
+fn inspect() -> Reply {
+    let edge = |name: &str, what: &str, namespace: &str, kind: &str| {
+        json!({
+            "controllerName": name, "edgeType": what, "resourceNamespace": namespace, "resourceType": kind,
+        })
+    };
+    let edges = [
+        edge(
+            "config.MachineTypeController",
+            "OUTPUT_EXCLUSIVE",
+            "config",
+            "MachineTypes.config.talos.dev",
+        ),
+        edge(
+            "config.MachineTypeController",
+            "INPUT_WEAK",
+            "config",
+            "MachineConfigs.config.talos.dev",
+        ),
+        edge(
+            "runtime.MachineStatusController",
+            "OUTPUT_EXCLUSIVE",
+            "runtime",
+            "MachineStatuses.runtime.talos.dev",
+        ),
+        edge(
+            "runtime.MachineStatusController",
+            "INPUT_WEAK",
+            "runtime",
+            "Services.v1alpha1.talos.dev",
+        ),
+        edge(
+            "cluster.MemberController",
+            "OUTPUT_EXCLUSIVE",
+            "cluster",
+            "Members.cluster.talos.dev",
+        ),
+        edge("cluster.MemberController", "INPUT_WEAK", "cluster", "Affiliates.cluster.talos.dev"),
+    ];
+    Reply::One(json!({"messages": [{"edges": edges}]}))
 }

@@ -43,7 +43,11 @@ fn needed(call: &Call) -> &'static [&'static str] {
     let method = call.method();
     match (call.service(), method) {
         ("cosi.resource.State", "Get" | "List" | "Watch") => {
-            if super::super::cosi::SENSITIVE.contains(&call.text("type")) { ONLY } else { READER }
+            if super::super::wire::resource::is_sensitive(call.text("type")) {
+                ONLY
+            } else {
+                READER
+            }
         }
         ("cosi.resource.State" | "machine.LifecycleService" | "machine.DebugService", _)
         | ("machine.ImageService", "Import" | "Remove") => ONLY,

@@ -106,14 +106,16 @@ fn find(node: &Arc<NodeInner>, target: &str) -> Result<Arc<NodeInner>, Status> {
 
 async fn many(node: &Arc<NodeInner>, call: Call) -> Result<Reply, Status> {
     let is_worker = !node.machine().config.is_control_plane();
-    let simple = matches!(
-        call.service(),
-        "machine.MachineService"
-            | "cluster.ClusterService"
-            | "inspect.InspectService"
-            | "storage.StorageService"
-            | "time.TimeService"
-    );
+    // Until 1.12 only the resource API was left out.
+    let simple = node.minor() <= 12 && call.service() != "cosi.resource.State"
+        || matches!(
+            call.service(),
+            "machine.MachineService"
+                | "cluster.ClusterService"
+                | "inspect.InspectService"
+                | "storage.StorageService"
+                | "time.TimeService"
+        );
     if !simple {
         let message = format!("one-2-many proxying is not supported for method {}", call.path);
         return Err(Status::new(code::INVALID_ARGUMENT, message));

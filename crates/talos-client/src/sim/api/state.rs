@@ -32,17 +32,43 @@ pub(super) fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> 
             Ok(Reply::One(json!({"resource": resource})))
         }
         "List" => {
-            let query = call.request().pointer("/options/idQuery/regexp").and_then(Value::as_str);
-            let labels = call.request().pointer("/options/labelQuery");
+            let queries = call.request().get("options").cloned().unwrap_or_default();
             let all = node.store.list(namespace, kind).into_iter();
-            let chosen = all.filter(|r| {
-                query.is_none_or(|q| cosi::id_of(r).contains(q.trim_matches(['^', '$'])))
-            });
-            let chosen = chosen.filter(|r| has_labels(r, labels));
+            let chosen = all.filter(|r| is_asked_for(r, &queries));
             Ok(Reply::list(chosen.map(|resource| json!({"resource": resource})).collect()))
         }
-        _ => Ok(watch(node, call)),
+        _ => watch(node, call),
     }
+}
+
+/// Whether a resource fits the queries by id and by label.
+fn is_asked_for(resource: &Value, options: &Value) -> bool {
+    let id = options.pointer("/idQuery/regexp").and_then(Value::as_str);
+    id.is_none_or(|pattern| fits_pattern(cosi::id_of(resource), pattern))
+        && has_labels(resource, options.get("labelQuery"))
+}
+
+/// Whether a text fits a pattern of the simple kind: alternatives, ends, and `.*` between texts.
+fn fits_pattern(text: &str, pattern: &str) -> bool {
+    pattern.split('|').any(|one| {
+        let one = one.trim_matches(['(', ')']);
+        let (from, to) = (one.starts_with('^'), one.ends_with('$'));
+        let mut rest = text;
+        let parts: Vec<&str> = one.trim_matches(['^', '$', '(', ')']).split(".*").collect();
+        let last = parts.len() - 1;
+        parts.iter().enumerate().all(|(at, part)| {
+            let part = part.replace('\\', "");
+            let found = match (at == 0 && from, at == last && to) {
+                (true, true) => (rest == part).then_some(0),
+                (true, false) => rest.starts_with(&part).then_some(0),
+                (false, true) => rest.ends_with(&part).then(|| rest.len() - part.len()),
+                (false, false) => rest.find(&part),
+            };
+            let Some(at) = found else { return false };
+            rest = rest.get(at + part.len()..).unwrap_or_default();
+            true
+        })
+    })
 }
 
 /// Whether a resource fits all queries by label, any of them being enough.
@@ -69,25 +95,33 @@ fn has_labels(resource: &Value, queries: Option<&Value>) -> bool {
             .any(|q| q.get("terms").and_then(Value::as_array).into_iter().flatten().all(term))
 }
 
-fn watch(node: &Arc<NodeInner>, call: &Call) -> Reply {
+fn watch(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
     let (namespace, kind) = (call.text("namespace").to_owned(), call.text("type").to_owned());
     let id = call.request().get("id").and_then(Value::as_str).map(str::to_owned);
-    let option = |key: &str| call.request().pointer(&format!("/options/{key}"));
-    let set = |key: &str| option(key).and_then(Value::as_bool).unwrap_or(false);
+    let options = call.request().get("options").cloned().unwrap_or_default();
+    let set = |key: &str| options.get(key).and_then(Value::as_bool).unwrap_or(false);
     let newer = call.request().get("apiVersion").and_then(Value::as_i64).unwrap_or(0) >= 1;
-    let tail = option("tailEvents").and_then(Value::as_u64).unwrap_or(0);
-    let (now, past, receiver) = node.store.watch(&namespace, &kind);
+    let tail = options.get("tailEvents").and_then(Value::as_u64).unwrap_or(0);
+    let from = options.get("startFromBookmark").and_then(Value::as_str).filter(|b| !b.is_empty());
+    let Some(begun) = node.store.watch(&namespace, &kind, from) else {
+        return Err(Status::new(code::FAILED_PRECONDITION, "invalid watch bookmark"));
+    };
     let fits = {
         let (namespace, kind, id) = (namespace.clone(), kind.clone(), id.clone());
+        let options = options.clone();
         move |r: &Value| {
-            cosi::is_of(r, &namespace, &kind) && id.as_deref().is_none_or(|i| cosi::id_of(r) == i)
+            cosi::is_of(r, &namespace, &kind)
+                && id.as_deref().is_none_or(|i| cosi::id_of(r) == i)
+                && is_asked_for(r, &options)
         }
     };
     let mut queue = VecDeque::from([json!({})]);
-    let chosen: Vec<Value> = now.into_iter().filter(|r| fits(r)).collect();
-    let last = past.len() as u64;
-    if tail > 0 {
-        let own: Vec<&Event> = past.iter().filter(|e| fits(&e.resource)).collect();
+    let chosen: Vec<Value> = begun.now.into_iter().filter(|r| fits(r)).collect();
+    let mark = |what: &str| marker(what, &namespace, &kind, &begun.bookmark);
+    if from.is_some() {
+        queue.extend(begun.past.iter().filter(|e| fits(&e.resource)).map(event));
+    } else if tail > 0 {
+        let own: Vec<&Event> = begun.past.iter().filter(|e| fits(&e.resource)).collect();
         let skip = own.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX));
         queue.extend(own.into_iter().skip(skip).map(event));
     } else if let Some(id) = &id {
@@ -101,7 +135,7 @@ fn watch(node: &Arc<NodeInner>, call: &Call) -> Reply {
         let mut events: Vec<Value> =
             chosen.iter().map(|r| json!({"resource": r, "eventType": "CREATED"})).collect();
         if newer {
-            events.push(marker("BOOTSTRAPPED", &namespace, &kind, last));
+            events.push(mark("BOOTSTRAPPED"));
         }
         if set("aggregated") {
             queue.push_back(json!({"event": events}));
@@ -109,10 +143,10 @@ fn watch(node: &Arc<NodeInner>, call: &Call) -> Reply {
             queue.extend(events.into_iter().map(|e| json!({"event": [e]})));
         }
     } else if set("bootstrapBookmark") && newer {
-        queue.push_back(json!({"event": [marker("NOOP", &namespace, &kind, last)]}));
+        queue.push_back(json!({"event": [mark("NOOP")]}));
     }
     let stream = futures_util::stream::unfold(
-        (queue, receiver, fits),
+        (queue, begun.later, fits),
         |(mut queue, mut receiver, fits)| async move {
             loop {
                 if let Some(next) = queue.pop_front() {
@@ -132,7 +166,7 @@ fn watch(node: &Arc<NodeInner>, call: &Call) -> Reply {
         },
     );
     let frames: Frames = Box::pin(stream);
-    Reply::Many(frames)
+    Ok(Reply::Many(frames))
 }
 
 /// Metadata of something that is not there.
@@ -144,17 +178,30 @@ fn blank(namespace: &str, kind: &str, id: &str) -> Value {
     })
 }
 
-fn marker(kind: &str, namespace: &str, resource: &str, position: u64) -> Value {
+fn marker(kind: &str, namespace: &str, resource: &str, bookmark: &Value) -> Value {
     let metadata = blank(namespace, resource, "");
-    json!({"resource": {"metadata": metadata, "spec": {}}, "eventType": kind, "bookmark": cosi::bookmark(position)})
+    json!({"resource": {"metadata": metadata, "spec": {}}, "eventType": kind, "bookmark": bookmark})
 }
 
 fn event(event: &Event) -> Value {
     let mut out = json!({
-        "resource": event.resource, "eventType": event.kind, "bookmark": cosi::bookmark(event.bookmark),
+        "resource": event.resource, "eventType": event.kind, "bookmark": event.bookmark,
     });
     if let (Some(map), Some(old)) = (out.as_object_mut(), &event.old) {
         map.insert("old".into(), old.clone());
     }
     json!({"event": [out]})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_asked_for_by_pattern() {
+        assert!(fits_pattern("eth0/10.0.0.1", "eth0"));
+        assert!(fits_pattern("eth0", "^eth0$") && !fits_pattern("eth01", "^eth0$"));
+        assert!(fits_pattern("eth0", "^eth.*$") && fits_pattern("b", "^(a|b)$"));
+        assert!(!fits_pattern("lo", "^eth"));
+    }
 }

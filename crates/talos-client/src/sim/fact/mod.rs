@@ -38,6 +38,27 @@ pub(crate) struct Fact {
     pub(crate) finalizers: Vec<&'static str>,
 }
 
+impl Fact {
+    /// One without labels or anything else.
+    pub(crate) fn plain(
+        namespace: &'static str,
+        kind: &'static str,
+        id: impl Into<String>,
+        spec: Value,
+    ) -> Self {
+        Self {
+            namespace,
+            kind,
+            id: id.into(),
+            owner: "",
+            spec,
+            labels: Vec::new(),
+            annotations: Vec::new(),
+            finalizers: Vec::new(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Facts(Vec<Fact>);
 
@@ -51,16 +72,7 @@ impl Facts {
     ) {
         let (namespace, kind) = place;
         let spec = sorted(spec);
-        self.0.push(Fact {
-            namespace,
-            kind,
-            id: id.into(),
-            owner,
-            spec,
-            labels: Vec::new(),
-            annotations: Vec::new(),
-            finalizers: Vec::new(),
-        });
+        self.0.push(Fact { owner, ..Fact::plain(namespace, kind, id, spec) });
     }
 }
 
@@ -102,6 +114,9 @@ pub(crate) fn conditions(machine: &Machine) -> (bool, Value) {
         Early::Clock => Some("time is not synced"),
         Early::Done => None,
     };
+    if reason.is_none() && is_skewed(machine) {
+        out.push(json!({"name": "time", "reason": "time is not synced"}));
+    }
     if let Some(reason) = reason {
         out.push(json!({"name": "time", "reason": reason}));
         out.push(
@@ -116,6 +131,10 @@ pub(crate) fn conditions(machine: &Machine) -> (bool, Value) {
         out.push(json!({"name": "nodeReady", "reason": reason}));
     }
     (out.is_empty(), Value::Array(out))
+}
+
+fn is_skewed(machine: &Machine) -> bool {
+    machine.skewed.is_some_and(|until| jiff::Timestamp::now() < until)
 }
 
 /// All resources of a node.
@@ -193,7 +212,7 @@ fn system(machine: &Machine, content: &Content, out: &mut Facts) {
         "version",
         version,
     );
-    let time = json!({"epoch": 0, "synced": machine.early == Early::Done, "syncDisabled": machine.config.at("machine.time.disabled") == Some(&json!(true))});
+    let time = json!({"epoch": 0, "synced": machine.early == Early::Done && !is_skewed(machine), "syncDisabled": machine.config.at("machine.time.disabled") == Some(&json!(true))});
     if machine.early != Early::Nothing {
         out.add(
             ("runtime", "TimeStatuses.v1alpha1.talos.dev"),

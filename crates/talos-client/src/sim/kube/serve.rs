@@ -1,5 +1,6 @@
 //! The HTTP side of the Kubernetes API.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::config::yaml;
 use super::super::node::NodeInner;
+use super::evict::{evict, pod_of};
 use super::object::{home, store};
 
 type User = Option<(String, Vec<String>)>;
@@ -68,7 +70,11 @@ pub(crate) async fn serve(
     }
 }
 
-fn failure(code: StatusCode, reason: &str, message: impl Into<String>) -> (StatusCode, Value) {
+pub(super) fn failure(
+    code: StatusCode,
+    reason: &str,
+    message: impl Into<String>,
+) -> (StatusCode, Value) {
     let body = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message.into(),
         "reason": reason, "code": code.as_u16(),
@@ -117,6 +123,10 @@ async fn answer(node: &NodeInner, request: Request<Incoming>, user: &User) -> (S
             &path,
             head.uri.query(),
         )),
+        Method::POST if pod_of(&path).is_some() => {
+            let pod = pod_of(&path).unwrap_or_default();
+            net.clusters.change(&home, |c| evict(c, pod))
+        }
         Method::DELETE => net.clusters.change(&home, |c| match c.objects.remove(&path) {
             Some(object) => (StatusCode::OK, object),
             None => absent(&path),
@@ -168,13 +178,19 @@ fn discovery(path: &str) -> Option<Value> {
     }
     let version = path.strip_prefix("/apis/").or_else(|| path.strip_prefix("/api/"))?;
     let verbs = json!(["create", "delete", "get", "list", "patch", "update", "watch"]);
-    let list: Vec<Value> = RESOURCES
+    let mut list: Vec<Value> = RESOURCES
         .iter()
         .filter(|r| r.0 == version)
         .map(|(_, plural, kind, namespaced)| {
             json!({"name": plural, "singularName": kind.to_lowercase(), "namespaced": namespaced, "kind": kind, "verbs": verbs})
         })
         .collect();
+    if version == "v1" {
+        list.push(json!({
+            "name": "pods/eviction", "singularName": "", "namespaced": true, "group": "policy", "version": "v1",
+            "kind": "Eviction", "verbs": ["create"],
+        }));
+    }
     (!list.is_empty())
         .then(|| json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list}))
 }
@@ -212,23 +228,20 @@ fn parts(path: &str) -> Option<(String, &str, Option<&str>, Option<&str>)> {
     }
 }
 
-fn absent(path: &str) -> (StatusCode, Value) {
+pub(super) fn absent(path: &str) -> (StatusCode, Value) {
     let (plural, name) = parts(path).map(|p| (p.1, p.3.unwrap_or_default())).unwrap_or_default();
     failure(StatusCode::NOT_FOUND, "NotFound", format!("{plural} {name:?} not found"))
 }
 
-fn get(
-    objects: &std::collections::BTreeMap<String, Value>,
-    path: &str,
-    query: Option<&str>,
-) -> (StatusCode, Value) {
+fn get(objects: &BTreeMap<String, Value>, path: &str, query: Option<&str>) -> (StatusCode, Value) {
     if let Some(object) = objects.get(path) {
         return (StatusCode::OK, object.clone());
     }
     let Some((version, plural, namespace, None)) = parts(path) else { return absent(path) };
-    let query = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    let selector =
-        query.into_owned().find(|(k, _)| k == "labelSelector").map(|(_, v)| v).unwrap_or_default();
+    let query: BTreeMap<String, String> =
+        url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+    let asked = |key: &str| query.get(key).cloned().unwrap_or_default();
+    let (selector, fields) = (asked("labelSelector"), asked("fieldSelector"));
     let fits = |key: &str| {
         parts(key).is_some_and(|p| {
             p.0 == version
@@ -249,13 +262,29 @@ fn get(
             }
         })
     };
-    let items: Vec<&Value> =
-        objects.iter().filter(|(k, o)| fits(k) && chosen(o)).map(|(_, o)| o).collect();
+    let items: Vec<&Value> = objects
+        .iter()
+        .filter(|(k, o)| fits(k) && chosen(o) && has_fields(o, &fields))
+        .map(|(_, o)| o)
+        .collect();
     let kind = RESOURCES.iter().find(|r| r.0 == version && r.1 == plural).map_or("", |r| r.2);
     let body = json!({
         "kind": format!("{kind}List"), "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": items,
     });
     (StatusCode::OK, body)
+}
+
+/// Whether fields of an object have, or have not, certain values.
+fn has_fields(object: &Value, selector: &str) -> bool {
+    selector.split(',').filter(|term| !term.is_empty()).all(|term| {
+        let (key, wanted, equal) = match (term.split_once("!="), term.split_once('=')) {
+            (Some((key, wanted)), _) => (key, wanted, false),
+            (None, Some((key, wanted))) => (key, wanted.trim_start_matches('='), true),
+            (None, None) => return false,
+        };
+        let found = object.pointer(&format!("/{}", key.replace('.', "/")));
+        (found.and_then(Value::as_str).unwrap_or_default() == wanted) == equal
+    })
 }
 
 fn write(

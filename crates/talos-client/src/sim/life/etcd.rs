@@ -6,6 +6,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::super::cluster::{Cluster, Member};
 use super::super::disk::EtcdData;
+use super::super::fault::FaultAction;
 use super::super::net::NetInner;
 use super::super::node::{EtcdState, NodeInner};
 use super::pause;
@@ -37,7 +38,20 @@ pub(super) async fn step(node: &Arc<NodeInner>) {
             }
         }
         EtcdState::Starting => up(node, &net).await,
-        EtcdState::Running => elect(node, &net),
+        EtcdState::Running => {
+            if let Some(FaultAction::EtcdStall(time)) = net.faults.take(&node.names(), "@etcd") {
+                stall(node, time).await;
+            }
+            if is_known(node, &net) {
+                elect(node, &net);
+            } else {
+                // Someone removed the member: etcd ends, and its data is of no use.
+                set(node, EtcdState::Failed);
+                let why = "failed to run: the member has been permanently removed from the cluster";
+                node.service("etcd", "Failed", Some(false), why);
+                net.refresh();
+            }
+        }
         _ => {}
     }
 }
@@ -56,12 +70,34 @@ pub(crate) fn advertised(node: &NodeInner) -> String {
     wanted.or(all.first()).map(|a| a.addr().to_string()).unwrap_or_default()
 }
 
+/// Whether the cluster still has this node's member.
+fn is_known(node: &NodeInner, net: &NetInner) -> bool {
+    let Some(data) = node.content().etcd else { return false };
+    net.clusters.get(&data.cluster).is_some_and(|c| c.member(data.member).is_some())
+}
+
+/// etcd does not answer for a while.
+async fn stall(node: &NodeInner, time: std::time::Duration) {
+    node.service("etcd", "Running", Some(false), "Health check failed: context deadline exceeded");
+    node.halt_etcd();
+    tokio::time::sleep(time).await;
+    set(node, EtcdState::Running);
+    node.service("etcd", "Running", Some(true), "Health check successful");
+    if let Some(net) = node.net() {
+        net.refresh();
+    }
+}
+
 fn found(node: &NodeInner, net: &NetInner) {
     let id = uuid::Uuid::new_v4().simple().to_string();
     let address = advertised(node);
     let member = member(node, false, founder_id(&address));
     let config = node.machine().config.clone();
+    let restored = node.machine().restore.take();
+    let objects = restored.map(|upload| upload.objects()).unwrap_or_default();
     let cluster = Cluster {
+        revision: objects.len() as u64,
+        objects,
         id: id.clone(),
         cluster_id: config.text("cluster.id").to_owned(),
         name: config.text("cluster.clusterName").to_owned(),
@@ -169,17 +205,18 @@ async fn up(node: &Arc<NodeInner>, net: &NetInner) {
     pause(node, 6.0).await;
     let Some(data) = node.content().etcd else { return };
     let name = node.hostname();
-    let known = net.clusters.change(&data.cluster, |c| {
-        let member = c.members.iter_mut().find(|m| m.id == data.member)?;
-        (member.learner, member.name) = (false, name);
-        Some(())
-    });
     let cluster = net.clusters.get(&data.cluster);
     let healthy = cluster.is_some_and(|c| has_quorum(net, &c));
-    if known.flatten().is_none() || !healthy {
+    if !is_known(node, net) || !healthy {
         return;
     }
+    // A learner runs before it votes: a vote of one that is not there could cost the quorum.
     set(node, EtcdState::Running);
+    net.clusters.change(&data.cluster, |c| {
+        if let Some(member) = c.members.iter_mut().find(|m| m.id == data.member) {
+            (member.learner, member.name) = (false, name);
+        }
+    });
     node.service("etcd", "Running", Some(true), "Health check successful");
     elect(node, net);
     net.refresh();

@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 use super::super::config::Config;
 use super::super::node::{Machine, NodeInner, content_id};
 use super::super::spec::{DiskSpec, NodeEventKind};
-use super::{End, keep, notify, open_secure, pause};
+use super::{End, keep, notify, open_secure, pause, sequence};
 
 /// Install the running system to the disk that the configuration names, then reboot.
 pub(super) async fn install(node: &Arc<NodeInner>) -> End {
-    node.stage("installing");
-    node.log.sequence("install", "START", None);
+    sequence::install(node);
     open_secure(node);
     pause(node, 60.0).await;
     let target = {
@@ -22,8 +21,7 @@ pub(super) async fn install(node: &Arc<NodeInner>) -> End {
     let fails = node.net().is_some_and(|n| n.faults.take(&node.names(), "@install").is_some());
     let (Some(disk), false) = (target, fails) else {
         let error = "sequence failed: error running phase 2 in install sequence: task 1/1: failed, task \"upgrade\" failed: exit code 1";
-        let data = json!({"sequence": "install", "error": {"message": error}});
-        node.log.add("SequenceEvent", data, None);
+        sequence::install_failed(node, error);
         node.stage("rebooting");
         pause(node, 80.0).await;
         return End::Reboot;
@@ -48,8 +46,7 @@ pub(super) async fn install(node: &Arc<NodeInner>) -> End {
     node.sync();
     let id = content_id(&node.uuid, &disk);
     notify(node, NodeEventKind::Installed { disk: disk.dev, content_id: id });
-    node.log.sequence("install", "STOP", None);
-    node.stage("rebooting");
+    sequence::installed(node);
     pause(node, 5.0).await;
     End::Reboot
 }

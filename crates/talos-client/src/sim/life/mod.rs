@@ -2,6 +2,8 @@
 
 mod etcd;
 mod install;
+mod sequence;
+mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, load, net};
 use super::disk::{Content, Installed};
+use super::fault::FaultAction;
 use super::node::{Api, Early, EtcdState, Machine, NodeInner, Order, content_id};
 use super::pki::{self, Authority, Clients, Request};
 use super::spec::{BootDevice, NodeEventKind};
 
 pub(crate) use etcd::{advertised, has_quorum, leave};
 pub(crate) use install::{bytes, wwid};
+pub(crate) use upgrade::{Refused, write as install_beside};
 
 /// How a boot ended.
 pub(crate) enum End {
@@ -60,10 +64,12 @@ fn notify(node: &NodeInner, kind: NodeEventKind) {
 
 fn close(node: &NodeInner) {
     node.serve(Api::Closed);
-    let mut machine = node.machine();
-    machine.kube = None;
-    machine.etcd = EtcdState::Absent;
-    machine.node_ready = false;
+    {
+        let mut machine = node.machine();
+        machine.kube = None;
+        machine.node_ready = false;
+    }
+    node.halt_etcd();
 }
 
 /// Wait for a time of a real machine.
@@ -75,16 +81,24 @@ pub(crate) async fn pause(node: &NodeInner, seconds: f64) {
 async fn boot(node: &Arc<NodeInner>) -> End {
     node.store.clear();
     node.log.clear();
+    upgrade::fall_back(node);
     if let Err(why) = start(node) {
         notify(node, NodeEventKind::BootFailed(why));
         return End::Off;
     }
-    boot_events(node);
+    sequence::power_on(node);
+    if let Some(end) = upgrade::staged(node).await {
+        return end;
+    }
     pause(node, 15.0).await;
     node.machine().early = Early::Clock;
     node.stage("booting");
     pause(node, 10.0).await;
     node.machine().early = Early::Done;
+    let skew = node.net().and_then(|net| net.faults.take(&node.names(), "@clock"));
+    if let Some(FaultAction::ClockSkew(time)) = skew {
+        node.machine().skewed = jiff::Timestamp::now().checked_add(time).ok();
+    }
     if let Err(why) = read_seed(node) {
         notify(node, NodeEventKind::BootFailed(why.clone()));
         node.log.add("ConfigLoadErrorEvent", json!({"error": why}), None);
@@ -101,11 +115,15 @@ async fn boot(node: &Arc<NodeInner>) -> End {
             }
         });
         node.machine().config = config;
+        sequence::config_found(node, false);
         return configured(node).await;
     }
     let user_data = node.machine().seed.user_data.clone();
     match user_data.map(|text| load(&text, minor)) {
-        Some(Ok(config)) => node.machine().config = config,
+        Some(Ok(config)) => {
+            node.machine().config = config;
+            sequence::config_found(node, false);
+        }
         Some(Err(why)) => {
             node.log.add("ConfigLoadErrorEvent", json!({"error": why}), None);
             notify(node, NodeEventKind::BootFailed(why));
@@ -116,6 +134,7 @@ async fn boot(node: &Arc<NodeInner>) -> End {
             if let Some(end) = maintenance(node).await {
                 return end;
             }
+            sequence::config_found(node, true);
         }
     }
     if content.installed.is_none() {
@@ -192,21 +211,6 @@ fn swap_names(machine: &mut Machine) {
     }
 }
 
-fn boot_events(node: &NodeInner) {
-    node.log.sequence("initialize", "START", None);
-    node.log.phase("systemRequirements", &["enforceKSPPRequirements"]);
-    node.log.add("PhaseEvent", json!({"phase": "earlyServices"}), None);
-    for id in ["containerd", "machined", "auditd", "syslogd", "udevd"] {
-        node.log.service(id, "Starting", "Starting service", json!({"unknown": true}));
-        node.log.service(id, "Preparing", "Creating service runner", json!({"unknown": true}));
-        node.log.service(id, "Running", "Health check successful", json!({"healthy": true}));
-    }
-    node.log.add("PhaseEvent", json!({"phase": "earlyServices", "action": "STOP"}), None);
-    node.log.phase("usb", &["waitForUSB"]);
-    node.log.phase("meta", &["reloadMeta"]);
-    node.stage("booting");
-}
-
 fn read_seed(node: &NodeInner) -> Result<(), String> {
     let mut machine = node.machine();
     if machine.is_metal() {
@@ -220,7 +224,7 @@ fn read_seed(node: &NodeInner) -> Result<(), String> {
 
 /// Wait for a complete configuration; `None` when it came.
 async fn maintenance(node: &Arc<NodeInner>) -> Option<End> {
-    node.log.add("TaskEvent", json!({"task": "runningMaintenance"}), None);
+    sequence::wait_for_config(node);
     let sans: Vec<String> =
         node.machine().addresses().iter().map(|a| a.addr().to_string()).collect();
     let tls = pki::maintenance(&sans).and_then(|leaf| pki::server(&leaf, &Clients::Any, &["h2"]));
@@ -240,6 +244,8 @@ async fn maintenance(node: &Arc<NodeInner>) -> Option<End> {
     }
     node.machine().api = Api::Denied(tls);
     pause(node, 0.5).await;
+    // However fast it lives, the answer to the call that brought the configuration goes out first.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     node.serve(Api::Closed);
     pause(node, 1.0).await;
     None
@@ -252,8 +258,8 @@ fn next_order(node: &NodeInner) -> Option<Order> {
 
 /// Boot with a configuration, and run.
 async fn configured(node: &Arc<NodeInner>) -> End {
+    sequence::boot(node);
     node.stage("booting");
-    node.log.sequence("boot", "START", None);
     open_secure(node);
     pause(node, 3.0).await;
     for id in ["cri", "trustd"] {
@@ -267,6 +273,11 @@ async fn configured(node: &Arc<NodeInner>) -> End {
     pause(node, 2.0).await;
     node.service("kubelet", "Running", Some(true), "Health check successful");
     node.sync();
+    serve(node).await
+}
+
+/// Run until something is asked for that ends it.
+async fn serve(node: &Arc<NodeInner>) -> End {
     let mut idle = Idle::default();
     loop {
         let woken = node.wake.notified();
@@ -290,7 +301,7 @@ const LONGEST_IDLE: Duration = Duration::from_secs(2);
 /// later when nothing does, so that a fleet at rest costs next to nothing.
 #[derive(Debug, Default)]
 struct Idle {
-    changes: usize,
+    changes: u64,
     turns: u32,
 }
 
@@ -302,7 +313,7 @@ impl Idle {
         self.pause(shortest, node.store.changes(), running)
     }
 
-    fn pause(&mut self, shortest: Duration, changes: usize, running: bool) -> Duration {
+    fn pause(&mut self, shortest: Duration, changes: u64, running: bool) -> Duration {
         let at_rest = running && changes == self.changes;
         (self.changes, self.turns) = (changes, if at_rest { self.turns + 1 } else { 0 });
         shortest.saturating_mul(1 << self.turns.min(10)).min(LONGEST_IDLE.max(shortest))
@@ -314,8 +325,12 @@ fn settle(node: &Arc<NodeInner>) {
     let booting = node.machine().stage == "booting";
     let waits = node.machine().etcd == EtcdState::Preparing;
     if booting && !waits {
-        node.log.sequence("boot", "STOP", None);
+        sequence::booted(node);
         node.stage("running");
+        super::kube::uncordon(node);
+    }
+    if node.machine().stage == "running" && node.content().trial {
+        node.write(|c| c.trial = false);
     }
     super::kube::tend(node);
     node.sync();
@@ -383,13 +398,16 @@ fn secure(node: &NodeInner, config: &Config, key: &str) -> Result<Secured, pki::
 
 /// Do what was asked, and leave.
 async fn obey(node: &Arc<NodeInner>, order: Order) -> End {
+    if let Order::Upgrade { image, actor } = &order {
+        return upgrade::run(node, image, actor).await;
+    }
     let (sequence, stage, actor, off) = match &order {
+        Order::Upgrade { .. } => return End::Reboot,
         Order::Reboot(actor) => ("reboot", "rebooting", actor.clone(), false),
         Order::Shutdown(actor) => ("shutdown", "shutting down", actor.clone(), true),
         Order::Reset { reboot, actor, .. } => ("reset", "resetting", actor.clone(), !reboot),
     };
-    node.log.sequence(sequence, "START", Some(&actor));
-    node.stage(stage);
+    sequence::begin_end(node, sequence, stage, &actor);
     pause(node, 8.0).await;
     if let Order::Reset { state, ephemeral, system, .. } = order {
         node.write(|c: &mut Content| {
@@ -402,10 +420,11 @@ async fn obey(node: &Arc<NodeInner>, order: Order) -> End {
             if ephemeral {
                 c.etcd = None;
                 c.images.clear();
+                c.system_images.clear();
             }
         });
     }
-    node.log.sequence(sequence, "STOP", Some(&actor));
+    sequence::end(node, sequence);
     close(node);
     pause(node, 5.0).await;
     if off {

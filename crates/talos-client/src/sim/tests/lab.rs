@@ -78,6 +78,7 @@ async fn call(node: &SimNode, path: &str, request: Value) -> Result<Reply, Statu
         nodes: Vec::new(),
         peer: Peer { roles: vec!["os:admin".into()] },
         cut: CancellationToken::new(),
+        upload: None,
     };
     api::entry(&Arc::clone(&node.0), call).await
 }

@@ -91,6 +91,7 @@ async fn play(node: &SimNode, step: &Value) -> Option<String> {
         nodes: list("nodes"),
         peer: Peer { roles: roles(step["tls"].as_str().unwrap()) },
         cut: CancellationToken::new(),
+        upload: None,
     };
     let answer = api::entry(&Arc::clone(&node.0), call).await;
     let refused = |status: &Status| {

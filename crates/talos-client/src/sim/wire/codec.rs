@@ -125,7 +125,7 @@ fn write_duration(value: &Value, out: &mut Vec<u8>) {
     put_pair(whole.parse().unwrap_or(0), nanos, out);
 }
 
-fn put_pair(seconds: i64, nanos: i32, out: &mut Vec<u8>) {
+pub(super) fn put_pair(seconds: i64, nanos: i32, out: &mut Vec<u8>) {
     if seconds != 0 {
         put_varint(1 << 3, out);
         put_varint(seconds.cast_unsigned(), out);
@@ -146,13 +146,13 @@ fn write_any(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn put_bytes(number: u64, data: &[u8], out: &mut Vec<u8>) {
+pub(super) fn put_bytes(number: u64, data: &[u8], out: &mut Vec<u8>) {
     put_varint(number << 3 | 2, out);
     put_varint(data.len() as u64, out);
     out.extend_from_slice(data);
 }
 
-fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     loop {
         let byte = (value & 0x7f) as u8;
         value >>= 7;

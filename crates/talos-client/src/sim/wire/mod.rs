@@ -4,6 +4,7 @@
 //! client's generated code shows as a difference instead of being shared by both sides.
 
 mod codec;
+pub(crate) mod resource;
 mod table;
 
 pub(crate) use codec::{decode, encode};
