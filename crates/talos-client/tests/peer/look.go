@@ -18,7 +18,11 @@ import (
 	"github.com/siderolabs/talos/pkg/machinery/api/machine"
 	"github.com/siderolabs/talos/pkg/machinery/client"
 	"github.com/siderolabs/talos/pkg/machinery/resources/cluster"
+	"github.com/siderolabs/talos/pkg/machinery/resources/config"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/etcd"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/hardware"
 	"github.com/siderolabs/talos/pkg/machinery/resources/network"
+	_ "github.com/siderolabs/talos/pkg/machinery/resources/time"
 	"github.com/siderolabs/talos/pkg/machinery/resources/v1alpha1"
 	"google.golang.org/grpc/codes"
 )
@@ -63,6 +67,7 @@ func everything(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	count := 0
+	var wrong []error
 	for definition := range definitions.All() {
 		spec := definition.TypedSpec()
 		of := resource.NewMetadata(spec.DefaultNamespace, spec.Type, "", resource.VersionUndefined)
@@ -77,12 +82,19 @@ func everything(ctx context.Context, c *client.Client) error {
 		if len(typed.Items) != len(shown.Items) {
 			return fmt.Errorf("%s changes while it is read", spec.Type)
 		}
+		if spec.Type == config.MachineConfigType || spec.Type == meta.ResourceDefinitionType {
+			// One's text is a document of its own, and the other's says more than its message.
+			continue
+		}
 		for i, item := range typed.Items {
 			if err = agrees(item, shown.Items[i]); err != nil {
-				return fmt.Errorf("%s: %w", item.Metadata(), err)
+				wrong = append(wrong, fmt.Errorf("%s: %w", item.Metadata(), err))
 			}
 		}
 		count += len(typed.Items)
+	}
+	if len(wrong) > 0 {
+		return errors.Join(wrong...)
 	}
 	if count < 100 {
 		return fmt.Errorf("only %d resources of %d types", count, definitions.Len())

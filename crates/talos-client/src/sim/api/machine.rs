@@ -195,7 +195,7 @@ fn reset(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
             tracing::debug!(why, node = node.uuid, "drain before a reset");
         }
     }
-    if call.flag("graceful") && system && node.content().etcd.is_some() {
+    if call.flag("graceful") && mode != "USER_DISKS" && node.content().etcd.is_some() {
         super::super::life::leave(node);
     }
     let actor = uuid::Uuid::new_v4().to_string();

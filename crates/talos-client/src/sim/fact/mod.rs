@@ -318,7 +318,7 @@ fn cluster(machine: &Machine, content: &Content, peers: &[Peer], out: &mut Facts
         out.add(place, "cluster.LocalAffiliateController", id.clone(), spec);
     }
     let name = machine.hostname();
-    let spec = json!({"nodename": name, "hostnameVersion": 1, "skipNodeRegistration": false});
+    let spec = json!({"nodename": name, "hostnameVersion": "1", "skipNodeRegistration": false});
     out.add(("k8s", "Nodenames.kubernetes.talos.dev"), "k8s.NodenameController", "nodename", spec);
     let control_planes: Vec<String> = peers
         .iter()

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::codec::{put_bytes, put_pair, put_varint};
 
@@ -75,13 +75,25 @@ pub(crate) fn encode(kind: &str, spec: &Value) -> Vec<u8> {
             put_bytes(1, spec["description"].as_str().unwrap_or_default().as_bytes(), &mut out);
         }
         "ResourceDefinitions.meta.cosi.dev" => write_definition(spec, &mut out),
-        _ => {
-            if let Some(kind) = kinds().types.get(kind) {
-                write(&kind.message, spec, &mut out);
-            }
+        // Their texts show the objects alone.
+        "Manifests.kubernetes.talos.dev" => {
+            let items = spec.as_array().into_iter().flatten();
+            let items: Vec<Value> = items.map(|object| json!({"object": object})).collect();
+            write_kind(kind, &json!({"items": items}), &mut out);
         }
+        "StaticPods.kubernetes.talos.dev" => write_kind(kind, &json!({"pod": spec}), &mut out),
+        "StaticPodStatuses.kubernetes.talos.dev" => {
+            write_kind(kind, &json!({"podstatus": spec}), &mut out);
+        }
+        _ => write_kind(kind, spec, &mut out),
     }
     out
+}
+
+fn write_kind(kind: &str, spec: &Value, out: &mut Vec<u8>) {
+    if let Some(kind) = kinds().types.get(kind) {
+        write(&kind.message, spec, out);
+    }
 }
 
 fn kinds() -> &'static Kinds {
@@ -350,8 +362,6 @@ fn write_definition(spec: &Value, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

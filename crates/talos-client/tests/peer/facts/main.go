@@ -270,7 +270,7 @@ func (t table) enum(of reflect.Type) string {
 		return name
 	}
 	values := map[string]int64{}
-	limit := int64(1) << min(of.Bits()-1, 17)
+	limit := int64(1) << min(of.Bits(), 17)
 	for i := int64(0); i < limit; i++ {
 		value := reflect.New(of)
 		if value.Elem().CanInt() {
