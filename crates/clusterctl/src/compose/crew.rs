@@ -103,7 +103,7 @@ impl Crew {
         let mut options = RegistryOptions { transport, credentials, ..RegistryOptions::default() };
         let mut mirrors_not_asked = Vec::new();
         if !lab {
-            let (mirrors, unreadable) = image::mirrors(&site);
+            let (mirrors, unreadable) = image::mirrors(&site.network.registry_mirrors);
             let why = |text: String| format!("{text} (no http or https URL)");
             mirrors_not_asked.extend(unreadable.into_iter().map(why));
             options.mirrors = mirrors;

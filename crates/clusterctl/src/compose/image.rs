@@ -197,9 +197,11 @@ fn recipe(site: &Site) -> Result<Recipe, Error> {
     })
 }
 
-/// The site's mirrors, and what names none: images that are built from come from where the nodes
-/// have theirs.
-pub(super) fn mirrors(site: &Site) -> (BTreeMap<String, Vec<Url>>, BTreeSet<String>) {
+/// The mirrors of a site by registry, and endpoints that are none: images that are built from come
+/// from where the nodes have theirs.
+pub(super) fn mirrors(
+    all: &BTreeMap<String, Vec<String>>,
+) -> (BTreeMap<String, Vec<Url>>, BTreeSet<String>) {
     let mut unreadable = BTreeSet::new();
     let mut read = |text: &String| {
         let url = text.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -210,7 +212,7 @@ pub(super) fn mirrors(site: &Site) -> (BTreeMap<String, Vec<Url>>, BTreeSet<Stri
         url
     };
     let mut mirrors = BTreeMap::new();
-    for (registry, endpoints) in &site.network.registry_mirrors {
+    for (registry, endpoints) in all {
         mirrors.insert(registry.clone(), endpoints.iter().filter_map(&mut read).collect());
     }
     (mirrors, unreadable)
@@ -270,7 +272,19 @@ pub(super) fn ledger_id(node: &str, storage: &str, file: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::official;
+    use super::{mirrors, official};
+
+    #[test]
+    fn no_endpoint_of_a_mirror_is_lost_without_a_word() {
+        let endpoints =
+            ["https://one.example", "http://two.example:5000", "ann:s3cret-word@three:5000"];
+        let all = [("docker.io".to_owned(), endpoints.map(str::to_owned).to_vec())].into();
+        let (found, unreadable) = mirrors(&all);
+        let found: Vec<&str> = found["docker.io"].iter().map(url::Url::as_str).collect();
+        // What is spoken to without TLS is told by the registries' client.
+        assert_eq!(found, ["https://one.example/", "http://two.example:5000/"]);
+        assert_eq!(unreadable.into_iter().collect::<Vec<_>>(), ["three:5000"]);
+    }
 
     #[test]
     fn official_extensions_are_told_by_their_reference() {
