@@ -4,6 +4,7 @@
 //! names; a peer that is not there gives a line without a value, never a pass.
 
 mod client;
+mod fleet;
 mod image;
 mod ipset;
 mod measure;
@@ -11,6 +12,7 @@ mod oracle;
 mod peer;
 mod program;
 mod served;
+mod stream;
 mod tree;
 mod upload;
 
@@ -19,7 +21,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use fleet::serve_fleet;
 pub use served::serve;
+pub use stream::serve_stream;
 pub use tree::plan_alone;
 
 /// Which way is good.
@@ -123,6 +127,9 @@ pub const ALL: &[Bench] = &[
     Bench { name: "pve-throughput", run: client::throughput },
     Bench { name: "read-12000-vms", run: client::read_vms },
     Bench { name: "upload-vs-curl", run: upload::against_curl },
+    Bench { name: "stream-vs-grpc", run: stream::against_grpc },
+    Bench { name: "etcd-snapshot-1g", run: stream::snapshot },
+    Bench { name: "fleet-200", run: fleet::fleet },
     Bench { name: "image-build", run: image::build },
     Bench { name: "gen-vs-oracle", run: oracle::generate },
     Bench { name: "gen-1", run: oracle::generate_1 },

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
-use cluster_tests::bench::{Scale, chosen, plan_alone, row, serve};
+use cluster_tests::bench::{Scale, chosen, plan_alone, row, serve, serve_fleet, serve_stream};
 
 const USAGE: &str = "usage: bench [--json] [--smoke] [NAME…]";
 
@@ -34,6 +34,14 @@ fn run() -> anyhow::Result<bool> {
             // Parts that are processes of their own.
             "--serve" => {
                 serve(Path::new(&args.next().context(USAGE)?))?;
+                return Ok(true);
+            }
+            "--serve-fleet" => {
+                serve_fleet(args.next().context(USAGE)?.parse()?)?;
+                return Ok(true);
+            }
+            "--serve-stream" => {
+                serve_stream(args.next().context(USAGE)?.parse()?)?;
                 return Ok(true);
             }
             "--plan-alone" => {

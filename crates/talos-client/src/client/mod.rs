@@ -64,6 +64,9 @@ impl Client {
     ///
     /// # Errors
     /// Credentials cannot be used.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime, in which it keeps its connection.
     pub fn new(config: ClientConfig) -> Result<Self> {
         let (endpoint, connector, inner) = prepare(config)?;
         Ok(Self { channel: endpoint.connect_with_connector_lazy(connector), inner })
