@@ -25,6 +25,7 @@ import (
 	_ "github.com/siderolabs/talos/pkg/machinery/resources/time"
 	"github.com/siderolabs/talos/pkg/machinery/resources/v1alpha1"
 	"google.golang.org/grpc/codes"
+	"gopkg.in/yaml.v3"
 )
 
 // What the nodes say of themselves and of each other.
@@ -50,6 +51,14 @@ func resources(ctx context.Context, l *lab) error {
 		}
 		if err = everything(ctx, c); err != nil {
 			return err
+		}
+		own, err := safe.StateGetByID[*config.MachineConfig](ctx, c.COSI, config.ActiveID)
+		if err != nil {
+			return err
+		}
+		shown, err := yaml.Marshal(own.Spec())
+		if err != nil || own.Config().Cluster().Name() == "" || len(shown) == 0 {
+			return fmt.Errorf("no configuration in %d bytes: %w", len(shown), err)
 		}
 		if err = watch(ctx, c); err != nil {
 			return err

@@ -62,7 +62,20 @@ pub(crate) async fn local(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, S
         },
         "time.TimeService" => time(node, call),
         "inspect.InspectService" => Ok(inspect()),
+        // No simulated disk has volume groups.
+        "machine.LVMService" => Err(Status::new(code::NOT_FOUND, lacking(call))),
         _ => Err(Status::new(code::UNIMPLEMENTED, format!("{method} is not simulated"))),
+    }
+}
+
+fn lacking(call: &Call) -> String {
+    match call.method() {
+        "PhysicalVolumeRemove" => format!("physical volume {:?} not found", call.text("device")),
+        "VolumeGroupRemove" => format!("volume group {:?} not found", call.text("volumeGroup")),
+        _ => {
+            let (group, name) = (call.text("volumeGroup"), call.text("logicalVolume"));
+            format!("logical volume {group}/{name} not found")
+        }
     }
 }
 

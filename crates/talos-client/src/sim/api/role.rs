@@ -49,7 +49,13 @@ fn needed(call: &Call) -> &'static [&'static str] {
                 READER
             }
         }
-        ("cosi.resource.State" | "machine.LifecycleService" | "machine.DebugService", _)
+        (
+            "cosi.resource.State"
+            | "machine.LifecycleService"
+            | "machine.DebugService"
+            | "machine.LVMService",
+            _,
+        )
         | ("machine.ImageService", "Import" | "Remove") => ONLY,
         ("machine.ImageService", "Pull") => WRITER,
         (_, "MetaWrite" | "MetaDelete") => &["os:admin", "os:meta:writer"],

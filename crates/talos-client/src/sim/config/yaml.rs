@@ -225,7 +225,8 @@ pub(crate) fn write(value: &Value) -> String {
         Value::Object(map) if !map.is_empty() => write_map(map, 0, &mut out),
         Value::Array(list) if !list.is_empty() => write_list(list, 0, &mut out),
         other => {
-            out.push_str(&scalar(other, 0));
+            // Go's reader wants the lines of a text indented, at the top level too.
+            out.push_str(&scalar(other, deeper(0)));
             out.push('\n');
         }
     }
