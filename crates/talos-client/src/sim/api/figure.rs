@@ -165,9 +165,10 @@ fn sockets(machine: &Machine, call: &Call) -> Vec<Value> {
         [("apid", 50000), ("trustd", 50001), ("etcd", 2379), ("etcd", 2380), ("kubelet", 10250)];
     let wants = call.request().get("l4proto").cloned().unwrap_or_default();
     let any = wants.as_object().is_none_or(Map::is_empty);
-    let tcp = any || ["tcp", "tcp6"].iter().any(|key| wants.get(key) == Some(&json!(true)));
+    // Everything listens on all addresses, which is a socket of the newer protocol.
+    let listed = any || wants.get("tcp6") == Some(&json!(true));
     let established = call.text("filter") == "CONNECTED";
-    if !tcp || established {
+    if !listed || established {
         return Vec::new();
     }
     let with_process =

@@ -280,6 +280,17 @@ fn members(node: &NodeInner, own: &Content) -> Vec<Peer> {
     out
 }
 
+/// First addresses of the nodes that discovery shows, each with whether it is a control plane.
+pub(crate) fn discovered(node: &NodeInner) -> Vec<(String, bool)> {
+    let own = advertised(node);
+    let peers = members(node, &node.content());
+    let rest = peers.into_iter().skip(1).filter_map(|(_, _, kind, addresses, _)| {
+        Some((addresses.into_iter().next()?, kind != "worker"))
+    });
+    let plane = node.machine().config.is_control_plane();
+    std::iter::once((own, plane)).chain(rest).collect()
+}
+
 fn peer(node: &NodeInner, content: &Content) -> Peer {
     let machine = node.machine();
     let addresses = machine.addresses().iter().map(|a| a.addr().to_string()).collect();

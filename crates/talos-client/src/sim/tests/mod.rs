@@ -1,5 +1,6 @@
 //! Tests of whole nodes: recordings played again, and clusters that come up.
 
+mod health;
 mod lab;
 mod matcher;
 mod recording;
