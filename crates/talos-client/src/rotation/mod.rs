@@ -154,6 +154,4 @@ impl Rotation {
 }
 
 #[cfg(test)]
-mod openssl;
-#[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ mod fuzz;
 mod go;
 mod health;
 mod lab;
+mod openssl;
 mod peer;
 mod role;
 mod rolling;
