@@ -207,14 +207,19 @@ impl BundleStore {
     pub fn plain_text(&self, path: &Path) -> Result<Zeroizing<String>, Error> {
         let failed = || Error::failed(format!("read {}", path.display()));
         let file = fs_err::File::open(path).map_err(|error| failed().because(error))?;
-        let length = file.metadata().map_err(|error| failed().because(error))?.len();
-        if length > LARGEST {
+        let data = file.metadata().map_err(|error| failed().because(error))?;
+        // A pipe does not tell its length. Room for all of it: what a vector leaves behind as it
+        // grows is not overwritten.
+        let most = if data.is_file() { data.len().min(LARGEST) } else { LARGEST } + 1;
+        let mut bytes =
+            Zeroizing::new(Vec::with_capacity(usize::try_from(most).unwrap_or_default()));
+        file.take(most).read_to_end(&mut bytes).map_err(|error| failed().because(error))?;
+        if bytes.len() as u64 > LARGEST {
             return Err(failed().detail(format!("it has more than {} MiB", LARGEST >> 20)));
         }
-        // Room for all of it: what a vector leaves behind as it grows is not overwritten.
-        let room = usize::try_from(length).unwrap_or_default() + 1;
-        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-        file.take(length).read_to_end(&mut bytes).map_err(|error| failed().because(error))?;
+        if bytes.len() as u64 == most {
+            return Err(failed().detail("it grew while it was read"));
+        }
         if std::str::from_utf8(&bytes).is_ok_and(is_sealed) {
             let opened = self.decrypt(&bytes).and_then(|opened| opened.to_text(Format::Yaml));
             return opened.map(Zeroizing::new).map_err(|error| {

@@ -153,38 +153,47 @@ impl Crew {
     /// # Errors
     /// As [`Self::update_lock_file`].
     pub fn pin(&self, cluster: &Cluster, etcd_started: bool) -> Result<(), Error> {
-        let pin = ClusterPin {
-            cluster_id: cluster.id,
-            talos_version: format!("v{}", cluster.versions.talos),
-            kubernetes_version: format!("v{}", cluster.versions.kubernetes),
-            etcd_started,
-            cilium_cli_image: None,
-        };
-        let name = cluster.name.clone();
         self.update_lock_file(|lock| {
             let image = cilium::wanted_image(cluster).and_then(|wanted| {
                 let image = lock.cilium_cli_image(cluster.id, wanted);
                 is_pinned_form(&image, wanted).then_some(image)
             });
-            lock.clusters.insert(name, ClusterPin { cilium_cli_image: image, ..pin });
+            let pin = ClusterPin {
+                cluster_id: cluster.id,
+                talos_version: format!("v{}", cluster.versions.talos),
+                kubernetes_version: format!("v{}", cluster.versions.kubernetes),
+                etcd_started,
+                cilium_cli_image: image,
+            };
+            lock.clusters.insert(cluster.name.clone(), pin);
         })
     }
 
-    /// Writes down that the etcd of a cluster was seen to run. The versions that the cluster was
-    /// made with stay as they are.
+    /// Writes down that the etcd of a cluster was seen to run, and the image by digest with which
+    /// it installs Cilium, where one was seen. The versions that the cluster was made with stay as
+    /// they are.
     ///
     /// # Errors
     /// As [`Self::update_lock_file`].
-    pub fn note_etcd(&self, cluster: &Cluster) -> Result<(), Error> {
-        match self.lock_file().cluster(cluster.id) {
-            Some(pin) if pin.etcd_started => Ok(()),
-            Some(_) => self.update_lock_file(|lock| {
-                let pins = lock.clusters.values_mut();
-                pins.filter(|pin| pin.cluster_id == cluster.id)
-                    .for_each(|pin| pin.etcd_started = true);
-            }),
-            None => self.pin(cluster, true),
+    pub fn note_etcd(&self, cluster: &Cluster, cilium_pin: Option<&str>) -> Result<(), Error> {
+        if self.lock_file().cluster(cluster.id).is_none() {
+            self.pin(cluster, true)?;
         }
+        let is_known = |pin: &ClusterPin| {
+            pin.etcd_started
+                && (cilium_pin.is_none() || pin.cilium_cli_image.as_deref() == cilium_pin)
+        };
+        if self.lock_file().cluster(cluster.id).is_some_and(is_known) {
+            return Ok(());
+        }
+        self.update_lock_file(|lock| {
+            for pin in lock.clusters.values_mut().filter(|pin| pin.cluster_id == cluster.id) {
+                pin.etcd_started = true;
+                if let Some(image) = cilium_pin {
+                    pin.cilium_cli_image = Some(image.to_owned());
+                }
+            }
+        })
     }
 
     /// Takes the lock file as it is on the disk now.

@@ -11,7 +11,7 @@ use proxmox_client::plan::vm::VmObserved;
 
 use super::action::Action;
 use super::crew::Crew;
-use super::draft::{Drafted, Problem, ledger_kind};
+use super::draft::{Drafted, Problem};
 use super::network;
 use super::proof::{has_tags_of, lost_its_tags, made_for, tags_back_of};
 use super::sketch::{Sketch, Steps};
@@ -20,7 +20,7 @@ use super::world::World;
 use crate::engine::{Base, Impact, Plan};
 use crate::error::Error;
 use crate::spec::site::Cluster;
-use crate::state::{LedgerEntry, ThingKind};
+use crate::state::ThingKind;
 
 /// Makes the plan that removes what a target has made.
 ///
@@ -249,12 +249,8 @@ impl Razing<'_> {
             let user = self.world.network_users.of(&object.id, &self.doomed).unwrap_or_default();
             self.left.push(format!("{} stays: {user} is on it", object.title()));
         }
-        let found = sdn::removal(&unwanted, &self.world.sdn, |object| {
-            network::is_marked(object)
-                || ledger_kind(object.kind).is_some_and(|kind| {
-                    ledger.contains(&LedgerEntry { kind, id: object.id.clone() })
-                })
-        });
+        let is_ours = |object: &Object| network::is_ours(object, &ledger);
+        let found = sdn::removal(&unwanted, &self.world.sdn, is_ours);
         self.left.extend(found.conflicts.iter().map(|why| format!("networks: {why}; it stays")));
         if found.changes.is_empty() {
             return;

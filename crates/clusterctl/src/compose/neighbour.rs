@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use proxmox_client::{NodeName, VmId};
+use proxmox_client::{PendingRow, VmId};
 
 use super::crew::Crew;
 use super::observe::{AT_ONCE, failed, node_name};
@@ -12,18 +12,26 @@ use crate::error::Error;
 
 /// Which guests are on which bridges and VNets.
 #[derive(Debug, Clone, Default)]
-pub struct NetworkUsers(BTreeMap<String, BTreeMap<u32, String>>);
+pub struct NetworkUsers {
+    seen: BTreeMap<String, BTreeMap<u32, String>>,
+    /// There may be guests that the token does not see.
+    some_hidden: bool,
+}
+
+/// Who may be on a network where not all guests are seen.
+const HIDDEN: &str = "perhaps a guest that the token does not see (VM.Audit on /vms shows all)";
 
 impl NetworkUsers {
     /// A guest on a network, for people, that is none of `besides`.
     pub fn of(&self, network: &str, besides: &BTreeSet<u32>) -> Option<&str> {
-        let users = self.0.get(network)?;
-        users.iter().find(|(vmid, _)| !besides.contains(vmid)).map(|(_, title)| title.as_str())
+        let mut users = self.seen.get(network).into_iter().flatten();
+        let found = users.find(|(vmid, _)| !besides.contains(vmid));
+        found.map(|(_, title)| title.as_str()).or(self.some_hidden.then_some(HIDDEN))
     }
 
     fn add(&mut self, guest: Guest) {
         for network in guest.networks {
-            self.0.entry(network).or_default().insert(guest.vmid, guest.title.clone());
+            self.seen.entry(network).or_default().insert(guest.vmid, guest.title.clone());
         }
     }
 }
@@ -57,65 +65,54 @@ pub async fn containers(crew: &Crew, nodes: &[String]) -> Result<BTreeMap<u32, S
     Ok(lists.into_iter().flatten().collect())
 }
 
-/// Every guest that the token sees, with the networks that it is on or will be.
+/// Every guest that the token sees, with the networks that it is on or will be, and whether those
+/// are all.
 ///
 /// # Errors
 /// One cannot be asked: nothing is known to be free then.
 pub async fn network_users(crew: &Crew) -> Result<NetworkUsers, Error> {
+    let has = crew.proxmox.permissions().await.map_err(failed("ask Proxmox what we may do"))?;
+    let sees_all = has.has(&format!("/vms/{}", u32::MAX), "VM.Audit");
     let rows = crew.proxmox.nodes().await.map_err(failed("list the Proxmox nodes"))?;
-    let mut machines = Vec::new();
-    let mut containers = Vec::new();
+    let mut all = Vec::new();
     for row in rows {
         let node = node_name(&row.node)?;
-        let list = crew.proxmox.qemu(&node).list().await;
-        let list = list.map_err(failed(&format!("list the machines of {node}")))?;
-        let named = list.into_iter().map(|row| (row.vmid, row.name));
-        machines.extend(named.map(|(vmid, name)| (node.clone(), vmid, name)));
-        let list = crew.proxmox.lxc(&node).list().await;
-        let list = list.map_err(failed(&format!("list the containers of {node}")))?;
-        let named = list.into_iter().map(|row| (row.vmid, row.name));
-        containers.extend(named.map(|(vmid, name)| (node.clone(), vmid, name)));
+        let machines = crew.proxmox.qemu(&node).list().await;
+        let machines = machines.map_err(failed(&format!("list the machines of {node}")))?;
+        let machines = machines.into_iter().map(|row| (true, row.vmid, row.name));
+        let containers = crew.proxmox.lxc(&node).list().await;
+        let containers = containers.map_err(failed(&format!("list the containers of {node}")))?;
+        let containers = containers.into_iter().map(|row| (false, row.vmid, row.name));
+        for (is_machine, vmid, name) in machines.chain(containers) {
+            let vmid = vmid.and_then(|vmid| VmId::try_from(u32::try_from(vmid).ok()?).ok());
+            all.extend(vmid.map(|vmid| (is_machine, node.clone(), vmid, name.unwrap_or_default())));
+        }
     }
-    let machines = machines.into_iter().filter_map(numbered).map(|(node, vmid, name)| {
-        Box::pin(async move { machine(crew, &node, vmid, &name).await }) as Look<'_>
-    });
-    let containers = containers.into_iter().filter_map(numbered).map(|(node, vmid, name)| {
-        Box::pin(async move { container(crew, &node, vmid, &name).await }) as Look<'_>
-    });
-    let guests = futures_util::stream::iter(machines.chain(containers)).buffer_unordered(AT_ONCE);
-    let add = |mut users: NetworkUsers, guest| async move {
+    let mut guests = futures_util::stream::iter(all)
+        .map(|(is_machine, node, vmid, name)| async move {
+            let (kind, rows) = match is_machine {
+                true => ("VM", crew.proxmox.qemu(&node).pending(vmid).await),
+                false => ("container", crew.proxmox.lxc(&node).pending(vmid).await),
+            };
+            let title = format!("{kind} {vmid} {name}");
+            let rows = rows.map_err(failed(&format!("read {title}")))?;
+            Ok::<_, Error>(Guest { vmid: vmid.get(), title, networks: networks(&rows) })
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut users = NetworkUsers { some_hidden: !sees_all, ..NetworkUsers::default() };
+    while let Some(guest) = guests.try_next().await? {
         users.add(guest);
-        Ok(users)
-    };
-    guests.try_fold(NetworkUsers::default(), add).await
+    }
+    Ok(users)
 }
 
-type Look<'a> = futures_util::future::BoxFuture<'a, Result<Guest, Error>>;
-
-fn numbered(
-    (node, vmid, name): (NodeName, Option<u64>, Option<String>),
-) -> Option<(NodeName, VmId, String)> {
-    let vmid = VmId::try_from(u32::try_from(vmid?).ok()?).ok()?;
-    Some((node, vmid, name.unwrap_or_default()))
-}
-
-async fn machine(crew: &Crew, node: &NodeName, vmid: VmId, name: &str) -> Result<Guest, Error> {
-    let rows = crew.proxmox.qemu(node).pending(vmid).await;
-    let rows = rows.map_err(failed(&format!("read the machine {vmid}")))?;
+/// The networks that a guest is on, and those that it will be on.
+fn networks(rows: &[PendingRow]) -> BTreeSet<String> {
     let values = rows.iter().flat_map(|row| {
         let both = [row.value.as_deref(), row.pending.as_deref()];
         both.into_iter().flatten().map(|value| (row.key.as_str(), value))
     });
-    let networks = values.filter_map(|(key, value)| network_of(key, value)).collect();
-    Ok(Guest { vmid: vmid.get(), title: format!("VM {vmid} {name}"), networks })
-}
-
-async fn container(crew: &Crew, node: &NodeName, vmid: VmId, name: &str) -> Result<Guest, Error> {
-    let config = crew.proxmox.lxc(node).config(vmid).await;
-    let config = config.map_err(failed(&format!("read the container {vmid}")))?;
-    let values = config.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
-    let networks = values.filter_map(|(key, value)| network_of(key, value)).collect();
-    Ok(Guest { vmid: vmid.get(), title: format!("container {vmid} {name}"), networks })
+    values.filter_map(|(key, value)| network_of(key, value)).collect()
 }
 
 /// The bridge or VNet that a network device is on.
@@ -141,5 +138,8 @@ mod tests {
         assert_eq!(users.of("vnet101", &BTreeSet::new()), Some("VM 7 web"));
         assert_eq!(users.of("vnet101", &BTreeSet::from([7])), None);
         assert_eq!(users.of("vnet102", &BTreeSet::new()), None);
+        users.some_hidden = true;
+        assert_eq!(users.of("vnet102", &BTreeSet::new()), Some(HIDDEN));
+        assert_eq!(users.of("vnet101", &BTreeSet::new()), Some("VM 7 web"));
     }
 }

@@ -1,11 +1,12 @@
 //! The zone, its controller, VNets and subnets, as Proxmox should have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proxmox_client::plan::sdn::{Kind, Object};
 
 use crate::spec::site::{Cluster, Sdn, SdnController, Site, Vnet};
+use crate::state::{LedgerEntry, ThingKind};
 
 /// What stands at the end of the alias of a VNet that is ours.
 pub const MARK: &str = " (clusterctl)";
@@ -33,6 +34,25 @@ pub fn needed_by(site: &Site, cluster: &Cluster, peers: &[IpAddr]) -> Vec<Object
     objects.push(zone(sdn, peers));
     objects.extend(of_vnet(sdn, vnet));
     objects
+}
+
+/// The ledger's line for an object.
+pub fn ledger_entry(object: &Object) -> LedgerEntry {
+    let kind = match object.kind {
+        Kind::Zone => ThingKind::SdnZone,
+        Kind::Controller => ThingKind::SdnController,
+        Kind::Vnet => ThingKind::SdnVnet,
+        Kind::Subnet => ThingKind::SdnSubnet,
+    };
+    LedgerEntry { kind, id: object.id.clone() }
+}
+
+/// Whether an object was made by this program: a VNet says so, of others the ledger does.
+pub fn is_ours(object: &Object, ledger: &BTreeSet<LedgerEntry>) -> bool {
+    match object.kind {
+        Kind::Vnet => is_marked(object),
+        Kind::Zone | Kind::Controller | Kind::Subnet => ledger.contains(&ledger_entry(object)),
+    }
 }
 
 /// Whether an object carries our mark; only VNets can.

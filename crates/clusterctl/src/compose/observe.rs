@@ -15,6 +15,7 @@ use talos_client::ErrorKind;
 use talos_client::config::{FieldChange, MachineConfig};
 
 use super::access;
+use super::cilium;
 use super::crew::Crew;
 use super::host::{known, peers};
 use super::kubernetes::{Kubernetes, NodeState};
@@ -318,7 +319,7 @@ async fn running(
         None => Err("the node shows no configuration".to_owned()),
         Some(text) => compare(crew, cluster, node, opened, text.expose_secret()),
     };
-    let (Compared { changes, manifests }, uncompared) = match compared {
+    let (Compared { changes, manifests, cilium_pin }, uncompared) = match compared {
         Ok(compared) => (compared, None),
         Err(why) => (Compared::default(), Some(why)),
     };
@@ -339,6 +340,7 @@ async fn running(
         staged,
         uncompared,
         etcd,
+        cilium_pin,
     })
 }
 
@@ -349,6 +351,8 @@ pub struct Compared {
     pub changes: Vec<FieldChange>,
     /// The objects of Kubernetes whose manifests are in them.
     pub manifests: Vec<ObjectChange>,
+    /// The image by digest that installs Cilium.
+    pub cilium_pin: Option<String>,
 }
 
 /// What a node's configuration would have to change. The way in which its disk is told apart was
@@ -369,7 +373,8 @@ pub fn compare(
         true => manifest::changes(&current, &desired),
         false => Vec::new(),
     };
-    Ok(Compared { changes, manifests })
+    let cilium_pin = cilium::kept_image(cluster, &current).filter(|image| image.contains('@'));
+    Ok(Compared { changes, manifests, cilium_pin })
 }
 
 async fn clusters(

@@ -53,6 +53,14 @@ impl World {
         self.etcd(cluster) != Etcd::None
     }
 
+    /// The image by digest with which a cluster that runs installs Cilium.
+    pub fn cilium_pin(&self, cluster: &Cluster) -> Option<&str> {
+        cluster.nodes.iter().find_map(|node| match self.nodes.get(&node.name) {
+            Some(NodeSeen::Configured(one)) => one.cilium_pin.as_deref(),
+            _ => None,
+        })
+    }
+
     /// How far etcd of a cluster is on the node where it is farthest.
     pub fn etcd(&self, cluster: &Cluster) -> Etcd {
         let seen = cluster.nodes.iter().map(|node| match self.nodes.get(&node.name) {
@@ -161,6 +169,8 @@ pub struct Running {
     pub uncompared: Option<String>,
     /// How far its etcd is.
     pub etcd: Etcd,
+    /// The image by digest that its configuration has for the installation of Cilium.
+    pub cilium_pin: Option<String>,
 }
 
 impl Running {

@@ -137,7 +137,7 @@ async fn carry_out(
         session.crew.site.clusters.iter().filter(|one| made.world.etcd(one) == Etcd::Runs)
     {
         // Also where the lock file was lost since.
-        session.crew.note_etcd(cluster)?;
+        session.crew.note_etcd(cluster, made.world.cilium_pin(cluster))?;
     }
     let storages = made.world.storages.clone();
     let report = Report::of(session, made);

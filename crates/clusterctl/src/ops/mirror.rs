@@ -7,7 +7,9 @@ use semver::Version;
 use super::image::{cache, client, failed, reference, runtime};
 use super::{Context, Error, chain};
 use crate::compose::chart;
+use crate::compose::cilium::wanted_image;
 use crate::compose::need::{extensions_list, needed};
+use crate::state::{Layout, LockFile};
 
 /// The images that the tree's site needs, and what it needs besides that could not be found out.
 ///
@@ -18,6 +20,12 @@ pub fn of_site(context: &Context) -> Result<(Vec<String>, Vec<String>), Error> {
     let site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
     let found = needed(&site)?;
     let mut images = found.images;
+    let lock = LockFile::read(&Layout::new(&site.live, false).lock_file())
+        .map_err(|error| Error::failed("read the lock file").because(error))?;
+    // A tag may mean another image since the clusters were made.
+    images.extend(site.clusters.iter().filter_map(|cluster| {
+        wanted_image(cluster).map(|wanted| lock.cilium_cli_image(cluster.id, wanted))
+    }));
     let (cache, client, runtime) = (cache(context)?, client(context)?, runtime()?);
     let mut lists = std::collections::BTreeMap::new();
     for (version, name) in &found.extensions {

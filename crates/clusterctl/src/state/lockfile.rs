@@ -52,6 +52,8 @@ pub enum ThingKind {
     SdnZone,
     /// An SDN controller.
     SdnController,
+    /// A VNet. It has a mark, which does not tell whose tree it is of.
+    SdnVnet,
     /// An SDN subnet.
     SdnSubnet,
     /// A file in a storage of a node.

@@ -233,3 +233,24 @@ fn nothing_that_is_encrypted_is_written_in_the_clear() {
     assert_eq!(fs_err::read_to_string(room.path().join("sealed.yaml")).unwrap(), sealed);
     assert!(!room.path().join("new.yaml").exists());
 }
+
+#[test]
+fn a_pipe_is_read_like_the_file() {
+    use std::io::Write as _;
+    let room = tempfile::tempdir().unwrap();
+    let text = "version: v1alpha1\nmachine: {type: worker}\ncluster: {}\n";
+    fs_err::write(room.path().join("m.yaml"), text).unwrap();
+    let (code, _, err) = said(&["config", "validate", "m.yaml"], room.path());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_clusterctl"))
+        .args(["config", "validate", "/dev/stdin"])
+        .env_clear()
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), told), (Some(code), err.replace("m.yaml", "/dev/stdin")));
+}

@@ -1,11 +1,9 @@
 //! Containers, as far as others have to know of them: they share numbers and networks with
 //! machines.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
-use serde_json::Value;
 
+use super::qemu::PendingRow;
 use crate::client::Client;
 use crate::error::Result;
 use crate::id::{NodeName, VmId};
@@ -47,12 +45,12 @@ impl Lxc<'_> {
         self.client.get(&self.base, &[]).await
     }
 
-    /// `GET /nodes/{node}/lxc/{vmid}/config`: keys such as `net0`
-    /// (`name=eth0,bridge=vmbr0,ip=dhcp`), what waits for a restart included.
+    /// `GET /nodes/{node}/lxc/{vmid}/pending`: keys such as `net0`
+    /// (`name=eth0,bridge=vmbr0,ip=dhcp`), as they are and as they will be.
     ///
     /// # Errors
     /// As [`Client::call`].
-    pub async fn config(&self, id: VmId) -> Result<BTreeMap<String, Value>> {
-        self.client.get(&format!("{}/{id}/config", self.base), &[]).await
+    pub async fn pending(&self, id: VmId) -> Result<Vec<PendingRow>> {
+        self.client.get(&format!("{}/{id}/pending", self.base), &[]).await
     }
 }

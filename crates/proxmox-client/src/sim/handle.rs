@@ -142,14 +142,21 @@ impl SimHandle {
         done
     }
 
-    /// Adds or replaces a container that others made, with keys such as `hostname` and `net0`.
-    /// False when there is no such node, or a machine has the number.
-    pub fn add_container(&self, node: &str, vmid: u32, keys: BTreeMap<String, String>) -> bool {
+    /// Adds or replaces a container that others made, with keys such as `hostname` and `net0`, and
+    /// those that wait for its restart. False when there is no such node, or a machine has the
+    /// number.
+    pub fn add_container(
+        &self,
+        node: &str,
+        vmid: u32,
+        keys: BTreeMap<String, String>,
+        pending: BTreeMap<String, String>,
+    ) -> bool {
         let mut state = self.inner.lock();
         if !state.nodes.contains_key(node) || state.vms.contains_key(&vmid) {
             return false;
         }
-        state.containers.insert(vmid, Container { node: node.to_owned(), conf: keys });
+        state.containers.insert(vmid, Container { node: node.to_owned(), conf: keys, pending });
         drop(state);
         self.inner.save_soon();
         true

@@ -63,6 +63,8 @@ pub(crate) struct Vm {
 pub(crate) struct Container {
     pub(crate) node: String,
     pub(crate) conf: BTreeMap<String, String>,
+    /// What waits for a restart.
+    pub(crate) pending: BTreeMap<String, String>,
 }
 
 /// A volume of a storage.

@@ -92,7 +92,11 @@ impl<'a> Draft<'a> {
     /// tag alone.
     fn cilium_pin(&mut self, cluster: &Cluster, node: &Node) -> Option<String> {
         let wanted = cilium::wanted_image(cluster).filter(|one| !one.contains('@'))?;
-        let is_first = self.lock_file.cluster(cluster.id).is_none() && !self.had_etcd(cluster);
+        let is_configured =
+            |one: &Node| matches!(self.world.nodes.get(&one.name), Some(NodeSeen::Configured(_)));
+        let is_first = self.lock_file.cluster(cluster.id).is_none()
+            && !self.had_etcd(cluster)
+            && !cluster.nodes.iter().any(is_configured);
         if node.role != Role::ControlPlane
             || !is_first
             || self.lock_file.references.contains_key(wanted)

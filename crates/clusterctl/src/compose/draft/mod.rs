@@ -11,7 +11,6 @@ mod ring;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proxmox_client::VmId;
-use proxmox_client::plan::sdn;
 use proxmox_client::plan::vm::VmObserved;
 
 use super::action::Action;
@@ -23,7 +22,7 @@ use super::world::{NodeSeen, SecretsSeen, World};
 use crate::engine::{Base, Plan};
 use crate::error::{Error, chain};
 use crate::spec::site::{Cluster, Node};
-use crate::state::{LockFile, ThingKind};
+use crate::state::LockFile;
 
 pub use bootstrap::lacking;
 
@@ -291,14 +290,4 @@ impl<'a> Draft<'a> {
 pub fn has_agent(crew: &Crew) -> bool {
     let extensions = &crew.images.schematic.official_extensions;
     extensions.iter().any(|name| name == "siderolabs/qemu-guest-agent")
-}
-
-/// The ledger's word for an object that cannot carry a mark.
-pub fn ledger_kind(kind: sdn::Kind) -> Option<ThingKind> {
-    match kind {
-        sdn::Kind::Zone => Some(ThingKind::SdnZone),
-        sdn::Kind::Controller => Some(ThingKind::SdnController),
-        sdn::Kind::Subnet => Some(ThingKind::SdnSubnet),
-        sdn::Kind::Vnet => None,
-    }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use proxmox_client::plan::sdn;
 
-use super::{Draft, Sketch, ledger_kind};
+use super::{Draft, Sketch};
 use crate::compose::action::Action;
 use crate::compose::network;
 use crate::compose::target::{Extent, SDN};
 use crate::engine::Impact;
-use crate::state::{LedgerEntry, ThingKind};
+use crate::state::LedgerEntry;
 
 /// The step that removes networks.
 const REMOVAL: &str = "networks/remove";
@@ -33,15 +33,10 @@ impl Draft<'_> {
             needed
         };
         let ledger = self.lock_file.ledger.clone();
-        let is_ours = |object: &sdn::Object| {
-            network::is_marked(object)
-                || ledger_kind(object.kind).is_some_and(|kind| {
-                    ledger.contains(&LedgerEntry { kind, id: object.id.clone() })
-                })
-        };
         if full {
-            self.left_networks(&desired, &is_ours);
+            self.left_networks(&desired, &ledger);
         }
+        let is_ours = |object: &sdn::Object| network::is_ours(object, &ledger);
         let found = sdn::diff(&desired, &self.world.sdn, is_ours, !full);
         for conflict in &found.conflicts {
             self.problem(
@@ -76,21 +71,24 @@ impl Draft<'_> {
 
     /// What was made here and the tree has no more: it is named, and with `--allow-remove` removed
     /// unless a guest is on it.
-    fn left_networks(&mut self, desired: &[sdn::Object], is_ours: &impl Fn(&sdn::Object) -> bool) {
+    fn left_networks(&mut self, desired: &[sdn::Object], ledger: &BTreeSet<LedgerEntry>) {
         let titles: BTreeSet<String> = desired.iter().map(sdn::Object::title).collect();
-        let zones = self.lock_file.ledger.iter().filter(|one| one.kind == ThingKind::SdnZone);
-        let mut zones: BTreeSet<&str> = zones.map(|one| one.id.as_str()).collect();
-        zones.extend(self.crew.site.sdn.iter().map(|sdn| sdn.zone_id.as_str()));
-        // The mark of a VNet does not tell which site it is of: its zone does.
-        let is_here = |object: &sdn::Object| {
-            object.kind != sdn::Kind::Vnet
-                || object.fields.get("zone").is_some_and(|zone| zones.contains(zone.as_str()))
-        };
         let objects = self.world.sdn.objects.iter();
-        let left: Vec<sdn::Object> = objects
-            .filter(|one| !titles.contains(&one.title()) && is_ours(one) && is_here(one))
+        // The mark of a VNet does not tell which tree it is of: the ledger is this one's.
+        let (left, others): (Vec<sdn::Object>, Vec<sdn::Object>) = objects
+            .filter(|one| !titles.contains(&one.title()) && network::is_ours(one, ledger))
             .cloned()
-            .collect();
+            .partition(|one| ledger.contains(&network::ledger_entry(one)));
+        let zone = self.crew.site.sdn.as_ref().map(|sdn| &sdn.zone_id);
+        let others = others.iter().filter(|one| one.fields.get("zone") == zone);
+        let others: Vec<String> = others.map(sdn::Object::title).collect();
+        if !others.is_empty() {
+            self.notes.push(format!(
+                "made by clusterctl, and for another tree or before the lock file: {}: it stays \
+                 until it is removed by hand",
+                others.join(", ")
+            ));
+        }
         if left.is_empty() {
             return;
         }
@@ -114,7 +112,7 @@ impl Draft<'_> {
                 None => unused.push(object),
             }
         }
-        let found = sdn::removal(&unused, &self.world.sdn, is_ours);
+        let found = sdn::removal(&unused, &self.world.sdn, |one| network::is_ours(one, ledger));
         let stays = found.conflicts.iter();
         self.notes.extend(stays.map(|why| format!("networks: {why}; it stays")));
         if found.changes.is_empty() {

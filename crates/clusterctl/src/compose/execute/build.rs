@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use imagefactory::build::{BuildRequest, Builder, Built, Catalog, ImageSource, OciImage, Platform};
-use imagefactory::{Architecture, Cache, Digest, ImageReference};
+use imagefactory::{Architecture, Cache, Digest, ErrorKind, ImageReference};
 use semver::Version;
 
 use super::Hands;
@@ -102,16 +102,30 @@ impl Hands {
         }
     }
 
-    /// Pins an image that nodes fetch. They may reach a registry that this machine does not: then
-    /// the tag stays, and that is told.
-    pub(super) async fn pin_image(&self, reference: &str) {
-        let pinned = tokio::time::timeout(PIN_TIME, self.pinned(reference.to_owned())).await;
-        let why = match pinned {
-            Ok(Ok(_)) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer in {} s", PIN_TIME.as_secs()),
+    /// Pins an image that nodes fetch. They may reach a registry, or have a login there, that this
+    /// machine has not: then the tag stays, and that is told.
+    pub(super) async fn pin_image(&self, reference: &str) -> Result<(), StepError> {
+        let what = format!("look for {reference}");
+        let image: ImageReference = reference.parse().map_err(images(&what))?;
+        let found = tokio::time::timeout(PIN_TIME, self.crew.registry.resolve(&image)).await;
+        let why = match found {
+            Ok(Ok(resolved)) => {
+                let (name, digest) = (reference.to_owned(), resolved.digest.to_string());
+                return self
+                    .crew
+                    .update_lock_file(|lock| drop(lock.references.insert(name, digest)))
+                    .map_err(own);
+            }
+            Ok(Err(error))
+                if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unauthorized) =>
+            {
+                images(&what)(error).to_string()
+            }
+            Ok(Err(error)) => return Err(images(&what)(error)),
+            Err(_) => format!("{what}: no answer in {} s", PIN_TIME.as_secs()),
         };
         tracing::warn!("{reference} is not pinned, nodes fetch what its tag means then: {why}");
+        Ok(())
     }
 
     pub(super) fn oci_cache(&self) -> Result<Cache, StepError> {
@@ -231,7 +245,8 @@ mod tests {
         let crew = Arc::new(crew(12, "controlplanes = 1\n"));
         let storages = Storages { iso: "local".into(), vm: "local".into() };
         let before = crew.lock_file();
-        Hands::new(Arc::clone(&crew), storages, Vec::new()).pin_image("127.0.0.1:1/cli:v1").await;
+        let hands = Hands::new(Arc::clone(&crew), storages, Vec::new());
+        hands.pin_image("127.0.0.1:1/cli:v1").await.unwrap();
         assert_eq!(crew.lock_file(), before);
     }
 

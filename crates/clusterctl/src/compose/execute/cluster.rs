@@ -63,7 +63,7 @@ impl Hands {
             Etcd::None => {}
             Etcd::Starts => return Ok(Check::Done("etcd starts".to_owned())),
             Etcd::Runs => {
-                self.crew.note_etcd(cluster).map_err(own)?;
+                self.crew.note_etcd(cluster, None).map_err(own)?;
                 return Ok(Check::Done("etcd was started".to_owned()));
             }
         }
@@ -92,7 +92,7 @@ impl Hands {
             // A node that restarts before it runs has nothing on its disk, and is asked again.
             Etcd::None => Err(StepError::Later("etcd has not started yet".to_owned())),
             Etcd::Starts => Err(StepError::Later("etcd starts".to_owned())),
-            Etcd::Runs => self.crew.note_etcd(cluster).map_err(own),
+            Etcd::Runs => self.crew.note_etcd(cluster, None).map_err(own),
         }
     }
 

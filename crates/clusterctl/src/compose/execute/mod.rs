@@ -103,10 +103,7 @@ impl Executor<Action> for Hands {
             Action::Schematic => self.create_schematic().await,
             Action::FetchIso { version } => self.fetch_iso(version, context).await,
             Action::CopyInstaller { version } => self.copy_installer(version, context).await,
-            Action::PinImage { reference } => {
-                self.pin_image(reference).await;
-                Ok(())
-            }
+            Action::PinImage { reference } => self.pin_image(reference).await,
             Action::Upload { version, node, storage } => {
                 self.upload(version, node, storage, context).await
             }

@@ -1,11 +1,14 @@
 //! The networks' transaction.
 
+use std::collections::BTreeSet;
+
 use proxmox_client::ensure::SdnOptions;
 use proxmox_client::plan::sdn::{SdnChange, SdnObserved, SdnPlan, diff};
 
 use super::Hands;
 use super::verdict::{own, proxmox};
-use crate::compose::draft::ledger_kind;
+use crate::compose::neighbour::network_users;
+use crate::compose::network::{ledger_entry, vnet_of};
 use crate::compose::observe::node_name;
 use crate::engine::{Check, StepContext, StepError, StepId};
 use crate::state::LedgerEntry;
@@ -36,6 +39,7 @@ impl Hands {
             take_over_lock: self.was_interrupted(step),
             ..SdnOptions::default()
         };
+        self.nobody_on(plan).await?;
         // Written down first: whatever is cut from here on, what was made is known as ours.
         self.note(plan, |change| matches!(change, SdnChange::Create { .. }))?;
         context.mark("network-transaction", "begun")?;
@@ -57,7 +61,24 @@ impl Hands {
         self.forget(plan, |change| matches!(change, SdnChange::Delete { .. }))
     }
 
-    /// Remembers what cannot carry a mark of ours.
+    /// Proxmox removes a network whoever is on it: somebody may be since the plan was made.
+    async fn nobody_on(&self, plan: &SdnPlan) -> Result<(), StepError> {
+        let goes = plan.changes.iter().filter(|one| matches!(one, SdnChange::Delete { .. }));
+        let vnets: BTreeSet<&str> = goes.filter_map(|one| vnet_of(one.object())).collect();
+        if vnets.is_empty() {
+            return Ok(());
+        }
+        let users = network_users(&self.crew).await.map_err(own)?;
+        match vnets.iter().find_map(|vnet| Some((vnet, users.of(vnet, &BTreeSet::new())?))) {
+            None => Ok(()),
+            Some((vnet, user)) => Err(StepError::failed_with_help(
+                format!("{vnet} stays: {user} is on it"),
+                "run plan again: it shows what can go",
+            )),
+        }
+    }
+
+    /// Remembers what was made here.
     fn note(&self, plan: &SdnPlan, which: fn(&SdnChange) -> bool) -> Result<(), StepError> {
         let entries: Vec<LedgerEntry> = entries(plan, which).collect();
         self.crew.update_lock_file(|lock| lock.ledger.extend(entries)).map_err(own)
@@ -87,8 +108,6 @@ fn entries(
     plan: &SdnPlan,
     which: fn(&SdnChange) -> bool,
 ) -> impl Iterator<Item = LedgerEntry> + '_ {
-    plan.changes.iter().filter(move |change| which(change)).filter_map(|change| {
-        let object = change.object();
-        Some(LedgerEntry { kind: ledger_kind(object.kind)?, id: object.id.clone() })
-    })
+    let changes = plan.changes.iter().filter(move |change| which(change));
+    changes.map(|change| ledger_entry(change.object()))
 }

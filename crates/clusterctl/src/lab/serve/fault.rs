@@ -122,11 +122,13 @@ struct Settings {
     hold_lock_ms: BTreeMap<u32, u64>,
     /// Machines that are switched on or off by somebody else.
     guests: BTreeMap<u32, bool>,
-    /// Containers that somebody made: node and keys by number.
-    containers: BTreeMap<u32, (String, BTreeMap<String, String>)>,
+    /// Containers that somebody made: by number the node, keys, and keys that wait for a restart.
+    containers: BTreeMap<u32, (String, Keys, Keys)>,
     /// Clusters (`cluster.id`) that get a CNI.
     cni: Vec<String>,
 }
+
+type Keys = BTreeMap<String, String>;
 
 fn any() -> String {
     "*".to_owned()
@@ -247,8 +249,8 @@ fn set(site: &LabSite, pve: &SimHandle, settings: Settings) -> Result<(), LabErr
     for (vmid, on) in &settings.guests {
         known(pve.set_guest_state(*vmid, *on), format!("VM {vmid}"))?;
     }
-    for (vmid, (node, keys)) in settings.containers {
-        let added = pve.add_container(&node, vmid, keys);
+    for (vmid, (node, keys, pending)) in settings.containers {
+        let added = pve.add_container(&node, vmid, keys, pending);
         known(added, format!("node {node} with {vmid} free"))?;
     }
     for cluster in &settings.cni {

@@ -31,4 +31,12 @@ fn a_new_cluster_pins_what_installs_its_network_and_keeps_it() {
     // So it does without the lock file: the node tells.
     fs_err::remove_file(&path).unwrap();
     site.run(&["plan", "terra", "--detailed-exitcode"]).expect(0);
+    // A control plane that comes later has the same Job: another one would install again.
+    site.edit("clusters/cluster-103/cluster.hcl", "controlplanes = 1", "controlplanes = 2");
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    assert_eq!(lock(&site)["clusters"]["terra"]["cilium_cli_image"], image);
+    let truth = site.lab().snapshot().unwrap().to_string();
+    let found = truth.match_indices("cilium-install-").filter_map(|(at, _)| truth.get(at..at + 25));
+    let jobs: std::collections::BTreeSet<&str> = found.collect();
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
 }

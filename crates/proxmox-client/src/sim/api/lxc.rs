@@ -1,6 +1,6 @@
 //! Containers that others made: they take numbers and stand on networks. None can be made here.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use crate::sim::reply::Call;
 use crate::sim::state::Container;
 
 pub(super) const ROUTES: &[Row] =
-    &[("GET", "/nodes/{node}/lxc", list), ("GET", "/nodes/{node}/lxc/{vmid}/config", config)];
+    &[("GET", "/nodes/{node}/lxc", list), ("GET", "/nodes/{node}/lxc/{vmid}/pending", pending)];
 
 fn name(vmid: u32, container: &Container) -> String {
     let named = container.conf.get("hostname").cloned();
@@ -32,7 +32,7 @@ fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
     Ok(seen.map(row).collect())
 }
 
-fn config(call: &mut Call<'_>) -> Result<Value, Fail> {
+fn pending(call: &mut Call<'_>) -> Result<Value, Fail> {
     let vmid = call.vmid();
     let found = call.state.containers.get(&vmid).filter(|one| one.node == call.node);
     let Some(container) = found else {
@@ -40,15 +40,17 @@ fn config(call: &mut Call<'_>) -> Result<Value, Fail> {
         let text = format!("Configuration file 'nodes/{node}/lxc/{vmid}.conf' does not exist");
         return Err(Fail::die(text));
     };
-    let keys = container.conf.iter().map(|(key, value)| (key.clone(), json!(value)));
-    let mut map: Map<String, Value> = keys.collect();
-    map.insert("digest".to_owned(), json!(digest(&container.conf)));
-    Ok(Value::Object(map))
-}
-
-fn digest(conf: &BTreeMap<String, String>) -> String {
-    let lines: Vec<String> = conf.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-    crate::sim::digest::sha1(lines.join("\n").as_bytes())
+    let keys: BTreeSet<&String> = container.conf.keys().chain(container.pending.keys()).collect();
+    let rows = keys.into_iter().map(|key| {
+        let mut row = Map::from_iter([("key".to_owned(), json!(key))]);
+        for (name, from) in [("value", &container.conf), ("pending", &container.pending)] {
+            if let Some(value) = from.get(key) {
+                row.insert(name.to_owned(), json!(value));
+            }
+        }
+        Value::Object(row)
+    });
+    Ok(rows.collect())
 }
 
 /// The row of a container in the list of resources.

@@ -240,7 +240,7 @@ fn extras() -> Vec<Value> {
         json!({"type": "integer", "format": "pve-vmid", "minimum": 100, "maximum": 999_999_999});
     rows.push(json!({"m": "GET", "p": "/nodes/{node}/lxc", "n": "node", "a": {"node": node},
         "c": {"user": "all"}}));
-    rows.push(json!({"m": "GET", "p": "/nodes/{node}/lxc/{vmid}/config", "n": "node",
+    rows.push(json!({"m": "GET", "p": "/nodes/{node}/lxc/{vmid}/pending", "n": "node",
         "a": {"node": node, "vmid": vmid}, "c": {"check": ["perm", "/vms/{vmid}", ["VM.Audit"]]}}));
     rows
 }
