@@ -163,10 +163,26 @@ impl RegistryClient {
         request: Request,
     ) -> Result<reqwest::Response> {
         let url = request.url.clone();
-        let answer = self.authorised(image, access, request).await?;
+        let host = self.host_of(image, &url);
+        // Services of tokens and stores have names of their own, which nobody logs in to.
+        let named = |error: Error| match error.kind() {
+            ErrorKind::Unauthorized => error
+                .with_help(format!("give a credential that {host} accepts: docker login {host}")),
+            _ => error,
+        };
+        let answer = self.authorised(image, access, request).await.map_err(named)?;
         match answer.status().is_success() {
             true => Ok(answer),
-            false => Err(refusal(&url, answer).await),
+            false => Err(named(refusal(&url, answer).await)),
+        }
+    }
+
+    /// The name that credentials are kept under. A mirror is another host, and gets no credential
+    /// of the one that it stands for.
+    fn host_of(&self, image: &ImageReference, url: &Url) -> String {
+        match authority(url) {
+            Some(host) if self.is_mirror(image, url) => host,
+            _ => image.registry().to_owned(),
         }
     }
 
@@ -183,11 +199,7 @@ impl RegistryClient {
             Access::Push => "pull,push",
         };
         let scope = format!("repository:{}:{actions}", image.repository());
-        // A mirror is another host, and gets no credential of the one that it stands for.
-        let host = match authority(&request.url) {
-            Some(host) if self.is_mirror(image, &request.url) => host,
-            _ => image.registry().to_owned(),
-        };
+        let host = self.host_of(image, &request.url);
         let key = format!("{host} {scope}");
         if let Some(value) = self.token(&key) {
             request = request.header(header::AUTHORIZATION, value.expose_secret())?;

@@ -88,6 +88,8 @@ impl RegistryClient {
         let mut lacking = Vec::new();
         for mirror in self.mirrors_of(image) {
             match self.pull_blob_once(image, Some(mirror), blob, cache).await {
+                // The cache cannot be written: no other place would help.
+                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
                 Err(error) => lacking.extend(self.pass_over(mirror, &error)),
                 found => return found,
             }
