@@ -1,5 +1,6 @@
 //! In which order nodes are upgraded, and what each of them takes.
 
+use super::quorum::same_host;
 use super::{Etcd, Refusal, version};
 
 /// A node that may have to be upgraded.
@@ -65,14 +66,14 @@ pub fn upgrade_order(
     }
     let leader = etcd.leader_name().unwrap_or_default();
     let mut control: Vec<&&Candidate> = open.iter().filter(|node| node.control_plane).collect();
-    control.sort_by_key(|node| (node.name == leader, &node.name));
+    control.sort_by_key(|node| (same_host(leader, &node.name), &node.name));
     let mut workers: Vec<&str> =
         open.iter().filter(|node| !node.control_plane).map(|node| node.name.as_str()).collect();
     workers.sort_unstable();
     let first = control.into_iter().map(|node| Wave {
         nodes: vec![node.name.clone()],
         control_plane: true,
-        forfeit: node.name == leader && etcd.voters() > 1,
+        forfeit: same_host(leader, &node.name) && etcd.voters() > 1,
     });
     let then = workers.chunks(workers_at_once.max(1)).map(|chunk| Wave {
         nodes: chunk.iter().map(ToString::to_string).collect(),

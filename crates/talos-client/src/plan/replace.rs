@@ -1,6 +1,7 @@
 //! Control planes that go: one that is lost and replaced, one that is taken out.
 
-use super::{Etcd, Refusal};
+use super::quorum::same_host;
+use super::{Etcd, MemberState, Refusal};
 
 /// A step of a replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +28,15 @@ pub enum ReplaceStep {
 /// # Errors
 /// The lost node is well, or there is no quorum without it: then only a snapshot helps.
 pub fn replace_steps(etcd: &Etcd, lost: &str, new: &str) -> Result<Vec<ReplaceStep>, Refusal> {
-    let id = etcd.may_remove(lost)?;
+    // A node that was made again under the name has a member of its own, which stays.
+    let named = etcd.members.iter().filter(|member| same_host(&member.name, lost));
+    let dead = named.max_by_key(|member| match member.state {
+        MemberState::Voting => 0,
+        MemberState::Unseen(_) | MemberState::Sick(_) => 2,
+        _ => 1,
+    });
+    let id = dead.ok_or_else(|| no_member(lost))?.id;
+    etcd.may_remove(id)?;
     let without: Vec<_> = etcd.members.iter().filter(|member| member.id != id).cloned().collect();
     let without = Etcd::new(without, etcd.leader);
     without.may_join()?;
@@ -63,11 +72,16 @@ pub enum RetireStep {
 /// # Errors
 /// etcd would lose its quorum, or its last member.
 pub fn retire_steps(etcd: &Etcd, name: &str) -> Result<Vec<RetireStep>, Refusal> {
-    etcd.may_leave(name)?;
+    let id = etcd.member_of(name).ok_or_else(|| no_member(name))?.id;
+    etcd.may_leave(id)?;
     let mut steps = Vec::new();
-    if etcd.leader_name() == Some(name) {
+    if etcd.leader == Some(id) {
         steps.push(RetireStep::Forfeit);
     }
     steps.extend([RetireStep::Leave, RetireStep::Reset, RetireStep::DeleteNode]);
     Ok(steps)
+}
+
+fn no_member(name: &str) -> Refusal {
+    Refusal::ever(format!("{name} is no member of etcd"))
 }

@@ -55,6 +55,9 @@ pub(crate) struct Cluster {
     /// How much longer its snapshots are than what Kubernetes keeps.
     #[serde(default)]
     pub(crate) filler: u64,
+    /// Alarms that are on: the member and the name of the alarm.
+    #[serde(default)]
+    pub(crate) alarms: Vec<(u64, String)>,
     /// Whether a test said that a CNI is there.
     pub(crate) cni_declared: bool,
 }

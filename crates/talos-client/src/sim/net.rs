@@ -150,6 +150,14 @@ impl SimNet {
         }
     }
 
+    /// Turn an alarm on, such as `NOSPACE` or `CORRUPT`, for the leader's member of a cluster
+    /// (`cluster.id` of its configuration). `EtcdAlarmDisarm` turns it off.
+    pub fn raise_alarm(&self, cluster_id: &str, alarm: &str) {
+        for cluster in self.0.clusters.all().values_mut().filter(|c| c.cluster_id == cluster_id) {
+            cluster.alarms.push((cluster.leader, alarm.to_owned()));
+        }
+    }
+
     /// Replace the networks; without any, every address is reachable. Connections that stand are not cut.
     pub fn set_segments(&self, segments: Vec<Segment>) {
         *self.0.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;

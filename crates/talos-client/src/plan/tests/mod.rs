@@ -2,6 +2,7 @@
 
 mod apply;
 mod kubernetes;
+mod quorum;
 mod upgrade;
 
 use proptest::prelude::*;
@@ -59,18 +60,18 @@ fn a_member_stops_only_while_the_others_are_enough() {
 #[test]
 fn members_leave_are_removed_and_join_one_at_a_time() {
     use MemberState::{Learner, NotStarted, Voting};
-    assert!(well(1).may_leave("a").unwrap_err().reason.contains("last voting member"));
-    assert_eq!(well(2).may_leave("a"), Ok(()));
-    assert_eq!(well(3).may_leave("a"), Ok(()));
+    assert!(well(1).may_leave(1).unwrap_err().reason.contains("last voting member"));
+    assert_eq!(well(2).may_leave(1), Ok(()));
+    assert_eq!(well(3).may_leave(1), Ok(()));
     let down = etcd(&[("a", Voting), ("b", sick()), ("c", Voting)], 1);
-    assert!(down.may_leave("a").is_err(), "one of two would be left well");
-    assert_eq!(down.may_leave("b"), Ok(()));
-    assert!(down.may_leave("x").unwrap_err().reason.contains("no member"));
-    assert_eq!(down.may_remove("b"), Ok(2));
-    assert!(down.may_remove("a").unwrap_err().reason.contains("leave by itself"));
+    assert!(down.may_leave(1).is_err(), "one of two would be left well");
+    assert_eq!(down.may_leave(2), Ok(()));
+    assert!(down.may_leave(9).unwrap_err().reason.contains("no member"));
+    assert_eq!(down.may_remove(2), Ok(()));
+    assert!(down.may_remove(1).unwrap_err().reason.contains("leave by itself"));
     assert!(down.may_join().unwrap_err().waiting_helps);
     let lost = etcd(&[("a", Voting), ("b", sick()), ("c", sick())], 0);
-    assert!(lost.may_remove("b").unwrap_err().reason.contains("restored from a snapshot"));
+    assert!(lost.may_remove(2).unwrap_err().reason.contains("restored from a snapshot"));
     assert_eq!(well(3).may_join(), Ok(()));
     assert!(etcd(&[("a", Voting), ("b", Learner)], 1).may_join().is_err());
     assert!(etcd(&[("a", Voting), ("b", NotStarted)], 1).may_join().is_err());
@@ -90,9 +91,10 @@ fn what_was_observed_becomes_members() {
         ..Default::default()
     };
     let members: Vec<_> = (1..=3).map(member).collect();
-    for node in nodes.iter_mut().take(2) {
+    for (node, member_id) in nodes.iter_mut().take(2).zip(1..) {
         node.etcd_members = Ok(members.clone());
-        node.etcd_status = Ok(crate::api::EtcdStatus { leader: 2, ..Default::default() });
+        node.etcd_status =
+            Ok(crate::api::EtcdStatus { member_id, leader: 2, ..Default::default() });
         node.etcd_alarms = Ok(Vec::new());
     }
     let seen = Etcd::of(&Observation { nodes: nodes.clone() }).unwrap();
@@ -186,17 +188,17 @@ proptest! {
         let all: Vec<_> = names.into_iter().zip(states.iter().cloned()).collect();
         let etcd = etcd(&all, 0);
         let had = etcd.well() >= etcd.quorum();
-        for (name, state) in &all {
+        for ((name, state), id) in all.iter().zip(1..) {
             let is_well = usize::from(*state == MemberState::Voting);
             let votes = usize::from(!matches!(state, MemberState::Learner | MemberState::NotStarted));
             if had && etcd.may_stop(name, false).is_ok() {
                 prop_assert!(etcd.well() - is_well >= etcd.quorum());
             }
-            if etcd.may_leave(name).is_ok() {
+            if etcd.may_leave(id).is_ok() {
                 let stay = etcd.voters() - votes;
                 prop_assert!(stay > 0 && etcd.well() - is_well > stay / 2);
             }
-            if etcd.may_remove(name).is_ok() {
+            if etcd.may_remove(id).is_ok() {
                 prop_assert!(had && is_well == 0);
             }
         }

@@ -27,6 +27,11 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
     match call.method() {
         "EtcdMemberList" => Ok(list(&cluster)),
         "EtcdStatus" => status(node, &cluster),
+        "EtcdAlarmList" => Ok(alarms(&cluster.alarms)),
+        "EtcdAlarmDisarm" => {
+            let disarm = |c: &mut Cluster| std::mem::take(&mut c.alarms);
+            Ok(alarms(&net.clusters.change(&cluster.id, disarm).unwrap_or_default()))
+        }
         "EtcdSnapshot" => Ok(snapshot(&cluster)),
         "EtcdRemoveMemberByID" => remove(&net, &cluster, call),
         "EtcdForfeitLeadership" => forfeit(node, &net, &cluster),
@@ -151,12 +156,27 @@ fn status(node: &NodeInner, cluster: &Cluster) -> Result<Reply, Status> {
     };
     let index = (cluster.revision + 10).to_string();
     let size = (20480 + cluster.revision * 512).to_string();
+    // Every member tells the alarms of all.
+    let errors: Vec<String> = cluster
+        .alarms
+        .iter()
+        .map(|(member, name)| format!("memberID:{member} alarm:{name} "))
+        .collect();
     let status = json!({
+        "errors": errors,
         "protocolVersion": version, "storageVersion": "3.6.0", "dbSize": size, "dbSizeInUse": size,
         "leader": cluster.leader.to_string(), "raftIndex": index, "raftTerm": cluster.term.to_string(),
         "raftAppliedIndex": index, "isLearner": member.learner, "memberId": own.to_string(),
     });
     Ok(Reply::One(json!({"messages": [{"memberStatus": status}]})))
+}
+
+fn alarms(alarms: &[(u64, String)]) -> Reply {
+    let all: Vec<Value> = alarms
+        .iter()
+        .map(|(member, name)| json!({"memberId": member.to_string(), "alarm": name}))
+        .collect();
+    Reply::One(json!({"messages": [{"memberAlarms": all}]}))
 }
 
 fn snapshot(cluster: &Cluster) -> Reply {
