@@ -62,7 +62,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// A version as people write it, with or without `v`.
-fn version(what: &str, text: &str) -> Result<semver::Version, Refusal> {
+pub(crate) fn version(what: &str, text: &str) -> Result<semver::Version, Refusal> {
     let bare = text.trim();
     let bare = bare.strip_prefix('v').unwrap_or(bare);
     semver::Version::parse(bare)

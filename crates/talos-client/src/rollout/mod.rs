@@ -15,7 +15,7 @@ pub use node::upgrade_node;
 use crate::api::Version;
 use crate::error::{Error, ErrorKind};
 use crate::health::{Target, observe};
-use crate::plan::{Candidate, Etcd, NodeStep, Refusal, upgrade_order};
+use crate::plan::{Candidate, Etcd, NodeStep, Refusal, upgrade_order, version};
 
 const OPERATION: &str = "upgrade Talos";
 
@@ -36,6 +36,11 @@ pub trait Workloads {
 
     /// New pods for the node again.
     fn uncordon(&self, node: &str) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Whether [`Workloads::drain`] closed the node to new pods, maybe in an earlier run, and
+    /// [`Workloads::uncordon`] has not opened it since. A node that somebody else closed stays so; one of
+    /// which nothing is remembered counts as closed by somebody else.
+    fn is_drained(&self, node: &str) -> impl Future<Output = Result<bool, String>> + Send;
 }
 
 /// No Kubernetes: nothing is drained.
@@ -57,6 +62,10 @@ impl Workloads for NoWorkloads {
 
     async fn uncordon(&self, _: &str) -> Result<(), String> {
         Ok(())
+    }
+
+    async fn is_drained(&self, _: &str) -> Result<bool, String> {
+        Ok(false)
     }
 }
 
@@ -125,6 +134,14 @@ impl Wanted {
         self
     }
 
+    /// Whether a node that runs this version has what is wanted, however either is written.
+    fn is_run_by(&self, tag: &str) -> bool {
+        match (version("Talos", tag), version("Talos", &self.tag)) {
+            (Ok(runs), Ok(wanted)) => runs == wanted,
+            _ => tag == self.tag,
+        }
+    }
+
     /// The schematic that the image is of; none for one that no factory made.
     fn schematic(&self) -> Option<&str> {
         let bare = self.image.split('@').next().unwrap_or_default();
@@ -155,7 +172,8 @@ pub struct Progress {
 }
 
 /// Upgrades all nodes that do not run the version yet: control planes one by one, the leader of etcd last,
-/// then workers. Whatever was done before is left as it is, so it can be called again after a failure.
+/// then workers. Whatever was done before is left as it is, so it can be called again after a failure:
+/// nodes that run the version but were left before they were ready are waited for first, and opened to pods.
 ///
 /// # Errors
 /// The first failure of a node ends it, and the error names the node: later ones are not touched.
@@ -166,6 +184,7 @@ pub async fn rollout<W: Workloads + Sync>(
     progress: &(impl Fn(Progress) + Sync),
 ) -> Result<Vec<(String, Version)>, Error> {
     let mut done: Vec<(String, Version)> = Vec::new();
+    let mut is_settled = false;
     loop {
         let observation = observe(targets).await;
         let nodes: Vec<Candidate> = observation
@@ -182,6 +201,18 @@ pub async fn rollout<W: Workloads + Sync>(
         let at_once = wanted.workers_at_once;
         let waves = upgrade_order(&nodes, &etcd, &wanted.tag, at_once, wanted.back)
             .map_err(|why| refused(&why))?;
+        if !is_settled {
+            is_settled = true;
+            let mut is_waited = false;
+            for node in nodes.iter().filter(|node| wanted.is_run_by(&node.runs)) {
+                upgrade_node(targets, &node.name, wanted, workloads, progress).await?;
+                is_waited = true;
+            }
+            // Who leads may be another one by now.
+            if is_waited {
+                continue;
+            }
+        }
         let Some(wave) = waves.into_iter().next() else { return Ok(done) };
         let runs = wave.nodes.iter().map(|name| async {
             let version = upgrade_node(targets, name, wanted, workloads, progress).await;

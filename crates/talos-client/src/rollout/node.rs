@@ -29,7 +29,8 @@ struct Run<'a, W, P> {
 }
 
 /// Upgrades one node of a cluster, and waits until it is back as it was: with the version that was wanted,
-/// voting, and ready. `targets` are all nodes of the cluster, for the quorum of etcd.
+/// voting, and ready. `targets` are all nodes of the cluster, for the quorum of etcd. Of a node that runs the
+/// version already, only what comes after its reboot is done: an earlier run may have ended there.
 ///
 /// # Errors
 /// [`ErrorKind::FailedPrecondition`] if etcd can never do without the node, or the node came back with
@@ -46,15 +47,16 @@ pub async fn upgrade_node<W: Workloads + Sync>(
         return Err(Error::config(OPERATION, format!("the cluster has no node {name}")));
     };
     let runs = target.client.version().await?;
-    if runs.tag == wanted.tag {
+    let mut run =
+        Run { targets, target, wanted, workloads, progress, before: None, cordoned: false };
+    if wanted.is_run_by(&runs.tag) {
+        run.settle().await?;
         return Ok(runs);
     }
     let way = UpgradeWay::of(&runs.tag).map_err(|why| refused(&why))?;
     keeps_schematic(&target.client, wanted).await?;
     let forfeit = target.control_plane && leads(&target.client).await;
     let steps = upgrade_steps(way, target.control_plane, forfeit, workloads.answers());
-    let mut run =
-        Run { targets, target, wanted, workloads, progress, before: None, cordoned: false };
     for step in steps {
         run.tell(&step, "");
         if let Err(error) = run.step(&step).await {
@@ -89,6 +91,29 @@ async fn leads(client: &Client) -> bool {
 }
 
 impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
+    /// What is left for a node that has its version: to vote, to be ready, and to take pods again if
+    /// this closed it.
+    async fn settle(&mut self) -> Result<(), Error> {
+        let mut steps = Vec::new();
+        if self.target.control_plane {
+            steps.push(NodeStep::WaitMember);
+        }
+        if self.workloads.answers() {
+            steps.push(NodeStep::WaitReady);
+            let drained = self.workloads.is_drained(&self.target.name).await;
+            let drained = drained
+                .map_err(|why| self.failed(ErrorKind::NotReady, format!("drained: {why}")))?;
+            if drained {
+                steps.push(NodeStep::Uncordon);
+            }
+        }
+        for step in steps {
+            self.tell(&step, "");
+            self.step(&step).await?;
+        }
+        Ok(())
+    }
+
     fn tell(&self, step: &NodeStep, text: &str) {
         let (node, step) = (self.target.name.clone(), step.clone());
         (self.progress)(Progress { node, step, text: text.to_owned() });
@@ -145,7 +170,7 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
                 Some(before) => client.wait_for_boot(before, self.wanted.limit).await.map(drop),
                 None => Ok(()),
             },
-            NodeStep::CheckVersion => self.check_version().await,
+            NodeStep::CheckVersion => self.until(step, async || self.check_version().await).await,
             NodeStep::WaitMember => self.until(step, async || self.votes().await).await,
             NodeStep::WaitReady => {
                 self.until(step, async || self.runs().await).await?;
@@ -203,17 +228,20 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
         etcd.may_stop(&self.target.name, self.wanted.downtime)
     }
 
-    async fn check_version(&self) -> Result<(), Error> {
-        let version = self.target.client.version().await?;
-        if version.tag == self.wanted.tag {
+    async fn check_version(&self) -> Result<(), Refusal> {
+        let version = self.target.client.version().await.map_err(|error| {
+            // A node that has just booted may cut a connection once more.
+            Refusal { reason: error.to_string(), waiting_helps: error.is_retryable() }
+        })?;
+        if self.wanted.is_run_by(&version.tag) {
             return Ok(());
         }
-        let text = format!(
+        let reason = format!(
             "the node came back with {} and not with {}: either the image installs another version, or \
              the node could not boot it and fell back",
             version.tag, self.wanted.tag
         );
-        Err(self.failed(ErrorKind::FailedPrecondition, text))
+        Err(Refusal { reason, waiting_helps: false })
     }
 
     /// The member votes and has all that the others had.

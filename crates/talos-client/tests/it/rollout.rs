@@ -1,5 +1,6 @@
 //! Another version on all nodes of a cluster, one after the other.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -67,21 +68,34 @@ struct Counted {
     drained: Mutex<Vec<String>>,
     back: AtomicUsize,
     fails: bool,
+    /// So many times no node becomes ready.
+    unready: AtomicUsize,
+    closed: Mutex<BTreeSet<String>>,
 }
 
 impl Workloads for Counted {
     async fn drain(&self, node: &str) -> Result<(), String> {
         self.drained.lock().unwrap().push(node.to_owned());
+        self.closed.lock().unwrap().insert(node.to_owned());
         if self.fails { Err("a budget forbids it".into()) } else { Ok(()) }
     }
 
     async fn wait_ready(&self, _: &str) -> Result<(), String> {
+        let less = |left: usize| left.checked_sub(1);
+        match self.unready.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
+            Ok(_) => Err("its network is not up".into()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn uncordon(&self, node: &str) -> Result<(), String> {
+        self.back.fetch_add(1, Ordering::Relaxed);
+        self.closed.lock().unwrap().remove(node);
         Ok(())
     }
 
-    async fn uncordon(&self, _: &str) -> Result<(), String> {
-        self.back.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+    async fn is_drained(&self, node: &str) -> Result<bool, String> {
+        Ok(self.closed.lock().unwrap().contains(node))
     }
 }
 
@@ -118,6 +132,69 @@ async fn rolls(from: &'static str, to: &'static str, way: &NodeStep) {
     let results = check(&observe(&targets).await);
     let etcd = results.iter().filter(|result| result.name.starts_with("etcd"));
     assert!(etcd.clone().all(talos_client::health::CheckResult::is_ok), "{results:?}");
+    assert_eq!(lab.net.quorum_losses(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_not_ready_is_waited_for_before_the_next() {
+    let mut lab = Lab::new("v1.13.8", Pace::quick());
+    let names = [("cp1", 11), ("w1", 21), ("w2", 22)];
+    let (targets, nodes) = cluster(&mut lab, &names).await;
+    let workloads = Counted { unready: AtomicUsize::new(2), ..Counted::default() };
+    // A version is wanted, however it is written.
+    let wanted = Wanted::new(image("v1.13.9"), "1.13.9").limit(LIMIT).downtime(true);
+    let tell = |_: Progress| {};
+    for _ in 0..2 {
+        let error = rollout(&targets, &wanted, &workloads, &tell).await.unwrap_err();
+        assert!(error.message().contains("its network is not up"), "{error}");
+        // It went through its reboot, is closed, and no other node was begun.
+        assert_eq!(nodes[0].snapshot()["boots"], 3);
+        assert_eq!(*workloads.drained.lock().unwrap(), ["cp1"]);
+        assert_eq!(workloads.back.load(Ordering::Relaxed), 0);
+    }
+    let done = rollout(&targets, &wanted, &workloads, &tell).await.unwrap();
+    assert_eq!(done.len(), 2, "{done:?}");
+    assert_eq!(*workloads.drained.lock().unwrap(), ["cp1", "w1", "w2"]);
+    assert!(workloads.closed.lock().unwrap().is_empty());
+    // What this did not close, it does not open.
+    assert!(rollout(&targets, &wanted, &workloads, &tell).await.unwrap().is_empty());
+    assert_eq!(workloads.back.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_member_is_away_no_other_stops() {
+    let mut lab = Lab::new("v1.13.8", Pace::quick());
+    let names = [("cp1", 11), ("cp2", 12), ("cp3", 13)];
+    let (targets, nodes) = cluster(&mut lab, &names).await;
+    nodes[2].power_off();
+    let tell = |_: Progress| {};
+    let short = wanted("v1.13.9").limit(Duration::from_secs(2));
+    let error = rollout(&targets, &short, &NoWorkloads, &tell).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotReady, "{error}");
+    let error = upgrade_node(&targets, "cp1", &short, &NoWorkloads, &tell).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.message().contains("cp3"), "{error}");
+    assert_eq!(lab.net.faults().calls("*", "*/Reboot"), 0);
+    assert_eq!(lab.net.quorum_losses(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_of_etcd_ends_it_before_any_node_stops() {
+    let mut lab = Lab::new("v1.13.8", Pace::quick());
+    let names = [("cp1", 11), ("cp2", 12), ("cp3", 13)];
+    let (targets, _nodes) = cluster(&mut lab, &names).await;
+    let snapshot = lab.net.snapshot();
+    let all = snapshot["clusters"].as_object().unwrap();
+    let id = all.values().next().unwrap()["cluster_id"].as_str().unwrap();
+    lab.net.raise_alarm(id, "NOSPACE");
+    let tell = |_: Progress| {};
+    let error = rollout(&targets, &wanted("v1.13.9"), &NoWorkloads, &tell).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert!(error.message().contains("etcd has an alarm"), "{error}");
+    assert_eq!(lab.net.faults().calls("*", "*/Reboot"), 0);
+    assert_eq!(targets[0].client.etcd_disarm().await.unwrap().len(), 1);
+    rollout(&targets, &wanted("v1.13.9"), &NoWorkloads, &tell).await.unwrap();
+    assert_eq!(lab.net.quorum_losses(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,11 +244,12 @@ async fn what_would_harm_is_refused_before_anything_happens() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_to_the_reboot_does_not_matter() {
     let mut lab = Lab::new("v1.13.8", Pace::quick());
-    let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    let names = [("cp1", 11), ("cp2", 12), ("cp3", 13)];
+    let (targets, nodes) = cluster(&mut lab, &names).await;
     lab.net.faults().add(Fault::new(FaultAction::DropAfter).method("*/Reboot"));
     let tell = |_: Progress| {};
-    let wanted = wanted("v1.13.9").downtime(true);
-    let done = rollout(&targets, &wanted, &NoWorkloads, &tell).await.unwrap();
-    assert_eq!(done.len(), 1);
-    assert_eq!(nodes[0].snapshot()["boots"], 3);
+    let done = rollout(&targets, &wanted("v1.13.9"), &NoWorkloads, &tell).await.unwrap();
+    assert_eq!(done.len(), 3);
+    assert!(nodes.iter().all(|node| node.snapshot()["boots"] == 3));
+    assert_eq!(lab.net.quorum_losses(), []);
 }
