@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use talos_client::ErrorKind;
+use talos_client::api::EtcdStatus;
 
 use super::Hands;
 use super::verdict::own;
@@ -53,11 +54,7 @@ impl Hands {
         match status {
             Err(error) if error.kind() == ErrorKind::Unreachable => Member::Unseen(chain(&error)),
             Err(error) => Member::Sick(chain(&error)),
-            Ok(status) if status.leader == 0 => Member::Sick("its etcd has no leader".to_owned()),
-            Ok(status) if status.is_learner => {
-                Member::Sick("its etcd does not vote yet".to_owned())
-            }
-            Ok(status) => status.errors.into_iter().next().map_or(Member::Well, Member::Sick),
+            Ok(status) => Member::of(status),
         }
     }
 }
@@ -69,11 +66,27 @@ enum Member {
     Well,
     /// Its node says that it does not.
     Sick(String),
-    /// Its node cannot be asked: it may be well.
+    /// It may be well: its node cannot be asked, there is an election, or an alarm, which every
+    /// member tells.
     Unseen(String),
 }
 
 impl Member {
+    fn of(status: EtcdStatus) -> Self {
+        let is_of_all = |error: &&String| error.contains("alarm:") || error.contains("no leader");
+        if let Some(own) = status.errors.iter().find(|error| !is_of_all(error)) {
+            Self::Sick(own.clone())
+        } else if status.is_learner {
+            Self::Sick("its etcd does not vote yet".to_owned())
+        } else if let Some(error) = status.errors.into_iter().next() {
+            Self::Unseen(error)
+        } else if status.leader == 0 {
+            Self::Unseen("its etcd has no leader".to_owned())
+        } else {
+            Self::Well
+        }
+    }
+
     /// Why it is not known to be well.
     fn problem(&self) -> Option<&str> {
         match self {
@@ -101,6 +114,25 @@ fn needed(name: &str, seen: &[(&str, Member)]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_every_member_tells_makes_none_of_them_sick() {
+        let of = |leader: u64, errors: &[&str]| {
+            let mut status = EtcdStatus::default();
+            status.leader = leader;
+            status.errors = errors.iter().map(|&error| error.to_owned()).collect();
+            Member::of(status)
+        };
+        assert_eq!(of(7, &[]), Member::Well);
+        // An election, and an alarm: nobody may be stopped for them.
+        let (voting, full) = (of(0, &["etcdserver: no leader"]), of(7, &["alarm:NOSPACE "]));
+        for all in [voting, of(0, &[]), full] {
+            assert!(matches!(all, Member::Unseen(_)), "{all:?}");
+            let seen = ["a", "b", "c"].map(|name| (name, all.clone()));
+            assert!(needed("a", &seen).is_some());
+        }
+        assert!(matches!(of(7, &["alarm:NOSPACE ", "mvcc: broken"]), Member::Sick(_)));
+    }
 
     #[test]
     fn a_member_is_spared_while_another_one_is_down() {
