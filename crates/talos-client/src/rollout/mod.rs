@@ -87,6 +87,8 @@ pub struct Wanted {
     pub back: bool,
     /// The image may be of another schematic than the node: its extensions change then.
     pub other_schematic: bool,
+    /// The schematic of the image, where its name does not tell it: one under a registry of a site's own.
+    pub image_schematic: Option<String>,
     /// How long each step of a node may take that waits for something.
     pub limit: Duration,
 }
@@ -102,6 +104,7 @@ impl Wanted {
             workers_at_once: 1,
             back: false,
             other_schematic: false,
+            image_schematic: None,
             limit: Duration::from_mins(15),
         }
     }
@@ -134,6 +137,13 @@ impl Wanted {
         self
     }
 
+    /// The schematic of the image, where its name does not tell it.
+    #[must_use]
+    pub fn image_schematic(mut self, id: impl Into<String>) -> Self {
+        self.image_schematic = Some(id.into());
+        self
+    }
+
     /// Whether a node that runs this version has what is wanted, however either is written.
     fn is_run_by(&self, tag: &str) -> bool {
         match (version("Talos", tag), version("Talos", &self.tag)) {
@@ -142,8 +152,11 @@ impl Wanted {
         }
     }
 
-    /// The schematic that the image is of; none for one that no factory made.
+    /// The schematic that the image is of; none if neither its name nor the caller tells it.
     fn schematic(&self) -> Option<&str> {
+        if let Some(id) = &self.image_schematic {
+            return Some(id);
+        }
         let bare = self.image.split('@').next().unwrap_or_default();
         let name = bare.rsplit('/').next().unwrap_or_default();
         let id = name.split(':').next().unwrap_or_default();

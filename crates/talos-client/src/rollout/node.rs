@@ -70,16 +70,22 @@ pub async fn upgrade_node<W: Workloads + Sync>(
     target.client.version().await
 }
 
-/// An image without the node's schematic would take its extensions away.
+/// An image of another schematic than the node's may lack its extensions.
 async fn keeps_schematic(client: &Client, wanted: &Wanted) -> Result<(), Error> {
     if wanted.other_schematic {
         return Ok(());
     }
     let (now, next) = (client.schematic().await?, wanted.schematic());
     let Some(now) = now.filter(|now| Some(now.as_str()) != next) else { return Ok(()) };
-    let next = next.map_or_else(|| "of none".to_owned(), |next| format!("of {next}"));
-    let text =
-        format!("the node is of the schematic {now}, the image {next}: extensions would be lost");
+    let text = match next {
+        Some(next) => format!(
+            "the node is of the schematic {now}, the image of {next}: its extensions would change"
+        ),
+        None => format!(
+            "the node is of the schematic {now}: it cannot be told whether {} has its extensions",
+            wanted.image
+        ),
+    };
     Err(Error::new(ErrorKind::FailedPrecondition, OPERATION, text).at(client.address()))
 }
 

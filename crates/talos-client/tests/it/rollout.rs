@@ -217,7 +217,15 @@ async fn what_would_harm_is_refused_before_anything_happens() {
     assert!(error.message().contains("1 voting member(s)"), "{error}");
     let plain = Wanted::new("ghcr.io/siderolabs/installer:v1.13.9", "v1.13.9").downtime(true);
     let error = upgrade_node(&targets, "cp1", &plain, &NoWorkloads, &tell).await.unwrap_err();
-    assert!(error.message().contains("extensions would be lost"), "{error}");
+    assert!(error.message().contains("it cannot be told whether"), "{error}");
+    // Said to be of another schematic, it is known to be wrong; of the same, it is taken.
+    let other = plain.clone().image_schematic("0".repeat(64));
+    let error = upgrade_node(&targets, "cp1", &other, &NoWorkloads, &tell).await.unwrap_err();
+    assert!(error.message().contains("its extensions would change"), "{error}");
+    let same = plain.image_schematic("s".repeat(64));
+    let stuck = Counted { fails: true, ..Counted::default() };
+    let error = upgrade_node(&targets, "cp1", &same, &stuck, &tell).await.unwrap_err();
+    assert!(!error.message().contains("schematic"), "{error}");
     let error = rollout(&targets, &wanted("v1.12.7").downtime(true), &NoWorkloads, &tell)
         .await
         .unwrap_err();
