@@ -103,7 +103,7 @@ async fn all(client: &Client, node: &NodeName, calls: u32, at_once: u32) -> anyh
 /// Calls a second, at several degrees of concurrency.
 pub(super) fn throughput(scale: &Scale) -> anyhow::Result<Vec<Line>> {
     let (calls, rounds) = scale.pick((4000_u32, 7), (64, 1));
-    let served = Served::start(&site(MACHINES, 1))?;
+    let served = Served::of(&site(MACHINES, 1))?;
     let (bare, runtime) = (Bare::new(&served.place)?, runtime()?);
     let node: NodeName = "pve0".parse()?;
     let paths = || {
@@ -133,7 +133,7 @@ pub(super) fn throughput(scale: &Scale) -> anyhow::Result<Vec<Line>> {
 /// All machines of a site, typed.
 pub(super) fn read_vms(scale: &Scale) -> anyhow::Result<Vec<Line>> {
     let (machines, rounds) = scale.pick((12_000, 5), (60, 1));
-    let served = Served::start(&site(machines, 24))?;
+    let served = Served::of(&site(machines, 24))?;
     let (bare, runtime) = (Bare::new(&served.place)?, onlooker()?);
     let client = Client::new(&config(&served.place, 16)?)?;
     let read = || {

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -13,12 +11,11 @@ use futures_util::future::{join_all, try_join_all};
 use talos_client::api::{ApplyMode, Bootstrap, MachineStatus, Stage, WatchOptions, kinds};
 use talos_client::config::{GenerateInput, MachineConfig, MachineType, Patch};
 use talos_client::secrets::Bundle;
-use talos_client::sim::{
-    BootDevice, BootMark, CloudInit, DiskSpec, NetConfig, NicSpec, NodeSpec, Pace, Segment, SimNet,
-};
+use talos_client::sim::{NetConfig, NicSpec, NodeSpec, Pace, Segment, SimNet};
 use talos_client::{Client, ClientConfig, Dialer, Identity, wait_for_install};
 
 use super::measure::{forget_peak, memory, process_cpu};
+use super::own::{Own, tell};
 use super::{Better, Line, Scale};
 
 /// Control planes; all others are workers.
@@ -40,43 +37,15 @@ fn mac(node: u8) -> String {
     format!("bc:24:11:00:00:{node:02x}")
 }
 
-fn machine(node: u8) -> NodeSpec {
-    let network = format!(
-        "version: 1\nconfig:\n    - type: physical\n      name: eth0\n      mac_address: '{}'\n      subnets:\n      \
-         - type: static\n        address: '{}'\n        netmask: '255.255.255.0'\n",
-        mac(node),
-        address(node)
-    );
-    NodeSpec {
-        uuid: uuid(node).to_string(),
-        name: format!("n{node}"),
-        media: Some(BootMark {
-            talos: "v1.13.9".into(),
-            schematic: "a".repeat(64),
-            platform: "nocloud".into(),
-            architecture: "amd64".into(),
-        }),
-        boot: vec![BootDevice::Disk("scsi0".into()), BootDevice::Cdrom],
-        disks: vec![DiskSpec {
-            key: "scsi0".into(),
-            dev: "vda".into(),
-            size: 40 << 30,
-            content_id: format!("vm-{node}-disk-0"),
-            ..DiskSpec::default()
-        }],
-        nics: vec![NicSpec {
-            name: "eth0".into(),
-            mac: mac(node),
-            bridge: "vnet1".into(),
-            ..NicSpec::default()
-        }],
-        cloud_init: Some(CloudInit {
-            user: format!("#cloud-config\nhostname: n{node}\n"),
-            meta: "instance-id: a\n".into(),
-            network,
-        }),
-        ..NodeSpec::default()
-    }
+fn machine(node: u8) -> anyhow::Result<NodeSpec> {
+    let nic = NicSpec {
+        name: "eth0".into(),
+        mac: mac(node),
+        bridge: "vnet1".into(),
+        ..NicSpec::default()
+    };
+    let address = format!("{}/24", address(node)).parse()?;
+    Ok(NodeSpec::nocloud("v1.13.9", &format!("n{node}"), &uuid(node).to_string(), nic, address))
 }
 
 /// The process of the nodes: tells their places in one line, and ends with its standard input.
@@ -99,45 +68,16 @@ pub fn serve_fleet(count: u8) -> anyhow::Result<()> {
         let mut places = BTreeMap::new();
         for node in 1..=count {
             places.insert(address(node), net.expose(address(node), 50000).await?);
-            drop(net.power_on(machine(node)));
+            drop(net.power_on(machine(node)?));
         }
-        let mut out = std::io::stdout();
-        writeln!(out, "{}", serde_json::to_string(&places)?)?;
-        out.flush()?;
-        let wait = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        tokio::task::spawn_blocking(wait).await??;
+        tell(&places).await?;
         net.shutdown();
         Ok(())
     })
 }
 
-/// The nodes; they end with this.
-struct Fleet {
-    child: Child,
-    places: BTreeMap<IpAddr, SocketAddr>,
-}
-
-impl Fleet {
-    fn start(count: u8) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["--serve-fleet", &count.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        let out = child.stdout.take().context("no output")?;
-        BufReader::new(out).read_line(&mut line)?;
-        let places = serde_json::from_str(&line).context("the nodes did not start")?;
-        Ok(Self { child, places })
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        drop(self.child.wait());
-    }
-}
+/// The nodes, each with the place it is found at; they end with this.
+type Fleet = Own<BTreeMap<IpAddr, SocketAddr>>;
 
 /// What all nodes have in common.
 struct Cluster {
@@ -151,7 +91,7 @@ impl Cluster {
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed()?.as_secs())?;
         let contract = "1.13".parse().map_err(|error| anyhow::anyhow!("{error:?}"))?;
         let bundle = Bundle::generate(contract, now)?;
-        let places = fleet.places.iter().map(|(address, place)| ((*address, 50000), *place));
+        let places = fleet.place.iter().map(|(address, place)| ((*address, 50000), *place));
         let dialer = Dialer::mapped(places.collect());
         Ok(Self { identity: Identity::admin(&bundle)?, bundle, dialer })
     }
@@ -257,7 +197,7 @@ async fn bring_up(cluster: &Cluster, count: u8) -> anyhow::Result<()> {
 /// Memory and time of a process that brings a fleet up and watches it.
 pub(super) fn fleet(scale: &Scale) -> anyhow::Result<Vec<Line>> {
     let count = scale.pick(200, 6);
-    let nodes = Fleet::start(count)?;
+    let nodes = Fleet::start("--serve-fleet", &count.to_string())?;
     forget_peak()?;
     let before = process_cpu(std::process::id())?;
     let begun = Instant::now();

@@ -9,6 +9,7 @@ mod image;
 mod ipset;
 mod measure;
 mod oracle;
+mod own;
 mod peer;
 mod program;
 mod served;

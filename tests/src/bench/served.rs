@@ -3,13 +3,10 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -18,6 +15,8 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_rustls::TlsAcceptor;
+
+use super::own::{Own, acceptor, tell};
 
 /// Base of all paths.
 const BASE: &str = "/api2/json";
@@ -30,29 +29,15 @@ pub(super) struct Place {
 }
 
 /// The server; it ends with this.
-#[derive(Debug)]
-pub(super) struct Served {
-    child: Child,
-    pub(super) place: Place,
-}
+pub(super) type Served = Own<Place>;
 
 impl Served {
     /// Serves answers by path below [`BASE`]: the `data` of each.
-    pub(super) fn start(answers: &HashMap<String, Value>) -> anyhow::Result<Self> {
+    pub(super) fn of(answers: &HashMap<String, Value>) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("answers.json");
         fs_err::write(&file, serde_json::to_vec(answers)?)?;
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("--serve")
-            .arg(&file)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        let out = child.stdout.take().context("no output")?;
-        BufReader::new(out).read_line(&mut line)?;
-        let place = serde_json::from_str(&line).context("the server did not start")?;
-        Ok(Self { child, place })
+        Self::start("--serve", &file.to_string_lossy())
     }
 
     /// The requests since the last call, in order.
@@ -60,14 +45,6 @@ impl Served {
         let bare = super::peer::Bare::new(&self.place)?;
         let text = super::measure::runtime()?.block_on(bare.get("/_seen"))?;
         Ok(serde_json::from_slice(&text)?)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It ends by itself when its input does.
-        drop(self.child.stdin.take());
-        drop(self.child.wait());
     }
 }
 
@@ -89,27 +66,14 @@ pub fn serve(file: &Path) -> anyhow::Result<()> {
         })
         .collect();
     let state = Arc::new(State { answers, seen: Mutex::default() });
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())
-        .map_err(|why| anyhow::anyhow!("no key: {why}"))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)?;
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (acceptor, ca) = acceptor(&[])?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let place = Place { port: listener.local_addr()?.port(), ca: made.cert.pem() };
-        let mut out = std::io::stdout();
-        writeln!(out, "{}", serde_json::to_string(&place)?)?;
-        out.flush()?;
+        let place = Place { port: listener.local_addr()?.port(), ca };
         tokio::spawn(accept(listener, acceptor, state));
-        let wait = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        tokio::task::spawn_blocking(wait).await??;
-        Ok(())
+        tell(&place).await
     })
 }
 

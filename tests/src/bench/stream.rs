@@ -2,13 +2,11 @@
 //! a process of its own that answers every call with frames made before.
 
 use std::convert::Infallible;
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -17,14 +15,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use serde::{Deserialize, Serialize};
 use talos_client::proto::{common, machine};
 use talos_client::{Client, ClientConfig, Dialer};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 use tonic::transport::Endpoint;
 use tonic_prost::ProstCodec;
 
 use super::measure::{forget_peak, memory, ratio_of_times, runtime};
+use super::own::{Own, acceptor, tell};
+use super::served::Place;
 use super::{Better, Line, Scale};
 
 /// Bytes of a frame, as nodes send them.
@@ -32,35 +31,16 @@ const CHUNK: u32 = 32 << 10;
 const HOST: [u8; 4] = [127, 0, 0, 1];
 const READ: &str = "/machine.MachineService/Read";
 
-/// Where clients find the server.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Place {
-    port: u16,
-    ca: String,
-}
-
 /// The server; it ends with this.
-struct Served {
-    child: Child,
-    place: Place,
-}
+struct Served(Own<Place>);
 
 impl Served {
     fn start(bytes: u64) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["--serve-stream", &bytes.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut line = String::new();
-        let out = child.stdout.take().context("no output")?;
-        BufReader::new(out).read_line(&mut line)?;
-        let place = serde_json::from_str(&line).context("the server did not start")?;
-        Ok(Self { child, place })
+        Ok(Self(Own::start("--serve-stream", &bytes.to_string())?))
     }
 
     fn at(&self) -> SocketAddr {
-        SocketAddr::from((HOST, self.place.port))
+        SocketAddr::from((HOST, self.0.place.port))
     }
 
     fn client(&self) -> anyhow::Result<Client> {
@@ -68,13 +48,6 @@ impl Served {
         let config =
             ClientConfig::maintenance(HOST.into()).dialer(Dialer::by(move |_, _| Some(at)));
         Ok(Client::new(config)?)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        drop(self.child.wait());
     }
 }
 
@@ -121,22 +94,10 @@ async fn answer(
 pub fn serve_stream(bytes: u64) -> anyhow::Result<()> {
     let chunk = Bytes::from(vec![0x5a; usize::try_from(CHUNK)?]);
     let data = framed(&common::Data { metadata: None, bytes: chunk }.encode_to_vec())?;
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())
-        .map_err(|why| anyhow::anyhow!("no key: {why}"))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (acceptor, ca) = acceptor(&[b"h2"])?;
     runtime()?.block_on(async move {
         let listener = tokio::net::TcpListener::bind(SocketAddr::from((HOST, 0))).await?;
-        let place = Place { port: listener.local_addr()?.port(), ca: made.cert.pem() };
-        let mut out = std::io::stdout();
-        writeln!(out, "{}", serde_json::to_string(&place)?)?;
-        out.flush()?;
+        let place = Place { port: listener.local_addr()?.port(), ca };
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 drop(socket.set_nodelay(true));
@@ -152,16 +113,14 @@ pub fn serve_stream(bytes: u64) -> anyhow::Result<()> {
                 });
             }
         });
-        let wait = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        tokio::task::spawn_blocking(wait).await??;
-        Ok(())
+        tell(&place).await
     })
 }
 
 /// A bare tonic client over TLS, with the windows that ours has.
 fn bare(served: &Served) -> anyhow::Result<tonic::transport::Channel> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(served.place.ca.as_bytes())?)?;
+    roots.add(CertificateDer::from_pem_slice(served.0.place.ca.as_bytes())?)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -172,7 +172,7 @@ pub(super) fn plan_noop(scale: &Scale) -> anyhow::Result<Vec<Line>> {
     let live = dir.path().join("live");
     let (site, reading) = timed(|| load(&live))?;
     let machines: usize = site.clusters.iter().map(|cluster| cluster.nodes.len()).sum();
-    let served = Served::start(&answers(&site)?)?;
+    let served = Served::of(&answers(&site)?)?;
     let (bare, runtime) = (Bare::new(&served.place)?, onlooker()?);
     let crew = Crew::new(site, &config(&served.place, 16)?, &BTreeMap::new(), None)
         .map_err(|error| anyhow::anyhow!("{error}"))?;

@@ -48,7 +48,7 @@ pub(super) fn against_curl(scale: &Scale) -> anyhow::Result<Vec<Line>> {
         ),
     ]);
     answers.insert("/cluster/tasks".to_owned(), json!([]));
-    let served = Served::start(&answers)?;
+    let served = Served::of(&answers)?;
     let (runtime, node) = (runtime()?, "pve0".parse::<NodeName>()?);
     let client = Client::new(&config(&served.place, 4)?)?;
     let ours = || {

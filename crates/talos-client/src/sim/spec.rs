@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// A network on which addresses are reachable.
 #[derive(Clone, Debug, Default)]
@@ -170,6 +170,45 @@ impl Default for NodeSpec {
             cloud_init: None,
             memory_mib: 4096,
             cpus: 2,
+        }
+    }
+}
+
+impl NodeSpec {
+    /// A machine that boots the `nocloud` medium of a version of Talos (with `v`): one empty disk of
+    /// 40 GiB, one card, and a cloud-init drive that gives the card its address.
+    pub fn nocloud(talos: &str, name: &str, uuid: &str, nic: NicSpec, address: Ipv4Net) -> Self {
+        let network = format!(
+            "version: 1\nconfig:\n    - type: physical\n      name: {}\n      mac_address: '{}'\n      \
+             subnets:\n      - type: static\n        address: '{}'\n        netmask: '{}'\n",
+            nic.name,
+            nic.mac,
+            address.addr(),
+            address.netmask()
+        );
+        Self {
+            uuid: uuid.to_owned(),
+            name: name.to_owned(),
+            media: Some(BootMark {
+                talos: talos.to_owned(),
+                schematic: "5".repeat(64),
+                platform: "nocloud".to_owned(),
+                architecture: "amd64".to_owned(),
+            }),
+            disks: vec![DiskSpec {
+                key: "scsi0".to_owned(),
+                dev: "vda".to_owned(),
+                size: 40 << 30,
+                content_id: format!("disk of {uuid}"),
+                ..DiskSpec::default()
+            }],
+            nics: vec![nic],
+            cloud_init: Some(CloudInit {
+                user: format!("#cloud-config\nhostname: {name}\n"),
+                meta: "instance-id: a\n".to_owned(),
+                network,
+            }),
+            ..Self::default()
         }
     }
 }

@@ -5,10 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use talos_client::secrets::Bundle;
-use talos_client::sim::{
-    BootDevice, BootMark, CloudInit, DiskSpec, NetConfig, NicSpec, NodeSpec, Pace, Segment, SimNet,
-    SimNode,
-};
+use talos_client::sim::{NetConfig, NicSpec, NodeSpec, Pace, Segment, SimNet, SimNode};
 use talos_client::{Client, ClientConfig, Dialer, Error, Fingerprint, Identity, Timeouts};
 
 /// What is waited for longer than this does not come, however busy the machine is.
@@ -163,41 +160,22 @@ fn short() -> Timeouts {
     }
 }
 
+/// Calls that every bring-up makes.
+pub(super) const CALLS: [&str; 7] = [
+    "*/Get",
+    "*/List",
+    "*/ApplyConfiguration",
+    "*/Version",
+    "*/ServiceList",
+    "*/Bootstrap",
+    "*/EtcdMemberList",
+];
+
 fn spec(talos: &str, name: &str, suffix: u8) -> NodeSpec {
     let mac = format!("bc:24:11:00:00:{suffix:02x}");
-    let network = format!(
-        "version: 1\nconfig:\n    - type: physical\n      name: eth0\n      mac_address: '{mac}'\n      subnets:\n      - type: static\n        address: '10.5.0.{suffix}'\n        netmask: '255.255.255.0'\n"
-    );
-    NodeSpec {
-        uuid: uuid(suffix).to_string(),
-        name: name.into(),
-        media: Some(BootMark {
-            talos: talos.into(),
-            schematic: "s".repeat(64),
-            platform: "nocloud".into(),
-            architecture: "amd64".into(),
-        }),
-        boot: vec![BootDevice::Disk("scsi0".into()), BootDevice::Cdrom],
-        disks: vec![DiskSpec {
-            key: "scsi0".into(),
-            dev: "vda".into(),
-            size: 40 << 30,
-            content_id: format!("vm-{suffix}-disk-0"),
-            ..DiskSpec::default()
-        }],
-        nics: vec![NicSpec {
-            name: "eth0".into(),
-            mac,
-            bridge: "vnet1".into(),
-            ..NicSpec::default()
-        }],
-        cloud_init: Some(CloudInit {
-            user: format!("#cloud-config\nhostname: {name}\n"),
-            meta: "instance-id: a\n".into(),
-            network,
-        }),
-        ..NodeSpec::default()
-    }
+    let nic = NicSpec { name: "eth0".into(), mac, bridge: "vnet1".into(), ..NicSpec::default() };
+    let address = format!("10.5.0.{suffix}/24").parse().unwrap();
+    NodeSpec::nocloud(talos, name, &uuid(suffix).to_string(), nic, address)
 }
 
 /// A value of a client, once it fits.

@@ -7,7 +7,7 @@ use talos_client::api::{ApplyMode, Bootstrap, Stage};
 use talos_client::sim::{Fault, FaultAction, Pace};
 use talos_client::{Client, Error, ErrorKind, Identity, wait_for_install};
 
-use super::lab::{Lab, eventually, uuid, value};
+use super::lab::{CALLS, Lab, eventually, uuid, value};
 
 /// What a program does that wants a control plane, as often as it takes.
 async fn bring_up(lab: &Lab, repeat: &str) -> Result<(), Error> {
@@ -74,17 +74,6 @@ async fn disturbed(talos: &'static str, method: &'static str, action: FaultActio
     assert_eq!(lab.net.snapshot()["clusters"].as_object().unwrap().len(), 1, "{what}");
 }
 
-const METHODS: [&str; 8] = [
-    "*/Get",
-    "*/List",
-    "*/ApplyConfiguration",
-    "*/Version",
-    "*/ServiceList",
-    "*/Bootstrap",
-    "*/EtcdMemberList",
-    "*/Kubeconfig",
-];
-
 fn actions() -> [FaultAction; 5] {
     [
         FaultAction::DropBefore,
@@ -97,7 +86,7 @@ fn actions() -> [FaultAction; 5] {
 
 async fn sweep(talos: &'static str) {
     let mut cases = Vec::new();
-    for method in METHODS {
+    for method in CALLS.into_iter().chain(["*/Kubeconfig"]) {
         for action in actions() {
             // A reboot of a node in maintenance mode only begins its life again.
             let early = action == FaultAction::RebootMidCall

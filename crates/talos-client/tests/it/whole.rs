@@ -10,22 +10,11 @@ use talos_client::plan::{Etcd, MemberState, ReplaceStep, replace_steps};
 use talos_client::sim::{Fault, FaultAction, Pace};
 use talos_client::{Client, Error, ErrorKind, Identity, wait_for_install};
 
-use super::lab::{Lab, eventually, uuid, value};
+use super::lab::{CALLS, Lab, eventually, uuid, value};
 
 const LIMIT: Duration = Duration::from_mins(2);
 const NODES: [(&str, u8); 6] =
     [("cp1", 11), ("cp2", 12), ("cp3", 13), ("w1", 21), ("w2", 22), ("w3", 23)];
-
-const METHODS: [&str; 8] = [
-    "*/Get",
-    "*/List",
-    "*/ApplyConfiguration",
-    "*/Version",
-    "*/ServiceList",
-    "*/Bootstrap",
-    "*/EtcdMemberList",
-    "*/EtcdStatus",
-];
 
 fn target(name: &str, client: &Client) -> Target {
     Target { name: name.into(), control_plane: name.starts_with("cp"), client: client.clone() }
@@ -64,7 +53,7 @@ async fn brought_up(talos: &'static str, action: FaultAction, after: u64) {
     for (name, suffix) in NODES {
         lab.node(name, suffix).await;
     }
-    for method in METHODS {
+    for method in CALLS.into_iter().chain(["*/EtcdStatus"]) {
         lab.net.faults().add(Fault::new(action.clone()).method(method).after(after));
     }
     let lab = &lab;
@@ -95,7 +84,7 @@ async fn brought_up(talos: &'static str, action: FaultAction, after: u64) {
     }
     let etcd = Etcd::of(&observe(&targets).await).unwrap();
     assert_eq!((etcd.voters(), etcd.well()), (3, 3), "{what}");
-    for method in METHODS {
+    for method in CALLS.into_iter().chain(["*/EtcdStatus"]) {
         let calls = lab.net.faults().calls("*", method);
         assert!(calls > usize::try_from(after).unwrap(), "{what}: {method}: only {calls} calls");
     }

@@ -10,8 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::grpc::{Call, Peer, Reply, Status};
 use super::super::{
-    BootDevice, BootMark, CloudInit, DiskSpec, Fault, FaultAction, NetConfig, NicSpec, NodeSpec,
-    Pace, Segment, SimNet, SimNode, api,
+    Fault, FaultAction, NetConfig, NicSpec, NodeSpec, Pace, Segment, SimNet, SimNode, api,
 };
 
 const SUBNET: &str = "10.5.0.0/24";
@@ -35,39 +34,10 @@ fn net(dir: &std::path::Path) -> SimNet {
 
 fn spec(name: &str, suffix: u8, bridge: &str) -> NodeSpec {
     let mac = format!("bc:24:11:00:00:{suffix:02x}");
-    let network = format!(
-        "version: 1\nconfig:\n    - type: physical\n      name: eth0\n      mac_address: '{mac}'\n      subnets:\n      - type: static\n        address: '10.5.0.{suffix}'\n        netmask: '255.255.255.0'\n"
-    );
-    NodeSpec {
-        uuid: format!("00000000-0000-0000-0000-0000000000{suffix}"),
-        name: name.into(),
-        media: Some(BootMark {
-            talos: "v1.13.9".into(),
-            schematic: "s".repeat(64),
-            platform: "nocloud".into(),
-            architecture: "amd64".into(),
-        }),
-        boot: vec![BootDevice::Disk("scsi0".into()), BootDevice::Cdrom],
-        disks: vec![DiskSpec {
-            key: "scsi0".into(),
-            dev: "vda".into(),
-            size: 40 << 30,
-            content_id: format!("vm-{suffix}-disk-0"),
-            ..DiskSpec::default()
-        }],
-        nics: vec![NicSpec {
-            name: "eth0".into(),
-            mac,
-            bridge: bridge.into(),
-            ..NicSpec::default()
-        }],
-        cloud_init: Some(CloudInit {
-            user: format!("#cloud-config\nhostname: {name}\n"),
-            meta: "instance-id: a\n".into(),
-            network,
-        }),
-        ..NodeSpec::default()
-    }
+    let nic = NicSpec { name: "eth0".into(), mac, bridge: bridge.into(), ..NicSpec::default() };
+    let address = format!("10.5.0.{suffix}/24").parse().unwrap();
+    let uuid = format!("00000000-0000-0000-0000-0000000000{suffix}");
+    NodeSpec::nocloud("v1.13.9", name, &uuid, nic, address)
 }
 
 async fn call(node: &SimNode, path: &str, request: Value) -> Result<Reply, Status> {
