@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 /// Images of the schematic that the nodes of the lab have.
 const FACTORY: &str = concat!(
     "factory.talos.dev/nocloud-installer/",
-    "ssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssssss:"
+    "5555555555555555555555555555555555555555555555555555555555555555:"
 );
 
 /// The image of a version, of the schematic that the nodes of the lab have.
@@ -123,7 +123,7 @@ async fn rolls(from: &'static str, to: &'static str, way: &NodeStep) {
     assert!(steps.iter().any(|one| one.step == NodeStep::Forfeit && one.node == names[2]));
     for target in &targets {
         assert_eq!(target.client.version().await.unwrap().tag, to);
-        assert_eq!(target.client.schematic().await.unwrap(), Some("s".repeat(64)));
+        assert_eq!(target.client.schematic().await.unwrap(), Some("5".repeat(64)));
     }
     assert_eq!(workloads.back.load(Ordering::Relaxed), 4);
     assert_eq!(lab.bootstraps(), 1);
@@ -222,7 +222,7 @@ async fn what_would_harm_is_refused_before_anything_happens() {
     let other = plain.clone().image_schematic("0".repeat(64));
     let error = upgrade_node(&targets, "cp1", &other, &NoWorkloads, &tell).await.unwrap_err();
     assert!(error.message().contains("its extensions would change"), "{error}");
-    let same = plain.image_schematic("s".repeat(64));
+    let same = plain.image_schematic("5".repeat(64));
     let stuck = Counted { fails: true, ..Counted::default() };
     let error = upgrade_node(&targets, "cp1", &same, &stuck, &tell).await.unwrap_err();
     assert!(!error.message().contains("schematic"), "{error}");
