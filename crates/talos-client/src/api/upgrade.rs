@@ -105,4 +105,24 @@ impl Client {
             None => Err(self.odd(call, "the node did not say how the installer ended")),
         }
     }
+
+    /// Whether an installer is at work on the node, as after the answer of
+    /// [`Client::install_version`] was lost: a node does one thing at a time and says so before it
+    /// looks at what is asked for, so it is asked for nothing. From 1.13 on.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn is_installing(&self) -> Result<bool, Error> {
+        let call = &call::LIFECYCLE_ASK;
+        let request = machine::LifecycleServiceUpgradeRequest {
+            containerd: Some(ImageStore::System.wire()),
+            source: None,
+        };
+        match self.gather::<_, machine::LifecycleServiceUpgradeResponse>(call, request).await {
+            Err(error) if error.kind() == ErrorKind::Busy => Ok(true),
+            Err(error) if error.kind() == ErrorKind::InvalidArgument => Ok(false),
+            Err(error) => Err(error),
+            Ok(_) => Err(self.odd(call, "the node installs what has no name")),
+        }
+    }
 }

@@ -80,6 +80,7 @@ calls! {
     OLD_IMAGE_PULL "/machine.MachineService/ImagePull" "pull an image" changes Long;
     OLD_IMAGE_LIST "/machine.MachineService/ImageList" "list the images" reads Long;
     LIFECYCLE_UPGRADE "/machine.LifecycleService/Upgrade" "install another version" changes Long "1.13";
+    LIFECYCLE_ASK "/machine.LifecycleService/Upgrade" "ask for the installer" reads Call "1.13";
     READ "/machine.MachineService/Read" "read a file" reads Long;
     FILES "/machine.MachineService/List" "list files" reads Long;
     USAGE "/machine.MachineService/DiskUsage" "measure folders" reads Long;

@@ -5,6 +5,7 @@
 //! when it runs another boot, of the version that was wanted, and votes again.
 
 mod node;
+mod unsure;
 
 use std::time::Duration;
 

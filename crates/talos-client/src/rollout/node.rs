@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use super::unsure::twice;
 use super::{OPERATION, Progress, Wanted, Workloads, refused};
 use crate::api::{ImageStore, RebootMode, Stage, UpgradeOptions, Version};
 use crate::client::Client;
@@ -13,19 +14,22 @@ use crate::health::{Target, observe};
 use crate::plan::{Etcd, NodeStep, Refusal, UpgradeWay, upgrade_steps};
 
 /// Between two looks.
-const POLL: Duration = Duration::from_secs(1);
+pub(super) const POLL: Duration = Duration::from_secs(1);
 
 /// A node that is upgraded, and what is known of it so far.
-struct Run<'a, W, P> {
+pub(super) struct Run<'a, W, P> {
     targets: &'a [Target],
-    target: &'a Target,
-    wanted: &'a Wanted,
+    pub(super) target: &'a Target,
+    pub(super) wanted: &'a Wanted,
     workloads: &'a W,
     progress: &'a P,
     /// The boot that has to end.
-    before: Option<Uuid>,
+    pub(super) before: Option<Uuid>,
     /// It takes no new pods.
     cordoned: bool,
+    /// What is installed beside the running system is not known: the answer that told it was lost, or
+    /// somebody else installs. The next boot tells.
+    pub(super) unsure: bool,
 }
 
 /// Upgrades one node of a cluster, and waits until it is back as it was: with the version that was wanted,
@@ -47,8 +51,16 @@ pub async fn upgrade_node<W: Workloads + Sync>(
         return Err(Error::config(OPERATION, format!("the cluster has no node {name}")));
     };
     let runs = target.client.version().await?;
-    let mut run =
-        Run { targets, target, wanted, workloads, progress, before: None, cordoned: false };
+    let mut run = Run {
+        targets,
+        target,
+        wanted,
+        workloads,
+        progress,
+        before: None,
+        cordoned: false,
+        unsure: false,
+    };
     if wanted.is_run_by(&runs.tag) {
         run.settle().await?;
         return Ok(runs);
@@ -57,15 +69,28 @@ pub async fn upgrade_node<W: Workloads + Sync>(
     keeps_schematic(&target.client, wanted).await?;
     let forfeit = target.control_plane && leads(&target.client).await;
     let steps = upgrade_steps(way, target.control_plane, forfeit, workloads.answers());
-    for step in steps {
-        run.tell(&step, "");
-        if let Err(error) = run.step(&step).await {
-            // Before its reboot the node is as it was.
-            if run.cordoned && run.before.is_none() {
-                drop(run.workloads.uncordon(name).await);
-            }
-            return Err(error);
+    let mut next = 0;
+    while let Some(step) = steps.get(next) {
+        run.tell(step, "");
+        let Err(error) = run.step(step).await else {
+            next += 1;
+            continue;
+        };
+        let refused = error.kind() == ErrorKind::FailedPrecondition;
+        let install = steps.iter().position(|step| *step == NodeStep::Install);
+        if let (NodeStep::CheckVersion, Some(install), true) =
+            (step, install, run.unsure && refused)
+        {
+            // Nothing, or something else, was installed beside it. Now that the node runs what its boot
+            // loader names, the installer writes the other slot and none that may be needed.
+            (run.unsure, run.before, next) = (false, None, install);
+            continue;
         }
+        // Before its reboot the node is as it was.
+        if run.cordoned && run.before.is_none() {
+            drop(run.workloads.uncordon(name).await);
+        }
+        return Err(error);
     }
     target.client.version().await
 }
@@ -120,7 +145,7 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
         Ok(())
     }
 
-    fn tell(&self, step: &NodeStep, text: &str) {
+    pub(super) fn tell(&self, step: &NodeStep, text: &str) {
         let (node, step) = (self.target.name.clone(), step.clone());
         (self.progress)(Progress { node, step, text: text.to_owned() });
     }
@@ -137,13 +162,13 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
         let (client, name) = (&self.target.client, self.target.name.as_str());
         match step {
             NodeStep::AskQuorum => self.until(step, async || self.quorum().await).await,
+            // Another one may lead by now; then nothing happens.
             NodeStep::Forfeit => {
-                // Another one may lead by now; then nothing happens.
-                client.etcd_forfeit_leadership().await.map(drop)
+                twice(async || client.etcd_forfeit_leadership().await).await.map(drop)
             }
             NodeStep::Pull => {
-                let pulled = client.image_pull(ImageStore::System, &self.wanted.image, |_| {});
-                pulled.await.map(drop)
+                let (store, image) = (ImageStore::System, &self.wanted.image);
+                twice(async || client.image_pull(store, image, |_| {}).await).await.map(drop)
             }
             // One call of the other side does both.
             NodeStep::Cordon => Ok(()),
@@ -152,25 +177,19 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
                 let drained = self.workloads.drain(name).await;
                 self.workload("the node cannot be drained", drained)
             }
-            NodeStep::Install => {
-                let tell = |line: &str| self.tell(step, line);
-                client.install_version(&self.wanted.image, tell).await
-            }
+            NodeStep::Install => self.install(step).await,
             NodeStep::Upgrade => {
-                let boot = client.boot_id().await?;
                 let options = UpgradeOptions {
                     power_cycle: self.wanted.power_cycle,
                     ..UpgradeOptions::default()
                 };
-                let answer = client.upgrade(&self.wanted.image, options).await;
-                self.left(boot, answer)
+                let image = self.wanted.image.as_str();
+                self.leave(step, async || client.upgrade(image, options).await).await
             }
             NodeStep::Reboot => {
-                let boot = client.boot_id().await?;
                 let power = self.wanted.power_cycle;
                 let mode = if power { RebootMode::PowerCycle } else { RebootMode::Default };
-                let answer = client.reboot(mode).await;
-                self.left(boot, answer)
+                self.leave(step, async || client.reboot(mode).await).await
             }
             NodeStep::WaitBoot => match self.before {
                 Some(before) => client.wait_for_boot(before, self.wanted.limit).await.map(drop),
@@ -191,21 +210,8 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
         }
     }
 
-    /// The node leaves that boot, unless it said that it does not. A lost answer says nothing.
-    fn left(&mut self, boot: Uuid, answer: Result<String, Error>) -> Result<(), Error> {
-        match answer {
-            Err(error) if !error.may_have_been_applied() => Err(error),
-            // A failure of the node's own checks has no code of its own.
-            Err(error) if error.kind() == ErrorKind::Server => Err(error),
-            _ => {
-                self.before = Some(boot);
-                Ok(())
-            }
-        }
-    }
-
     /// Repeats a look until it finds no refusal.
-    async fn until(
+    pub(super) async fn until(
         &self,
         step: &NodeStep,
         look: impl AsyncFn() -> Result<(), Refusal>,

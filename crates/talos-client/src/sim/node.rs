@@ -130,6 +130,8 @@ pub(crate) struct Machine {
     /// Until when the clock is known to be wrong.
     pub(crate) skewed: Option<jiff::Timestamp>,
     pub(crate) early: Early,
+    /// An installer is at work that a call asked for.
+    pub(crate) installer: bool,
     pub(crate) orders: Vec<Order>,
     pub(crate) trial: Option<(Config, CancellationToken)>,
     pub(crate) counters: Counters,
@@ -446,6 +448,7 @@ impl SimNode {
             "name": machine.spec.name, "power": machine.powered, "stage": machine.stage,
             "hostname": machine.hostname(), "addresses": addresses, "config_sha256": hash,
             "config_applied": machine.counters.applied, "installs": content.installs,
+            "previous": content.previous.as_ref().map(|system| &system.version),
             "boots": machine.counters.boots, "bootstraps": machine.counters.bootstraps, "installed": installed,
             "machine_type": machine.config.text("machine.type"),
             "etcd": content.etcd.as_ref().map(|e| json!({"cluster": e.cluster, "member": e.member.to_string(), "running": machine.etcd == EtcdState::Running})),

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use talos_client::api::{ApplyMode, Bootstrap};
+use talos_client::api::{ApplyMode, Bootstrap, ImageStore};
 use talos_client::health::{Target, check, observe};
 use talos_client::plan::NodeStep;
 use talos_client::rollout::{NoWorkloads, Progress, Wanted, Workloads, rollout, upgrade_node};
@@ -260,4 +260,105 @@ async fn a_lost_answer_to_the_reboot_does_not_matter() {
     assert_eq!(done.len(), 3);
     assert!(nodes.iter().all(|node| node.snapshot()["boots"] == 3));
     assert_eq!(lab.net.quorum_losses(), []);
+}
+
+/// What runs, and what the boot loader would go back to.
+fn systems(node: &SimNode) -> (String, String) {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let snapshot = node.snapshot();
+    (text(&snapshot["installed"]["version"]), text(&snapshot["previous"]))
+}
+
+const NEWER: &str = "/machine.LifecycleService/Upgrade";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installer_whose_answer_is_lost_is_not_run_again_in_the_same_boot() {
+    let mut lab = Lab::new("v1.13.8", Pace::scaled(0.03));
+    let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    lab.net.faults().add(Fault::new(FaultAction::DropAfter).method(NEWER));
+    let told = Mutex::new(Vec::new());
+    let tell = |progress: Progress| told.lock().unwrap().push(progress.text);
+    let wanted = wanted("v1.13.9").downtime(true);
+    upgrade_node(&targets, "cp1", &wanted, &NoWorkloads, &tell).await.unwrap();
+    // It was busy for a while; run twice it would have written over the system that ran.
+    let told = told.lock().unwrap().clone();
+    assert!(told.iter().any(|text| text == "the installer is still at work"), "{told:?}");
+    assert_eq!(systems(&nodes[0]), ("v1.13.9".into(), "v1.13.8".into()));
+    assert_eq!(nodes[0].snapshot()["boots"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installer_that_was_never_asked_is_asked_in_the_next_boot() {
+    let mut lab = Lab::new("v1.13.8", Pace::quick());
+    let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    lab.net.faults().add(Fault::new(FaultAction::DropBefore).method(NEWER));
+    let wanted = wanted("v1.13.9").downtime(true);
+    let workloads = Counted::default();
+    upgrade_node(&targets, "cp1", &wanted, &workloads, &|_| {}).await.unwrap();
+    assert_eq!(systems(&nodes[0]), ("v1.13.9".into(), "v1.13.8".into()));
+    // Its first reboot told that there was nothing else to boot.
+    assert_eq!(nodes[0].snapshot()["boots"], 4);
+    assert_eq!(workloads.back.load(Ordering::Relaxed), 1);
+    assert!(workloads.closed.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_somebody_else_installs_a_node_says_so_and_is_waited_for() {
+    let mut lab = Lab::new("v1.13.8", Pace::scaled(0.03));
+    let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    let client = targets[0].client.clone();
+    client.image_pull(ImageStore::System, &image("v1.13.9"), |_| {}).await.unwrap();
+    assert!(!client.is_installing().await.unwrap());
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let other = tokio::spawn({
+        let client = client.clone();
+        let mut begun = Some(begun);
+        async move {
+            let first = |_: &str| {
+                if let Some(begun) = begun.take() {
+                    begun.send(()).unwrap_or(());
+                }
+            };
+            client.install_version(&image("v1.13.9"), first).await
+        }
+    });
+    begins.await.unwrap();
+    assert!(client.is_installing().await.unwrap());
+    let error = client.install_version(&image("v1.13.9"), |_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert_eq!(error.message(), "another installation/upgrade is already in progress");
+    assert!(!error.may_have_been_applied());
+    let wanted = wanted("v1.13.9").downtime(true);
+    upgrade_node(&targets, "cp1", &wanted, &NoWorkloads, &|_| {}).await.unwrap();
+    other.await.unwrap().unwrap();
+    assert_eq!(systems(&nodes[0]), ("v1.13.9".into(), "v1.13.8".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_did_not_reach_the_node_are_made_again() {
+    for (from, to, method) in [
+        ("v1.12.4", "v1.12.7", "/machine.MachineService/Upgrade"),
+        ("v1.13.8", "v1.13.9", "*/Reboot"),
+        ("v1.13.8", "v1.13.9", "*/Pull"),
+    ] {
+        let mut lab = Lab::new(from, Pace::quick());
+        let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+        lab.net.faults().add(Fault::new(FaultAction::DropBefore).method(method));
+        let wanted = wanted(to).downtime(true);
+        upgrade_node(&targets, "cp1", &wanted, &NoWorkloads, &|_| {}).await.unwrap();
+        assert_eq!(lab.net.faults().calls("cp1", method), 2, "{method}");
+        assert_eq!(nodes[0].snapshot()["boots"], 3, "{method}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_older_call_is_not_made_again_when_it_works() {
+    let mut lab = Lab::new("v1.12.4", Pace::quick());
+    let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    let method = "/machine.MachineService/Upgrade";
+    lab.net.faults().add(Fault::new(FaultAction::DropAfter).method(method));
+    let wanted = wanted("v1.12.7").downtime(true);
+    upgrade_node(&targets, "cp1", &wanted, &NoWorkloads, &|_| {}).await.unwrap();
+    assert_eq!(lab.net.faults().calls("cp1", method), 1);
+    assert_eq!(nodes[0].snapshot()["boots"], 3);
 }

@@ -1,4 +1,4 @@
-//! Images and the newer way to upgrade.
+//! Images.
 
 use std::sync::Arc;
 
@@ -6,18 +6,14 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::super::grpc::{Call, Reply, Status, code};
-use super::super::life::{Refused, install_beside};
 use super::super::node::{Api, NodeInner};
 
-/// A call about images, or to install or upgrade.
+/// A call about images.
 pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
     let containerd = call.request().get("containerd").cloned().unwrap_or_default();
     let text =
         |key: &str| containerd.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let method = call.method();
-    if call.service() == "machine.LifecycleService" {
-        return lifecycle(node, call);
-    }
     if method != "Verify"
         && method != "Import"
         && matches!(text("namespace").as_str(), "" | "NS_UNKNOWN")
@@ -173,37 +169,4 @@ pub(super) async fn no_runtime(node: &NodeInner) -> Status {
         code::UNKNOWN,
         "connection error: desc = \"transport: Error while dialing: dial unix:///run/containerd/containerd.sock: timeout\"",
     )
-}
-
-fn lifecycle(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
-    let content = node.content();
-    if call.method() == "Install" && content.installed.is_some() {
-        return Err(Status::new(code::ALREADY_EXISTS, "machine is already installed"));
-    }
-    let image =
-        call.request().pointer("/source/imageName").and_then(Value::as_str).unwrap_or_default();
-    if image.is_empty() {
-        return Err(Status::new(code::INVALID_ARGUMENT, "installer image name is required"));
-    }
-    if content.installed.is_none() {
-        return Err(Status::new(code::FAILED_PRECONDITION, "Talos is not installed"));
-    }
-    if !content.system_images.contains(image) {
-        let text = format!(
-            "upgrade failed: installer image {image:?} not found in containerd store: image {image:?}: not found"
-        );
-        return Err(Status::new(code::INTERNAL, text));
-    }
-    let version =
-        image.split('@').next().and_then(|i| i.rsplit_once(':')).map_or("", |(_, tag)| tag);
-    let line = |text: &str| json!({"progress": {"message": format!("{} {text}\n", jiff::Timestamp::now())}});
-    let first = line(&format!("running Talos installer {version}"));
-    Ok(Reply::list(match install_beside(node, image) {
-        Ok(version) => vec![
-            first,
-            line(&format!("installation of {version} complete")),
-            json!({"progress": {"exitCode": 0}}),
-        ],
-        Err(Refused(why)) => vec![first, line(&why), json!({"progress": {"exitCode": 1}})],
-    }))
 }

@@ -7,6 +7,7 @@ mod etcd;
 mod figure;
 mod file;
 mod image;
+mod lifecycle;
 mod log;
 mod machine;
 mod role;
@@ -54,7 +55,8 @@ pub(crate) async fn local(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, S
         "cosi.resource.State" => state::call(node, call),
         "storage.StorageService" => storage::call(node, call),
         "cluster.ClusterService" => Ok(cluster::health(node, call)),
-        "machine.ImageService" | "machine.LifecycleService" => image::call(node, call).await,
+        "machine.ImageService" => image::call(node, call).await,
+        "machine.LifecycleService" => lifecycle::call(node, call),
         "machine.MachineService" => match method {
             "ApplyConfiguration" => apply::call(node, call),
             name if name.starts_with("Etcd") || name == "Bootstrap" => etcd::call(node, call).await,
