@@ -100,7 +100,12 @@ impl Clusters {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A copy of one.
+    /// Look at one.
+    pub(crate) fn read<T>(&self, id: &str, look: impl FnOnce(&Cluster) -> T) -> Option<T> {
+        self.all().get(id).map(look)
+    }
+
+    /// A copy of one, with all objects in it.
     pub(crate) fn get(&self, id: &str) -> Option<Cluster> {
         self.all().get(id).cloned()
     }

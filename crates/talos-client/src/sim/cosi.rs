@@ -1,7 +1,8 @@
 //! The resource store of a node: get, list and watch as the machine API shows them.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -61,27 +62,54 @@ pub(crate) fn check(namespace: &str, kind: &str) -> Result<(), Refusal> {
 
 type Key = (String, String, String);
 
+fn key(fact: &Fact) -> Key {
+    (fact.namespace.to_owned(), fact.kind.to_owned(), fact.id.clone())
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
-    fact: Fact,
+    fact: Arc<Fact>,
     version: u64,
     created: Timestamp,
     updated: Timestamp,
 }
 
-/// One change.
+/// One change. What it shows is made for those who ask alone: most of what happens on a fleet nobody watches.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     /// `CREATED`, `UPDATED`, `DESTROYED`.
     pub(crate) kind: &'static str,
-    /// The resource.
-    pub(crate) resource: Value,
-    /// What it was before an update.
-    pub(crate) old: Option<Value>,
+    entry: Entry,
+    old: Option<Entry>,
     /// How many events there were with it.
     position: u64,
+    boot: [u8; 8],
+}
+
+impl Event {
+    /// The resource.
+    pub(crate) fn resource(&self) -> Value {
+        show(&self.entry)
+    }
+
+    /// What it was before an update.
+    pub(crate) fn old(&self) -> Option<Value> {
+        self.old.as_ref().map(show)
+    }
+
     /// Where a later watch may go on.
-    pub(crate) bookmark: Value,
+    pub(crate) fn bookmark(&self) -> Value {
+        bookmark(self.boot, self.position)
+    }
+
+    /// Whether it is about a type.
+    pub(crate) fn is_of(&self, namespace: &str, kind: &str) -> bool {
+        self.entry.fact.namespace == namespace && self.entry.fact.kind == kind
+    }
+}
+
+fn bookmark(boot: [u8; 8], position: u64) -> Value {
+    json!(STANDARD.encode([boot, position.to_be_bytes()].concat()))
 }
 
 /// How many events a watch can go back.
@@ -90,6 +118,8 @@ const KEPT: usize = 2048;
 #[derive(Debug)]
 struct Inner {
     entries: BTreeMap<Key, Entry>,
+    /// What is the same on all nodes of a cluster, and is among the entries too.
+    shared: Arc<Vec<Arc<Fact>>>,
     log: VecDeque<Event>,
     /// How many events there were since the boot.
     count: u64,
@@ -100,14 +130,13 @@ struct Inner {
 impl Default for Inner {
     fn default() -> Self {
         let (boot, _) = uuid::Uuid::new_v4().as_u64_pair();
-        let (entries, log) = (BTreeMap::new(), VecDeque::new());
-        Self { entries, log, count: 0, boot: boot.to_be_bytes() }
-    }
-}
-
-impl Inner {
-    fn bookmark(&self, position: u64) -> Value {
-        json!(STANDARD.encode([self.boot, position.to_be_bytes()].concat()))
+        Self {
+            entries: BTreeMap::new(),
+            shared: Arc::default(),
+            log: VecDeque::new(),
+            count: 0,
+            boot: boot.to_be_bytes(),
+        }
     }
 }
 
@@ -143,49 +172,72 @@ impl Store {
         *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = Inner::default();
     }
 
-    /// Make the store hold exactly these facts.
+    /// Make the store hold exactly these facts beside the shared ones.
     pub(crate) fn sync(&self, facts: Vec<Fact>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut wanted: BTreeMap<Key, Fact> = BTreeMap::new();
-        for fact in facts {
-            wanted.insert((fact.namespace.to_owned(), fact.kind.to_owned(), fact.id.clone()), fact);
-        }
-        let gone: Vec<Key> =
-            inner.entries.keys().filter(|k| !wanted.contains_key(*k)).cloned().collect();
+        let mut wanted: BTreeMap<Key, Fact> = facts.into_iter().map(|f| (key(&f), f)).collect();
+        let shared = Arc::clone(&inner.shared);
+        let is_shared =
+            |entry: &Entry| shared.binary_search_by(|s| s.place().cmp(&entry.fact.place())).is_ok();
+        let gone = inner.entries.iter().filter(|(k, e)| !wanted.contains_key(*k) && !is_shared(e));
+        let gone: Vec<Key> = gone.map(|(key, _)| key.clone()).collect();
         for key in gone {
-            if let Some(entry) = inner.entries.remove(&key) {
-                self.emit(&mut inner, "DESTROYED", show(&entry), None);
-            }
+            self.remove(&mut inner, &key);
         }
-        let now = Timestamp::now();
-        for (key, fact) in wanted {
-            match inner.entries.get(&key).cloned() {
-                Some(old) if old.fact == fact => {}
-                Some(old) => {
-                    let entry = Entry {
-                        fact,
-                        version: old.version + 1,
-                        created: old.created,
-                        updated: now,
-                    };
-                    let (shown, before) = (show(&entry), show(&old));
-                    inner.entries.insert(key, entry);
-                    self.emit(&mut inner, "UPDATED", shown, Some(before));
-                }
-                None => {
-                    let entry = Entry { fact, version: 1, created: now, updated: now };
-                    let shown = show(&entry);
-                    inner.entries.insert(key, entry);
-                    self.emit(&mut inner, "CREATED", shown, None);
-                }
+        while let Some((key, fact)) = wanted.pop_first() {
+            self.put(&mut inner, key, Arc::new(fact));
+        }
+    }
+
+    /// Replace the facts that all nodes of a cluster have, which are in the order of their places.
+    pub(crate) fn share(&self, facts: &Arc<Vec<Arc<Fact>>>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut inner.shared, Arc::clone(facts));
+        if Arc::ptr_eq(&old, facts) {
+            return;
+        }
+        let (mut before, mut after) = (old.iter().peekable(), facts.iter().peekable());
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (None, None) => return,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(a), Some(b)) => a.place().cmp(&b.place()),
+            };
+            let gone = if order.is_le() { before.next() } else { None };
+            let new = if order.is_ge() { after.next() } else { None };
+            match (gone, new) {
+                (Some(gone), None) => self.remove(&mut inner, &key(gone)),
+                (Some(same), Some(new)) if Arc::ptr_eq(same, new) => {}
+                (_, Some(new)) => self.put(&mut inner, key(new), Arc::clone(new)),
+                (None, None) => {}
             }
         }
     }
 
-    fn emit(&self, inner: &mut Inner, kind: &'static str, resource: Value, old: Option<Value>) {
+    fn remove(&self, inner: &mut Inner, key: &Key) {
+        if let Some(entry) = inner.entries.remove(key) {
+            self.emit(inner, "DESTROYED", entry, None);
+        }
+    }
+
+    fn put(&self, inner: &mut Inner, key: Key, fact: Arc<Fact>) {
+        let updated = Timestamp::now();
+        let old = inner.entries.get(&key).cloned();
+        let (version, created) = match &old {
+            Some(old) if old.fact == fact => return,
+            Some(old) => (old.version + 1, old.created),
+            None => (1, updated),
+        };
+        let entry = Entry { fact, version, created, updated };
+        inner.entries.insert(key, entry.clone());
+        let kind = if old.is_some() { "UPDATED" } else { "CREATED" };
+        self.emit(inner, kind, entry, old);
+    }
+
+    fn emit(&self, inner: &mut Inner, kind: &'static str, entry: Entry, old: Option<Entry>) {
         inner.count += 1;
-        let (position, bookmark) = (inner.count, inner.bookmark(inner.count));
-        let event = Event { kind, resource, old, position, bookmark };
+        let event = Event { kind, entry, old, position: inner.count, boot: inner.boot };
         if inner.log.len() >= KEPT {
             inner.log.pop_front();
         }
@@ -240,9 +292,9 @@ impl Store {
             Some(text) => inner.position(text)?,
             None => 0,
         };
-        let own = |e: &&Event| e.position > since && is_of(&e.resource, namespace, kind);
+        let own = |e: &&Event| e.position > since && e.is_of(namespace, kind);
         let past = inner.log.iter().filter(own).cloned().collect();
-        Some(Watch { now, past, bookmark: inner.bookmark(inner.count), later })
+        Some(Watch { now, past, bookmark: bookmark(inner.boot, inner.count), later })
     }
 }
 
@@ -255,13 +307,6 @@ impl Inner {
         let oldest = self.log.front().map_or(self.count, |e| e.position - 1);
         (*boot == self.boot && (oldest..=self.count).contains(&position)).then_some(position)
     }
-}
-
-/// Whether a shown resource is of a type.
-pub(crate) fn is_of(resource: &Value, namespace: &str, kind: &str) -> bool {
-    let metadata = resource.get("metadata").unwrap_or(&Value::Null);
-    metadata.get("namespace").and_then(Value::as_str) == Some(namespace)
-        && metadata.get("type").and_then(Value::as_str) == Some(kind)
 }
 
 /// Id of a shown resource.
@@ -295,7 +340,7 @@ fn meta(kind: &str) -> Option<Vec<Value>> {
     const KINDS: [&str; 2] = ["Namespaces.meta.cosi.dev", "ResourceDefinitions.meta.cosi.dev"];
     let kind = KINDS.into_iter().find(|k| *k == kind)?;
     let shown = |id: String, spec: Value| {
-        let fact = Fact::plain("meta", kind, id, spec);
+        let fact = Arc::new(Fact::plain("meta", kind, id, spec));
         let start = Timestamp::UNIX_EPOCH;
         show(&Entry { fact, version: 1, created: start, updated: start })
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::Clusters;
+use super::discovery::Discovery;
 use super::disk::Disks;
 use super::fault::{FaultAction, Faults};
 use super::node::{NodeInner, SimNode};
@@ -48,6 +49,9 @@ pub(crate) struct NetInner {
     pub(crate) disks: Disks,
     pub(crate) clusters: Clusters,
     pub(crate) judge: Judge,
+    pub(crate) discovery: Discovery,
+    /// Who answered under an address last: asked first, as there may be many.
+    owners: Mutex<BTreeMap<IpAddr, Weak<NodeInner>>>,
     pub(crate) nodes: Mutex<BTreeMap<String, Arc<NodeInner>>>,
     segments: Mutex<Vec<Segment>>,
     routes: Mutex<Vec<Route>>,
@@ -80,6 +84,8 @@ impl SimNet {
             config,
             faults: Faults::default(),
             judge: Judge::default(),
+            discovery: Discovery::default(),
+            owners: Mutex::default(),
             nodes: Mutex::default(),
             routes: Mutex::default(),
             events: broadcast::channel(1024).0,
@@ -246,7 +252,16 @@ impl NetInner {
 
     /// Who answers under an address.
     pub(crate) fn owner(&self, address: IpAddr) -> Option<Arc<NodeInner>> {
-        self.all().into_iter().find(|n| n.has_address(address)).or_else(|| self.vip_holder(address))
+        let owners = || self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = owners().get(&address).and_then(Weak::upgrade);
+        if let Some(node) = last.filter(|node| node.has_address(address)) {
+            return Some(node);
+        }
+        let found = self.all().into_iter().find(|node| node.has_address(address));
+        if let Some(node) = &found {
+            owners().insert(address, Arc::downgrade(node));
+        }
+        found.or_else(|| self.vip_holder(address))
     }
 
     /// The healthy control plane that holds a shared address: the first by name.

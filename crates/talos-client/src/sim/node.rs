@@ -1,10 +1,9 @@
 //! One simulated machine.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,142 +11,40 @@ use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::config::Config;
-use super::config::net::Seed;
 use super::cosi::Store;
-use super::disk::{Content, Installed};
+use super::disk::Content;
 use super::event::Log;
 use super::fact;
 use super::grpc::{self, Peer};
 pub(crate) use super::link::{LiveLink, content_id};
+use super::machine::Locked;
+pub(crate) use super::machine::{Api, Early, EtcdState, Machine, Order, Service};
 use super::net::{NetInner, SimError, reset};
 use super::pki;
-use super::snapshot::Upload;
 use super::spec::{NodeEventKind, NodeSpec};
 use super::{kube, life};
-
-/// How the machine API is served at the moment.
-#[derive(Clone, Default)]
-pub(crate) enum Api {
-    /// Not at all.
-    #[default]
-    Closed,
-    /// To anyone, little.
-    Maintenance(Arc<rustls::ServerConfig>),
-    /// To anyone, nothing: the configuration was just taken.
-    Denied(Arc<rustls::ServerConfig>),
-    /// To holders of certificates.
-    Secure(Arc<rustls::ServerConfig>),
-}
-
-/// What etcd does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum EtcdState {
-    /// Not on this node.
-    #[default]
-    Absent,
-    /// Waits for Bootstrap or a cluster to join.
-    Preparing,
-    /// A recovery without a snapshot.
-    Failed,
-    /// Comes up.
-    Starting,
-    /// Healthy.
-    Running,
-    /// Left its cluster.
-    Finished,
-}
-
-/// What someone asked the machine to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// Reboot, as stage and actor.
-    Reboot(String),
-    /// Power off.
-    Shutdown(String),
-    /// Install another version, then reboot.
-    Upgrade { image: String, actor: String },
-    /// Wipe these and then reboot or halt.
-    Reset { state: bool, ephemeral: bool, system: bool, reboot: bool, actor: String },
-}
-
-/// How far an early boot is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Early {
-    /// No clock, no network.
-    #[default]
-    Nothing,
-    /// The clock is looked at, no network.
-    Clock,
-    /// Clock and network.
-    Done,
-}
-
-/// A service.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Service {
-    /// State.
-    pub(crate) state: String,
-    /// Whether it is healthy; unknown when unset.
-    pub(crate) healthy: Option<bool>,
-    /// Last message of its health check.
-    pub(crate) message: String,
-}
-
-/// Counters that outlive reboots but not the process.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) boots: u64,
-    pub(crate) applied: u64,
-    pub(crate) bootstraps: u64,
-}
-
-/// The changing part of a machine.
-#[derive(Default)]
-pub(crate) struct Machine {
-    pub(crate) spec: NodeSpec,
-    pub(crate) powered: bool,
-    pub(crate) stage: String,
-    pub(crate) api: Api,
-    pub(crate) authorities: Vec<CertificateDer<'static>>,
-    pub(crate) seed: Seed,
-    pub(crate) system: Installed,
-    pub(crate) system_disk: Option<String>,
-    pub(crate) config: Config,
-    /// The configuration that was kept by a call since the machine started.
-    pub(crate) persistent: Option<String>,
-    pub(crate) boot_id: String,
-    pub(crate) booted_at: jiff::Timestamp,
-    pub(crate) services: BTreeMap<String, Service>,
-    pub(crate) etcd: EtcdState,
-    pub(crate) bootstrap_asked: bool,
-    /// A snapshot of etcd that was uploaded since the machine started.
-    pub(crate) upload: Option<Arc<Upload>>,
-    /// What a Bootstrap is to restore.
-    pub(crate) restore: Option<Arc<Upload>>,
-    pub(crate) kube: Option<Arc<rustls::ServerConfig>>,
-    pub(crate) node_ready: bool,
-    /// Until when the clock is known to be wrong.
-    pub(crate) skewed: Option<jiff::Timestamp>,
-    pub(crate) early: Early,
-    /// An installer is at work that a call asked for.
-    pub(crate) installer: bool,
-    pub(crate) orders: Vec<Order>,
-    pub(crate) trial: Option<(Config, CancellationToken)>,
-    pub(crate) counters: Counters,
-    pub(crate) connections: CancellationToken,
-    pub(crate) life: CancellationToken,
-}
 
 /// One machine, shared.
 pub(crate) struct NodeInner {
     net: Weak<NetInner>,
     pub(crate) uuid: String,
     machine: Mutex<Machine>,
+    /// The machine, its disk or its clock has changed since its resources were made.
+    stale: AtomicBool,
+    /// What they were made with; held meanwhile, so that an older view never replaces a newer one.
+    synced: Mutex<Synced>,
     pub(crate) store: Store,
     pub(crate) log: Log,
     pub(crate) wake: Notify,
     stop: CancellationToken,
+}
+
+/// What the resources of a machine were made with last.
+#[derive(Default)]
+struct Synced {
+    planes: Arc<Vec<(String, String)>>,
+    /// How the machine was, as its events told it.
+    status: Value,
 }
 
 impl NodeInner {
@@ -156,6 +53,8 @@ impl NodeInner {
             net: Arc::downgrade(net),
             uuid: spec.uuid.clone(),
             machine: Mutex::default(),
+            stale: AtomicBool::new(true),
+            synced: Mutex::default(),
             store: Store::default(),
             log: Log::default(),
             wake: Notify::new(),
@@ -169,8 +68,9 @@ impl NodeInner {
     }
 
     /// The changing part.
-    pub(crate) fn machine(&self) -> MutexGuard<'_, Machine> {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn machine(&self) -> Locked<'_> {
+        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked::new(machine, &self.stale)
     }
 
     /// Names under which faults and tests know it.
@@ -228,29 +128,64 @@ impl NodeInner {
         let id = self.machine().content_id();
         if let (Some(net), Some(id)) = (self.net(), id) {
             net.disks.change(&id, edit);
+            self.stale.store(true, Ordering::Release);
         }
+    }
+
+    /// Forget what the last boot told.
+    pub(crate) fn forget(&self) {
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        self.store.clear();
+        self.log.clear();
+        *synced = Synced::default();
+        self.stale.store(true, Ordering::Release);
     }
 
     /// Enter a stage.
     pub(crate) fn stage(&self, stage: &str) {
         stage.clone_into(&mut self.machine().stage);
         self.sync();
-        let (ready, conditions) = fact::conditions(&self.machine());
-        let data = json!({
-            "stage": stage.to_uppercase().replace(' ', "_"),
-            "status": {"ready": ready, "unmetConditions": conditions},
-        });
-        self.log.add("MachineStatusEvent", data, None);
         if let Some(net) = self.net() {
             net.event(&self.uuid, NodeEventKind::Stage(stage.to_owned()));
         }
     }
 
-    /// Bring the resources up to date.
+    /// Bring the resources up to date, if anything has changed.
     pub(crate) fn sync(&self) {
-        let content = self.content();
-        let facts = fact::all(self, &content);
-        self.store.sync(facts);
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(net) = self.net() else { return };
+        let stale = self.stale.swap(false, Ordering::AcqRel);
+        if stale {
+            net.discovery.publish(&self.uuid, fact::peer(self, &self.content()));
+        }
+        let view = net.discovery.seen_by(&self.uuid);
+        if stale || !Arc::ptr_eq(&synced.planes, &view.planes) {
+            self.store.sync(fact::all(self, &self.content(), &view));
+            synced.planes = Arc::clone(&view.planes);
+            self.tell_status(&mut synced.status);
+        }
+        self.store.share(&view.facts);
+        if self.machine().skewed.is_some() {
+            // Time alone ends that.
+            self.stale.store(true, Ordering::Release);
+        }
+    }
+
+    /// An event for each change of what the machine waits for: who follows a node sees by it that it is ready.
+    fn tell_status(&self, told: &mut Value) {
+        let data = {
+            let machine = self.machine();
+            if !machine.powered {
+                return;
+            }
+            let stage = machine.stage.to_uppercase().replace(' ', "_");
+            let (ready, unmet) = fact::conditions(&machine);
+            json!({"stage": stage, "status": {"ready": ready, "unmetConditions": unmet}})
+        };
+        if *told != data {
+            told.clone_from(&data);
+            self.log.add("MachineStatusEvent", data);
+        }
     }
 
     /// Set a service's state.
@@ -340,6 +275,8 @@ impl NodeInner {
             machine.connections.cancel();
             "off".clone_into(&mut machine.stage);
         }
+        // Not only by the others: it may have been taken out of the fabric.
+        self.sync();
         if let Some(net) = self.net() {
             net.refresh();
         }

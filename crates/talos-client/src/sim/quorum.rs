@@ -35,15 +35,16 @@ impl Judge {
     pub(crate) fn look(&self, net: &NetInner) {
         // Held while looking, so that two changes at once are judged one after the other.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let clusters: Vec<Cluster> = net.clusters.all().values().cloned().collect();
-        for cluster in clusters {
-            let voters = voters(net, &cluster);
+        let seats = |c: &Cluster| (c.id.clone(), c.cluster_id.clone(), c.members.clone());
+        let clusters: Vec<_> = net.clusters.all().values().map(seats).collect();
+        for (id, cluster, members) in clusters {
+            let voters = voters(net, &id, &members);
             let alive = voters.iter().filter(|(_, up)| *up).count();
             let has = alive * 2 > voters.len();
-            let had = seen.insert(cluster.id.clone(), has).unwrap_or(false);
+            let had = seen.insert(id, has).unwrap_or(false);
             if had && !has && !voters.is_empty() {
                 self.losses.lock().unwrap_or_else(PoisonError::into_inner).push(QuorumLoss {
-                    cluster: cluster.cluster_id,
+                    cluster,
                     at: jiff::Timestamp::now().to_string(),
                     voters,
                 });
@@ -52,22 +53,21 @@ impl Judge {
     }
 }
 
-fn voters(net: &NetInner, cluster: &Cluster) -> Vec<(String, bool)> {
+fn voters(net: &NetInner, cluster: &str, members: &[Member]) -> Vec<(String, bool)> {
     let nodes = net.all();
     let up = |member: &Member| {
-        nodes.iter().any(|node| {
+        nodes.iter().filter(|node| node.uuid == member.uuid).any(|node| {
             let runs = {
                 let machine = node.machine();
                 machine.powered && machine.etcd == EtcdState::Running
             };
             let own = || {
-                node.content()
-                    .etcd
-                    .is_some_and(|d| d.cluster == cluster.id && d.member == member.id)
+                let data = node.content().etcd;
+                data.is_some_and(|d| d.cluster == cluster && d.member == member.id)
             };
-            node.uuid == member.uuid && runs && own()
+            runs && own()
         })
     };
-    let voting = cluster.members.iter().filter(|m| !m.learner);
+    let voting = members.iter().filter(|m| !m.learner);
     voting.map(|m| (m.name.clone(), up(m))).collect()
 }

@@ -107,23 +107,25 @@ fn watch(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
         return Err(Status::new(code::FAILED_PRECONDITION, "invalid watch bookmark"));
     };
     let fits = {
-        let (namespace, kind, id) = (namespace.clone(), kind.clone(), id.clone());
-        let options = options.clone();
+        let (id, options) = (id.clone(), options.clone());
         move |r: &Value| {
-            cosi::is_of(r, &namespace, &kind)
-                && id.as_deref().is_none_or(|i| cosi::id_of(r) == i)
-                && is_asked_for(r, &options)
+            id.as_deref().is_none_or(|i| cosi::id_of(r) == i) && is_asked_for(r, &options)
         }
     };
+    let chosen: Vec<Value> = begun.now.into_iter().filter(&fits).collect();
+    let of = (namespace.clone(), kind.clone());
+    let shown = move |event: &Event| {
+        let resource = event.is_of(&of.0, &of.1).then(|| event.resource()).filter(&fits)?;
+        Some(self::event(event, resource))
+    };
     let mut queue = VecDeque::from([json!({})]);
-    let chosen: Vec<Value> = begun.now.into_iter().filter(|r| fits(r)).collect();
     let mark = |what: &str| marker(what, &namespace, &kind, &begun.bookmark);
     if from.is_some() {
-        queue.extend(begun.past.iter().filter(|e| fits(&e.resource)).map(event));
+        queue.extend(begun.past.iter().filter_map(&shown));
     } else if tail > 0 {
-        let own: Vec<&Event> = begun.past.iter().filter(|e| fits(&e.resource)).collect();
+        let own: Vec<Value> = begun.past.iter().filter_map(&shown).collect();
         let skip = own.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX));
-        queue.extend(own.into_iter().skip(skip).map(event));
+        queue.extend(own.into_iter().skip(skip));
     } else if let Some(id) = &id {
         queue.push_back(if let Some(resource) = chosen.first() {
             json!({"event": [{"resource": resource, "eventType": "CREATED"}]})
@@ -146,19 +148,18 @@ fn watch(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
         queue.push_back(json!({"event": [mark("NOOP")]}));
     }
     let stream = futures_util::stream::unfold(
-        (queue, begun.later, fits),
-        |(mut queue, mut receiver, fits)| async move {
+        (queue, begun.later, shown),
+        |(mut queue, mut receiver, shown)| async move {
             loop {
                 if let Some(next) = queue.pop_front() {
-                    return Some((Ok(next), (queue, receiver, fits)));
+                    return Some((Ok(next), (queue, receiver, shown)));
                 }
                 match receiver.recv().await {
-                    Ok(item) if fits(&item.resource) => queue.push_back(event(&item)),
-                    Ok(_) => {}
+                    Ok(item) => queue.extend(shown(&item)),
                     Err(RecvError::Lagged(_)) => {
                         let status =
                             Status::new(code::FAILED_PRECONDITION, "buffer overrun: watch lagged");
-                        return Some((Err(status), (queue, receiver, fits)));
+                        return Some((Err(status), (queue, receiver, shown)));
                     }
                     Err(RecvError::Closed) => return None,
                 }
@@ -183,12 +184,11 @@ fn marker(kind: &str, namespace: &str, resource: &str, bookmark: &Value) -> Valu
     json!({"resource": {"metadata": metadata, "spec": {}}, "eventType": kind, "bookmark": bookmark})
 }
 
-fn event(event: &Event) -> Value {
-    let mut out = json!({
-        "resource": event.resource, "eventType": event.kind, "bookmark": event.bookmark,
-    });
-    if let (Some(map), Some(old)) = (out.as_object_mut(), &event.old) {
-        map.insert("old".into(), old.clone());
+fn event(event: &Event, resource: Value) -> Value {
+    let mut out = json!({ "eventType": event.kind, "bookmark": event.bookmark() });
+    if let Some(map) = out.as_object_mut() {
+        map.insert("resource".into(), resource);
+        map.extend(event.old().map(|old| ("old".to_owned(), old)));
     }
     json!({"event": [out]})
 }

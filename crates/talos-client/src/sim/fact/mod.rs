@@ -11,6 +11,7 @@ mod volume;
 
 use serde_json::{Map, Value, json};
 
+use super::discovery::{Peer, View};
 use super::disk::Content;
 use super::life::advertised;
 use super::node::{Early, EtcdState, Machine, NodeInner};
@@ -56,6 +57,11 @@ impl Fact {
             annotations: Vec::new(),
             finalizers: Vec::new(),
         }
+    }
+
+    /// Where it is found.
+    pub(crate) fn place(&self) -> (&'static str, &'static str, &str) {
+        (self.namespace, self.kind, &self.id)
     }
 }
 
@@ -137,10 +143,10 @@ fn is_skewed(machine: &Machine) -> bool {
     machine.skewed.is_some_and(|until| jiff::Timestamp::now() < until)
 }
 
-/// All resources of a node.
-pub(crate) fn all(node: &NodeInner, content: &Content) -> Vec<Fact> {
+/// All resources of a node but those about others.
+pub(crate) fn all(node: &NodeInner, content: &Content, view: &View) -> Vec<Fact> {
     let address = advertised(node);
-    let peers = members(node, content);
+    let planes = planes(node, view);
     let machine = node.machine();
     let mut out = Facts::default();
     if !machine.powered || machine.system.version.is_empty() {
@@ -150,7 +156,7 @@ pub(crate) fn all(node: &NodeInner, content: &Content) -> Vec<Fact> {
     network::facts(&machine, &mut out);
     block::facts(&machine, content, &mut out);
     if machine.config.v1alpha1().is_some() {
-        cluster(&machine, content, &peers, &mut out);
+        cluster(&machine, content, &planes, &mut out);
         configuration(&machine, &mut out);
         if machine.config.is_control_plane() {
             etcd(&machine, content, &address, &mut out);
@@ -254,51 +260,43 @@ fn system(machine: &Machine, content: &Content, out: &mut Facts) {
     }
 }
 
-/// Other nodes that discovery shows: (host name, node id, type, addresses, version).
-type Peer = (String, String, String, Vec<String>, String);
-
-fn members(node: &NodeInner, own: &Content) -> Vec<Peer> {
-    let (cluster, discovery) = {
-        let machine = node.machine();
-        let on = machine.config.at("cluster.discovery.enabled") == Some(&json!(true));
-        let off = machine.config.at("cluster.discovery.registries.service.disabled")
-            == Some(&json!(true));
-        (machine.config.text("cluster.id").to_owned(), on && !off)
-    };
-    let mut out = vec![peer(node, own)];
-    if discovery && !cluster.is_empty() {
-        for other in node.net().map(|n| n.all()).unwrap_or_default() {
-            let fits = other.uuid != node.uuid && {
-                let machine = other.machine();
-                machine.powered && machine.config.text("cluster.id") == cluster
-            };
-            if fits {
-                out.push(peer(&other, &other.content()));
-            }
-        }
+/// What a configured node tells others of itself.
+pub(crate) fn peer(node: &NodeInner, content: &Content) -> Option<Peer> {
+    let machine = node.machine();
+    if !machine.powered || machine.config.v1alpha1().is_none() {
+        return None;
     }
-    out
+    let set = |path: &str| machine.config.at(path) == Some(&json!(true));
+    let tells =
+        set("cluster.discovery.enabled") && !set("cluster.discovery.registries.service.disabled");
+    Some(Peer {
+        cluster: if tells { machine.config.text("cluster.id").to_owned() } else { String::new() },
+        name: machine.hostname(),
+        id: content.node_id.clone(),
+        kind: machine.config.text("machine.type").to_owned(),
+        addresses: machine.addresses().iter().map(|a| a.addr().to_string()).collect(),
+        version: machine.system.version.clone(),
+    })
+}
+
+/// Addresses of the control planes, the node's own first.
+fn planes(node: &NodeInner, view: &View) -> Vec<String> {
+    let (own, others): (Vec<_>, Vec<_>) =
+        view.planes.iter().partition(|(uuid, _)| *uuid == node.uuid);
+    own.into_iter().chain(others).map(|(_, address)| address.clone()).collect()
 }
 
 /// First addresses of the nodes that discovery shows, each with whether it is a control plane.
 pub(crate) fn discovered(node: &NodeInner) -> Vec<(String, bool)> {
     let own = advertised(node);
-    let peers = members(node, &node.content());
-    let rest = peers.into_iter().skip(1).filter_map(|(_, _, kind, addresses, _)| {
-        Some((addresses.into_iter().next()?, kind != "worker"))
-    });
+    let view = node.net().map(|net| net.discovery.seen_by(&node.uuid)).unwrap_or_default();
+    let rest = view.nodes.iter().filter(|(uuid, ..)| *uuid != node.uuid);
     let plane = node.machine().config.is_control_plane();
+    let rest = rest.map(|(_, address, plane)| (address.clone(), *plane));
     std::iter::once((own, plane)).chain(rest).collect()
 }
 
-fn peer(node: &NodeInner, content: &Content) -> Peer {
-    let machine = node.machine();
-    let addresses = machine.addresses().iter().map(|a| a.addr().to_string()).collect();
-    let kind = machine.config.text("machine.type").to_owned();
-    (machine.hostname(), content.node_id.clone(), kind, addresses, machine.system.version.clone())
-}
-
-fn cluster(machine: &Machine, content: &Content, peers: &[Peer], out: &mut Facts) {
+fn cluster(machine: &Machine, content: &Content, planes: &[String], out: &mut Facts) {
     let identity = json!({"nodeId": content.node_id});
     out.add(
         ("cluster", "Identities.cluster.talos.dev"),
@@ -308,35 +306,10 @@ fn cluster(machine: &Machine, content: &Content, peers: &[Peer], out: &mut Facts
     );
     let info = json!({"clusterId": machine.config.text("cluster.id"), "clusterName": machine.config.text("cluster.clusterName")});
     out.add(("cluster", "Infos.cluster.talos.dev"), "cluster.InfoController", "current", info);
-    for (name, id, kind, addresses, version) in peers {
-        let mut spec = json!({
-            "nodeId": id, "addresses": addresses, "hostname": name, "machineType": kind,
-            "operatingSystem": format!("Talos ({version})"),
-        });
-        if let (Some(map), true) = (spec.as_object_mut(), kind != "worker") {
-            map.insert("controlPlane".into(), json!({"port": 6443}));
-        }
-        out.add(
-            ("cluster", "Members.cluster.talos.dev"),
-            "cluster.MemberController",
-            name.clone(),
-            spec.clone(),
-        );
-        if let Some(map) = spec.as_object_mut() {
-            map.insert("nodename".into(), json!(name));
-        }
-        let place = ("cluster", "Affiliates.cluster.talos.dev");
-        out.add(place, "cluster.LocalAffiliateController", id.clone(), spec);
-    }
     let name = machine.hostname();
     let spec = json!({"nodename": name, "hostnameVersion": "1", "skipNodeRegistration": false});
     out.add(("k8s", "Nodenames.kubernetes.talos.dev"), "k8s.NodenameController", "nodename", spec);
-    let control_planes: Vec<String> = peers
-        .iter()
-        .filter(|(_, _, kind, ..)| kind != "worker")
-        .filter_map(|(_, _, _, addresses, _)| addresses.first().cloned())
-        .collect();
-    kubernetes::add(machine, &control_planes, out);
+    kubernetes::add(machine, planes, out);
     if machine.node_ready {
         let spec = json!({"nodename": name, "nodeReady": true, "unschedulable": false});
         out.add(

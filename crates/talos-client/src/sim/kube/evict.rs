@@ -190,8 +190,8 @@ pub(crate) fn uncordon(node: &NodeInner) {
     let (Some(net), Some(home)) = (node.net(), home(node)) else { return };
     let name = node.hostname();
     let at = format!("/metadata/annotations/{}", CORDONED.replace('/', "~1"));
-    let own = net.clusters.get(&home).and_then(|c| c.objects.get(&node_path(&name)).cloned());
-    if own.is_some_and(|object| object.pointer(&at).is_some()) {
+    let own = net.clusters.read(&home, |c| c.objects.get(&node_path(&name))?.pointer(&at).cloned());
+    if own.flatten().is_some() {
         net.clusters.change(&home, |cluster| mark(cluster, &name, false));
     }
 }

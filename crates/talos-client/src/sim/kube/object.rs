@@ -63,11 +63,11 @@ pub(crate) fn tend(node: &Arc<NodeInner>) {
         }
         super::workload::tend(node, &home);
     }
-    let ready = net.clusters.get(&home).is_some_and(|c| has_cni(node, &c));
+    let ready = net.clusters.read(&home, |c| has_cni(node, c)).unwrap_or(false);
     let object = node_object(node, ready);
     let path = node_path(&node.hostname());
-    let current = net.clusters.get(&home).and_then(|c| c.objects.get(&path).cloned());
-    if current.as_ref().map(status_of) != Some(status_of(&object)) {
+    let current = net.clusters.read(&home, |c| c.objects.get(&path).map(status_of)).flatten();
+    if current != Some(status_of(&object)) {
         net.clusters.change(&home, |c| {
             seed(c);
             let merged = match c.objects.get(&path) {
@@ -80,7 +80,9 @@ pub(crate) fn tend(node: &Arc<NodeInner>) {
             }
         });
     }
-    node.machine().node_ready = ready;
+    if node.machine().node_ready != ready {
+        node.machine().node_ready = ready;
+    }
 }
 
 fn status_of(object: &Value) -> (Option<Value>, Option<Value>, Option<Value>) {
@@ -140,11 +142,13 @@ fn has_cni(node: &NodeInner, cluster: &Cluster) -> bool {
         })
     };
     let applied =
-        cluster.objects.iter().any(|(path, o)| path.contains("/daemonsets/") && writes_cni(o));
-    let inline = node.machine().config.at("cluster.inlineManifests").is_some_and(|m| {
-        m.to_string().contains("DaemonSet") && m.to_string().contains("/etc/cni/net.d")
-    });
-    cluster.cni_declared || declared_by_config || flannel || applied || inline
+        || cluster.objects.iter().any(|(path, o)| path.contains("/daemonsets/") && writes_cni(o));
+    let inline = || {
+        node.machine().config.at("cluster.inlineManifests").is_some_and(|m| {
+            m.to_string().contains("DaemonSet") && m.to_string().contains("/etc/cni/net.d")
+        })
+    };
+    cluster.cni_declared || declared_by_config || flannel || applied() || inline()
 }
 
 fn node_object(node: &NodeInner, ready: bool) -> Value {

@@ -22,11 +22,12 @@ const CILIUM: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets/cilium";
 /// Apply what the configuration of a control plane brings, and let Jobs do their work.
 pub(super) fn tend(node: &Arc<NodeInner>, home: &str) {
     let Some(net) = node.net() else { return };
-    let Some(cluster) = net.clusters.get(home) else { return };
     let wanted = manifests(node);
-    let missing: Vec<(String, Value)> =
-        wanted.into_iter().filter(|(path, _)| !cluster.objects.contains_key(path)).collect();
-    let begun: Vec<String> = installers(&cluster, false);
+    let look = |cluster: &Cluster| {
+        let missing = wanted.into_iter().filter(|(path, _)| !cluster.objects.contains_key(path));
+        (missing.collect::<Vec<_>>(), installers(cluster, false))
+    };
+    let Some((missing, begun)) = net.clusters.read(home, look) else { return };
     if !missing.is_empty() || !begun.is_empty() {
         net.clusters.change(home, |c| {
             for (path, object) in missing {
@@ -118,8 +119,7 @@ fn finish(clusters: &super::super::cluster::Clusters, home: &str, path: &str) {
 /// After a restart: Jobs that were at work are done at once.
 pub(super) fn resume(node: &NodeInner, home: &str) {
     let Some(net) = node.net() else { return };
-    let Some(cluster) = net.clusters.get(home) else { return };
-    for path in installers(&cluster, true) {
+    for path in net.clusters.read(home, |c| installers(c, true)).unwrap_or_default() {
         finish(&net.clusters, home, &path);
     }
 }

@@ -73,7 +73,8 @@ pub(crate) fn advertised(node: &NodeInner) -> String {
 /// Whether the cluster still has this node's member.
 fn is_known(node: &NodeInner, net: &NetInner) -> bool {
     let Some(data) = node.content().etcd else { return false };
-    net.clusters.get(&data.cluster).is_some_and(|c| c.member(data.member).is_some())
+    let has = |c: &Cluster| c.member(data.member).is_some();
+    net.clusters.read(&data.cluster, has).unwrap_or(false)
 }
 
 /// etcd does not answer for a while.
@@ -230,11 +231,8 @@ fn elect(node: &NodeInner, net: &NetInner) {
         .filter(|n| n.machine().etcd == EtcdState::Running)
         .map(|n| n.uuid.clone())
         .collect();
-    let stale = net
-        .clusters
-        .get(&data.cluster)
-        .is_some_and(|c| c.member(c.leader).is_none_or(|m| !alive.contains(&m.uuid)));
-    if stale {
+    let stale = |c: &Cluster| c.member(c.leader).is_none_or(|m| !alive.contains(&m.uuid));
+    if net.clusters.read(&data.cluster, stale).unwrap_or(false) {
         net.clusters.change(&data.cluster, |c| c.elect(|m| alive.contains(&m.uuid)));
     }
 }

@@ -79,8 +79,7 @@ pub(crate) async fn pause(node: &NodeInner, seconds: f64) {
 }
 
 async fn boot(node: &Arc<NodeInner>) -> End {
-    node.store.clear();
-    node.log.clear();
+    node.forget();
     upgrade::fall_back(node);
     if let Err(why) = start(node) {
         notify(node, NodeEventKind::BootFailed(why));
@@ -101,7 +100,7 @@ async fn boot(node: &Arc<NodeInner>) -> End {
     }
     if let Err(why) = read_seed(node) {
         notify(node, NodeEventKind::BootFailed(why.clone()));
-        node.log.add("ConfigLoadErrorEvent", json!({"error": why}), None);
+        node.log.add("ConfigLoadErrorEvent", json!({"error": why}));
         pause(node, 300.0).await;
         return End::Reboot;
     }
@@ -125,7 +124,7 @@ async fn boot(node: &Arc<NodeInner>) -> End {
             sequence::config_found(node, false);
         }
         Some(Err(why)) => {
-            node.log.add("ConfigLoadErrorEvent", json!({"error": why}), None);
+            node.log.add("ConfigLoadErrorEvent", json!({"error": why}));
             notify(node, NodeEventKind::BootFailed(why));
             pause(node, 60.0).await;
             return End::Reboot;

@@ -29,9 +29,8 @@ const INSTALLED: Phases = &[
     ("volumeFinalize", &["teardownLifecycle"]),
 ];
 
-/// A shutdown, and what reboots and resets have in common with it.
+/// What follows when the services of a boot are stopped.
 const STOP: Phases = &[
-    ("stopServices", &["stopServicesForUpgrade"]),
     ("umount", &["unmountPodMounts"]),
     ("unmountBind", &["unmountSystemDiskBindMounts"]),
     ("unmountSystem", &["unmountEphemeralPartition"]),
@@ -104,11 +103,11 @@ fn phases(node: &NodeInner, list: Phases) {
 
 /// A phase or a task starts.
 fn start(node: &NodeInner, kind: &str, key: &str, name: &str) {
-    node.log.add(kind, json!({key: name, "action": "START"}), None);
+    node.log.add(kind, json!({key: name, "action": "START"}));
 }
 
 fn stop(node: &NodeInner, kind: &str, key: &str, name: &str) {
-    node.log.add(kind, json!({key: name, "action": "STOP"}), None);
+    node.log.add(kind, json!({key: name, "action": "STOP"}));
 }
 
 fn open(node: &NodeInner, phase: &str, task: &str) {
@@ -123,9 +122,9 @@ fn shut(node: &NodeInner, phase: &str, task: &str) {
 
 /// From power-on to the point where a configuration is looked for.
 pub(super) fn power_on(node: &NodeInner) {
-    node.log.sequence("initialize", "START", None);
+    node.log.sequence("initialize", "START");
     open(node, "systemRequirements", "enforceKSPPRequirements");
-    node.log.add("MachineStatusEvent", json!({"status": {"ready": true}}), None);
+    node.log.add("MachineStatusEvent", json!({"status": {"ready": true}}));
     node.stage("booting");
     shut(node, "systemRequirements", "enforceKSPPRequirements");
     start(node, "PhaseEvent", "phase", "earlyServices");
@@ -170,12 +169,12 @@ pub(super) fn config_found(node: &NodeInner, waited: bool) {
         stop(node, "TaskEvent", "task", "runningMaintenance");
     }
     shut(node, "config", "loadConfig");
-    node.log.sequence("initialize", "STOP", None);
+    node.log.sequence("initialize", "STOP");
 }
 
 /// The installer begins.
 pub(super) fn install(node: &NodeInner) {
-    node.log.sequence("install", "START", None);
+    node.log.sequence("install", "START");
     node.log.phase("env", &["setUserEnvVars"]);
     open(node, "install", "install");
     node.stage("installing");
@@ -191,17 +190,17 @@ pub(super) fn installed(node: &NodeInner) {
 /// It failed.
 pub(super) fn install_failed(node: &NodeInner, why: &str) {
     shut(node, "install", "install");
-    node.log.sequence("install", "STOP", None);
+    node.log.sequence("install", "STOP");
     let error = json!({"message": why});
-    node.log.add("SequenceEvent", json!({"sequence": "install", "error": error}), None);
+    node.log.add("SequenceEvent", json!({"sequence": "install", "error": error}));
 }
 
 /// A boot with a configuration, until its services are started.
 pub(super) fn boot(node: &NodeInner) {
     // On an installed machine there is nothing to install.
-    node.log.sequence("install", "START", None);
-    node.log.sequence("install", "STOP", None);
-    node.log.sequence("boot", "START", None);
+    node.log.sequence("install", "START");
+    node.log.sequence("install", "STOP");
+    node.log.sequence("boot", "START");
     phases(node, BOOT);
     open(node, "startEverything", "startAllServices");
 }
@@ -209,12 +208,13 @@ pub(super) fn boot(node: &NodeInner) {
 /// All services run.
 pub(super) fn booted(node: &NodeInner) {
     shut(node, "startEverything", "startAllServices");
-    node.log.sequence("boot", "STOP", None);
+    node.log.sequence("boot", "STOP");
 }
 
 /// What ends a boot begins: the node cleans up.
 pub(super) fn begin_end(node: &NodeInner, name: &str, stage: &str, actor: &str) {
-    node.log.sequence(name, "START", Some(actor));
+    node.log.act_for(actor);
+    node.log.sequence(name, "START");
     if name == "shutdown" {
         node.log.phase("storeShutdown", &["storeShutdownEmergency"]);
     }
@@ -226,20 +226,53 @@ pub(super) fn begin_end(node: &NodeInner, name: &str, stage: &str, actor: &str) 
     if name != "reset" {
         node.stage(stage);
     }
+    stopping(node, "kubelet");
 }
 
 /// It goes on to the point where nothing answers any more.
 pub(super) fn end(node: &NodeInner, name: &str) {
+    finished(node, "kubelet");
     shut(node, "cleanup", "stopAllPods");
     node.log.phase("dbus", &["stopDBus"]);
     if name == "reset" {
         node.log.phase("preReset", &["sendResetSignal"]);
     }
+    open(node, "stopServices", "stopServicesForUpgrade");
+    stopping(node, "etcd");
+    stopping(node, "trustd");
+    finished(node, "trustd");
+    finished(node, "etcd");
+    stopping(node, "cri");
+    finished(node, "cri");
+    shut(node, "stopServices", "stopServicesForUpgrade");
     phases(node, STOP);
     if name != "shutdown" {
         node.log.phase("kexec", &["kexecPrepare"]);
     }
     open(node, "stopEverything", "stopAllServices");
+    ["syslogd", "udevd", "apid", "auditd"].iter().for_each(|id| stopping(node, id));
+}
+
+/// A service is told to stop, if it runs.
+fn stopping(node: &NodeInner, id: &str) {
+    let state = node.machine().services.get(id).map(|service| service.state.clone());
+    if matches!(state.as_deref(), Some("Running" | "Preparing")) {
+        let message = match id {
+            "syslogd" | "auditd" => "Service stopping".to_owned(),
+            "cri" => "Sending SIGTERM to Process([\"/bin/containerd\"])".to_owned(),
+            "udevd" => "Sending SIGTERM to Process([\"/sbin/systemd-udevd\"])".to_owned(),
+            _ => format!("Sending SIGTERM to task {id} (PID 300, container {id})"),
+        };
+        node.service(id, "Stopping", None, &message);
+    }
+}
+
+/// A service that was told to stop has.
+fn finished(node: &NodeInner, id: &str) {
+    let state = node.machine().services.get(id).map(|service| service.state.clone());
+    if state.as_deref() == Some("Stopping") {
+        node.service(id, "Finished", None, "Service finished successfully");
+    }
 }
 
 #[cfg(test)]

@@ -60,12 +60,13 @@ fn reaches(host: &str, target: &str) -> Result<(), String> {
 
 /// The older call: drain, stop, install, boot.
 pub(super) async fn run(node: &Arc<NodeInner>, image: &str, actor: &str) -> End {
-    node.log.sequence("upgrade", "START", Some(actor));
+    node.log.act_for(actor);
+    node.log.sequence("upgrade", "START");
     node.stage("upgrading");
     let failed = |why: &str| {
         let data =
             json!({"sequence": "upgrade", "error": {"message": format!("sequence failed: {why}")}});
-        node.log.add("SequenceEvent", data, Some(actor));
+        node.log.add("SequenceEvent", data);
     };
     if let Err(why) = kube::drain(node) {
         failed(&why);
@@ -76,7 +77,7 @@ pub(super) async fn run(node: &Arc<NodeInner>, image: &str, actor: &str) -> End 
     node.halt_etcd();
     pause(node, 10.0).await;
     match write(node, image) {
-        Ok(_) => node.log.sequence("upgrade", "STOP", Some(actor)),
+        Ok(_) => node.log.sequence("upgrade", "STOP"),
         Err(Refused(why)) => failed(&why),
     }
     close(node);
@@ -92,7 +93,7 @@ pub(super) async fn staged(node: &NodeInner) -> Option<End> {
     pause(node, 10.0).await;
     if let Err(Refused(why)) = write(node, &image) {
         let data = json!({"sequence": "stageUpgrade", "error": {"message": why}});
-        node.log.add("SequenceEvent", data, None);
+        node.log.add("SequenceEvent", data);
     }
     Some(End::Reboot)
 }
