@@ -42,6 +42,8 @@ pub enum ErrorKind {
     Invalid,
     /// This server does not know the call or a parameter.
     Unsupported,
+    /// A token was made and the answer with its secret was lost: nobody has it.
+    SecretLost,
     /// A task ended with an error that fits no other class.
     TaskFailed,
     /// The answer is not what the API promises.
@@ -162,6 +164,9 @@ impl Error {
             }
             ErrorKind::Busy => "wait until the other operation ends",
             ErrorKind::Quorum => "bring back the cluster's other nodes",
+            ErrorKind::SecretLost => {
+                "give the token a new secret (9.2), or remove it and make it anew"
+            }
             ErrorKind::Conflict => "read the configuration again and repeat",
             _ => return None,
         })
@@ -251,6 +256,7 @@ pub(crate) fn classify(
         "not found",
         "no rule at position",
         "unable to find configuration file",
+        "not HA managed",
     ]) {
         ErrorKind::NotFound
     } else if says(&["property is not defined in schema"]) {
@@ -296,6 +302,7 @@ mod tests {
             (501, "Method 'GET /x' not implemented", ErrorKind::Unsupported),
             (400, "Parameter verification failed.", ErrorKind::Invalid),
             (500, "VM 1 not running", ErrorKind::Server),
+            (500, "cannot delete service 'vm:1', not HA managed!", ErrorKind::NotFound),
         ];
         for (status, text, kind) in table {
             assert_eq!(classify(status, text, &BTreeMap::new()), kind, "{text}");

@@ -21,7 +21,7 @@ pub use api::{
     Access, AclRow, CloneOptions, ClusterRow, ContainerRow, DeviceMapping, DiskTarget, Download,
     Ensured, Fabric, FabricInterface, FabricNeighbor, FabricNode, FabricRoute, Firewall,
     FirewallAlias, FirewallLevel, FirewallName, FirewallRef, GroupRow, GuestAddress,
-    GuestInterface, Ha, HaKind, HaRow, HaStatus, Interface, LogLine, Lxc, MappingCheck, Mappings,
+    GuestInterface, Ha, HaRow, HaStatus, Interface, LogLine, Lxc, MappingCheck, Mappings,
     Migratable, NewToken, Node, NodeRow, NodeStorage, PciRow, PendingRow, Permissions, Pool,
     PoolMember, Pools, PrefixList, PrefixRule, Preview, Qemu, ResourceRow, RoleRow, RouteMapEntry,
     RuleList, Sdn, Snapshot, StorageStatus, TaskEnd, TaskRow, Tasks, TokenRow, Upload, Uploaded,
@@ -33,5 +33,6 @@ pub use dialect::Release;
 pub use error::{Error, ErrorKind, Result};
 pub use http::Method;
 pub use id::{IdError, NodeName, Upid, VmId};
+pub use plan::ha::HaKind;
 pub use secrecy::SecretString;
 pub use tls::{Fingerprint, Trust, probe_fingerprint};

@@ -87,6 +87,14 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
     })
 }
 
+/// Names as a list, or as one text with separators; anything else is none.
+pub(crate) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Ok(match serde_json::Value::deserialize(from)? {
+        serde_json::Value::Array(rows) => rows.iter().filter_map(text_of).collect(),
+        other => text_of(&other).as_deref().map(crate::wire::split_list).unwrap_or_default(),
+    })
+}
+
 /// As [`number`], of a value that was read already.
 pub(crate) fn number_of(value: &serde_json::Value) -> Option<u64> {
     number(value).unwrap_or_default()

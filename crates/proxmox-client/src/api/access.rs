@@ -89,6 +89,12 @@ pub struct UserRow {
     /// What is written on it.
     #[serde(default, deserialize_with = "crate::loose::text")]
     pub comment: Option<String>,
+    /// Where mail for it goes.
+    #[serde(default, deserialize_with = "crate::loose::text")]
+    pub email: Option<String>,
+    /// Groups that it is in; told by [`Access::user`].
+    #[serde(default, deserialize_with = "crate::loose::names")]
+    pub groups: Vec<String>,
 }
 
 /// A role: `GET /access/roles`.
@@ -126,7 +132,7 @@ pub struct AclRow {
 /// Users, tokens, roles and grants.
 #[derive(Debug, Clone, Copy)]
 pub struct Access<'a> {
-    pub(super) client: &'a Client,
+    pub(crate) client: &'a Client,
 }
 
 impl Client {

@@ -10,6 +10,7 @@ use crate::client::{Client, Parameters, escape};
 use crate::error::Result;
 use crate::id::NodeName;
 use crate::loose::text_of;
+use crate::plan::ha::HaKind;
 
 /// A row of a list of high availability: all its keys as texts, without the digest.
 pub type HaRow = BTreeMap<String, String>;
@@ -34,25 +35,12 @@ pub struct HaStatus {
     pub status: Option<String>,
 }
 
-/// What of high availability is written: its path and the key that names an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HaKind {
-    /// Resources, named by `sid`: `vm:100`.
-    Resource,
-    /// Rules of PVE 9, named by `rule`.
-    Rule,
-    /// Groups of PVE 8, named by `group`.
-    Group,
-}
-
-impl HaKind {
-    fn path(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Resource => ("/cluster/ha/resources", "sid"),
-            Self::Rule => ("/cluster/ha/rules", "rule"),
-            Self::Group => ("/cluster/ha/groups", "group"),
-        }
+/// Where entries of a kind are written, and the key that names one.
+fn path_of(kind: HaKind) -> (&'static str, &'static str) {
+    match kind {
+        HaKind::Resource => ("/cluster/ha/resources", "sid"),
+        HaKind::Rule => ("/cluster/ha/rules", "rule"),
+        HaKind::Group => ("/cluster/ha/groups", "group"),
     }
 }
 
@@ -89,7 +77,7 @@ impl Ha<'_> {
     /// As [`Client::call`]; [`Unsupported`](crate::ErrorKind::Unsupported) where the release has no
     /// such kind.
     pub async fn list(&self, kind: HaKind) -> Result<Vec<HaRow>> {
-        let rows: Vec<Map<String, Value>> = self.client.get(kind.path().0, &[]).await?;
+        let rows: Vec<Map<String, Value>> = self.client.get(path_of(kind).0, &[]).await?;
         Ok(rows.into_iter().map(texts).collect())
     }
 
@@ -98,7 +86,7 @@ impl Ha<'_> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn get(&self, kind: HaKind, name: &str) -> Result<Option<HaRow>> {
-        let path = format!("{}/{}", kind.path().0, escape(name));
+        let path = format!("{}/{}", path_of(kind).0, escape(name));
         Ok(self.client.find(&path, &[]).await?.map(texts))
     }
 
@@ -107,7 +95,7 @@ impl Ha<'_> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn create(&self, kind: HaKind, name: &str, keys: &Parameters<'_>) -> Result<()> {
-        let (path, key) = kind.path();
+        let (path, key) = path_of(kind);
         let mut all = vec![(key, name)];
         all.extend_from_slice(keys);
         self.client.call::<Option<Value>>(Method::POST, path, &all).await.map(drop)
@@ -118,7 +106,7 @@ impl Ha<'_> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn update(&self, kind: HaKind, name: &str, keys: &Parameters<'_>) -> Result<()> {
-        let path = format!("{}/{}", kind.path().0, escape(name));
+        let path = format!("{}/{}", path_of(kind).0, escape(name));
         self.client.call::<Option<Value>>(Method::PUT, &path, keys).await.map(drop)
     }
 
@@ -127,7 +115,7 @@ impl Ha<'_> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn delete(&self, kind: HaKind, name: &str) -> Result<()> {
-        let path = format!("{}/{}", kind.path().0, escape(name));
+        let path = format!("{}/{}", path_of(kind).0, escape(name));
         self.client.call::<Option<Value>>(Method::DELETE, &path, &[]).await.map(drop)
     }
 

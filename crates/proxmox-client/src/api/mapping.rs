@@ -22,6 +22,9 @@ pub struct DeviceMapping {
     /// What is written on it.
     #[serde(default, deserialize_with = "crate::loose::text")]
     pub description: Option<String>,
+    /// Of the file that holds all names of the class: a change can be bound to it.
+    #[serde(default, deserialize_with = "crate::loose::text")]
+    pub digest: Option<String>,
     /// What the asked node finds wrong with it. Of USB the server calls them errors.
     #[serde(default, alias = "errors")]
     pub checks: Vec<MappingCheck>,
@@ -117,8 +120,17 @@ impl Mappings<'_> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn set(&self, id: &str, map: &[&str]) -> Result<()> {
-        let keys: Vec<_> = map.iter().map(|entry| ("map", *entry)).collect();
-        self.write(Method::PUT, &self.path(id), &keys).await
+        self.update(id, map, &[]).await
+    }
+
+    /// As [`Self::set`], with keys such as `description`, `delete`, `digest`.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn update(&self, id: &str, map: &[&str], keys: &Parameters<'_>) -> Result<()> {
+        let mut all: Vec<_> = map.iter().map(|entry| ("map", *entry)).collect();
+        all.extend_from_slice(keys);
+        self.write(Method::PUT, &self.path(id), &all).await
     }
 
     /// `DELETE /cluster/mapping/{pci|usb}/{id}`; one that is not there is no error.

@@ -27,7 +27,7 @@ pub use copies::{CloneOptions, DiskTarget, Migratable, Snapshot};
 pub use fabrics::{Fabric, FabricInterface, FabricNeighbor, FabricNode, FabricRoute};
 pub use file::{Download, Ensured, Upload, Uploaded, UrlMetadata};
 pub use firewall::{Firewall, FirewallAlias, FirewallLevel, FirewallName, FirewallRef, RuleList};
-pub use ha::{Ha, HaKind, HaRow, HaStatus};
+pub use ha::{Ha, HaRow, HaStatus};
 pub use lxc::{ContainerRow, Lxc};
 pub use mapping::{DeviceMapping, MappingCheck, Mappings};
 pub use network::Interface;

@@ -5,8 +5,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::Access;
+use crate::api::{Access, UserRow};
 use crate::client::{Parameters, escape};
+use crate::config::Auth;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A group of users.
@@ -33,6 +34,19 @@ pub struct NewToken {
     pub secret: SecretString,
 }
 
+impl NewToken {
+    /// What a client needs to be this token.
+    pub fn auth(&self) -> Auth {
+        Auth::Token { id: self.id.clone(), secret: self.secret.clone() }
+    }
+}
+
+/// What answers a call that makes a secret.
+#[derive(Deserialize)]
+struct Made {
+    value: String,
+}
+
 fn user_path(user: &str) -> String {
     format!("/access/users/{}", escape(user))
 }
@@ -42,6 +56,16 @@ fn token_path(user: &str, token: &str) -> String {
 }
 
 impl Access<'_> {
+    /// A user with its groups, none when it is not there or may not be seen: from the list, since
+    /// of one that is not there the server only says that it may not be read.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn user(&self, user: &str) -> Result<Option<UserRow>> {
+        let rows: Vec<UserRow> = self.client.get("/access/users", &[("full", "1")]).await?;
+        Ok(rows.into_iter().find(|row| row.userid == user))
+    }
+
     async fn write(&self, method: Method, path: &str, keys: &Parameters<'_>) -> Result<()> {
         self.client.call::<Option<Value>>(method, path, keys).await.map(drop)
     }
@@ -90,10 +114,6 @@ impl Access<'_> {
         token: &str,
         keys: &Parameters<'_>,
     ) -> Result<NewToken> {
-        #[derive(Deserialize)]
-        struct Made {
-            value: String,
-        }
         let path = token_path(user, token);
         let made: Made = self.client.call(Method::POST, &path, keys).await?;
         Ok(NewToken { id: format!("{user}!{token}"), secret: made.value.into() })
@@ -105,6 +125,17 @@ impl Access<'_> {
     /// As [`Client::call`](crate::Client::call).
     pub async fn set_token(&self, user: &str, token: &str, keys: &Parameters<'_>) -> Result<()> {
         self.write(Method::PUT, &token_path(user, token), keys).await
+    }
+
+    /// `PUT /access/users/{userid}/token/{tokenid}` with `regenerate` (9.2): another secret. The one
+    /// before stops working.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn regenerate_token(&self, user: &str, token: &str) -> Result<NewToken> {
+        let path = token_path(user, token);
+        let made: Made = self.client.call(Method::PUT, &path, &[("regenerate", "1")]).await?;
+        Ok(NewToken { id: format!("{user}!{token}"), secret: made.value.into() })
     }
 
     /// `DELETE /access/users/{userid}/token/{tokenid}`.
@@ -130,6 +161,15 @@ impl Access<'_> {
     pub async fn create_group(&self, group: &str, comment: &str) -> Result<()> {
         let keys = [("groupid", group), ("comment", comment)];
         self.write(Method::POST, "/access/groups", &keys).await
+    }
+
+    /// `PUT /access/groups/{groupid}`: writes another comment on a group.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn set_group(&self, group: &str, comment: &str) -> Result<()> {
+        let path = format!("/access/groups/{}", escape(group));
+        self.write(Method::PUT, &path, &[("comment", comment)]).await
     }
 
     /// `DELETE /access/groups/{groupid}`.

@@ -38,6 +38,12 @@ impl Release {
         self.refusal("POST", "/cluster/sdn/lock", &[]).is_none()
     }
 
+    /// Whether a token can get another secret.
+    pub fn renews_tokens(self) -> bool {
+        let keys = [("regenerate", "1")];
+        self.refusal("PUT", "/access/users/{userid}/token/{tokenid}", &keys).is_none()
+    }
+
     /// What of a call this release does not have, and which one has it.
     ///
     /// `path` is that of the call, not a pattern: `/nodes/pve01/qemu`.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::{ATTEMPTS, pause};
+use super::{ATTEMPTS, may_work, pause};
 use crate::api::Firewall;
 use crate::client::Client;
 use crate::config::ClientConfig;
@@ -19,17 +19,6 @@ const IN_FORCE: Duration = Duration::from_secs(15);
 const CONFIRM_WITHIN: Duration = Duration::from_secs(45);
 /// Pause between two looks whether the cluster still answers.
 const LOOK: Duration = Duration::from_secs(1);
-
-pub(super) fn may_work(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Unreachable
-            | ErrorKind::Busy
-            | ErrorKind::Conflict
-            | ErrorKind::Quorum
-            | ErrorKind::AlreadyExists
-    )
-}
 
 impl Firewall<'_> {
     /// Gets a set to have these networks and no others, and gives what was done. The set is made

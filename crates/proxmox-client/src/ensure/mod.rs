@@ -3,12 +3,19 @@
 //! Each call here reads the state, does what is left, and reads again after an answer that was
 //! lost: it can be repeated at any time and never does a thing twice.
 
+mod access;
 mod firewall;
+mod ha;
+mod mapping;
+mod pool;
 mod rules;
 mod sdn;
+mod token;
+mod until;
 mod vm;
 
 pub use sdn::{SdnDone, SdnOptions};
+pub use token::{LostSecret, TokenDone};
 pub use vm::{VmDone, VmLimits};
 
 use std::time::Duration;
@@ -24,4 +31,16 @@ pub(crate) async fn pause(attempt: u32, error: &Error) {
     let time = Duration::from_millis(base << attempt.min(5));
     tracing::debug!(%error, attempt, ?time, "trying again");
     tokio::time::sleep(time).await;
+}
+
+/// Whether another try may succeed: the state is read again before it.
+pub(crate) fn may_work(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Unreachable
+            | ErrorKind::Busy
+            | ErrorKind::Conflict
+            | ErrorKind::Quorum
+            | ErrorKind::AlreadyExists
+    )
 }

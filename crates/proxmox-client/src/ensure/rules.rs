@@ -10,8 +10,7 @@ use std::fmt::Write as _;
 
 use sha1::{Digest as _, Sha1};
 
-use super::firewall::may_work;
-use super::{ATTEMPTS, pause};
+use super::{ATTEMPTS, may_work, pause};
 use crate::api::{Firewall, RuleList};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::firewall::{Rule, RuleChange, apply, diff};

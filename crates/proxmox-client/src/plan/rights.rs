@@ -200,6 +200,28 @@ impl Rights {
         self.add("/access", "Sys.Modify");
     }
 
+    /// Making, changing and removing a user: `name@realm`.
+    pub fn user(&mut self, id: &str) {
+        let realm = id.rsplit('@').next().unwrap_or_default();
+        self.add(format!("/access/realm/{realm}"), "Realm.AllocateUser");
+        self.tokens_of_others();
+    }
+
+    /// Making, changing and removing tokens of somebody else; those of oneself need nothing.
+    pub fn tokens_of_others(&mut self) {
+        self.add("/access/groups", "User.Modify");
+    }
+
+    /// Making, changing and removing groups of users.
+    pub fn groups(&mut self) {
+        self.add("/access/groups", "Group.Allocate");
+    }
+
+    /// Granting a role on a path, and taking it back.
+    pub fn grant(&mut self, path: &str) {
+        self.add(path, "Permissions.Modify");
+    }
+
     /// Looking whether a node has changes of its own network waiting.
     pub fn see_node(&mut self, node: &str) {
         self.add(format!("/nodes/{node}"), "Sys.Audit");

@@ -9,12 +9,18 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
-use proxmox_client::VmId;
+use proxmox_client::plan::access::{
+    RoleChange, RoleState, TokenChange, TokenState, diff_role, diff_token,
+};
 use proxmox_client::plan::file::{self, FileChange, FileDesired, FileObserved};
 use proxmox_client::plan::firewall::{diff as rules_diff, diff_options, diff_set};
+use proxmox_client::plan::ha::{self, HaChange, HaState};
+use proxmox_client::plan::mapping::{self, MappingChange, MappingState};
 use proxmox_client::plan::pool::{self, PoolChange, PoolState};
 use proxmox_client::plan::sdn::{SdnObserved, diff as sdn_diff};
+use proxmox_client::plan::user::{UserChange, UserState, diff_user};
 use proxmox_client::plan::vm::diff as vm_diff;
+use proxmox_client::{HaKind, VmId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -48,6 +54,79 @@ fn pooled(changes: &[PoolChange], observed: Option<&PoolState>) -> Option<PoolSt
     state
 }
 
+fn names(of: &'static [&'static str]) -> impl Strategy<Value = BTreeSet<String>> {
+    btree_set(select(of), 0..of.len())
+        .prop_map(|names| names.into_iter().map(str::to_owned).collect())
+}
+
+fn comment() -> impl Strategy<Value = String> {
+    select(vec!["", "ours", "ours\n"]).prop_map(str::to_owned)
+}
+
+fn user() -> impl Strategy<Value = UserState> {
+    (any::<bool>(), 0_u64..3, comment(), names(&["a", "b", "c"])).prop_map(
+        |(enable, expire, comment, groups)| UserState {
+            enable,
+            expire,
+            comment,
+            groups,
+            ..UserState::new("ops@pve")
+        },
+    )
+}
+
+fn token() -> impl Strategy<Value = TokenState> {
+    (any::<bool>(), 0_u64..3, comment()).prop_map(|(privsep, expire, comment)| TokenState {
+        user: "ops@pve".to_owned(),
+        name: "ci".to_owned(),
+        privsep,
+        expire,
+        comment,
+    })
+}
+
+fn role() -> impl Strategy<Value = RoleState> {
+    names(&["VM.Audit", "VM.PowerMgmt", "Sys.Audit"])
+        .prop_map(|privileges| RoleState { id: "ops".to_owned(), privileges })
+}
+
+fn device_names() -> impl Strategy<Value = MappingState> {
+    let entries =
+        names(&["node=a,path=x,id=1:2", "id=0x1:0x2,path=x,node=a", "node=b,path=y,id=1:2"]);
+    (entries, comment()).prop_map(|(map, description)| MappingState {
+        id: "gpu".to_owned(),
+        map,
+        description,
+    })
+}
+
+/// Keys of a resource of high availability, some in the server's spelling.
+fn ha_keys() -> impl Strategy<Value = BTreeMap<String, String>> {
+    let pairs = select(vec![
+        ("state", ""),
+        ("state", "started"),
+        ("state", "enabled"),
+        ("state", "stopped"),
+        ("max_restart", "1"),
+        ("max_restart", "3"),
+        ("nodes", "a:0,b"),
+        ("nodes", "b,a"),
+        ("resources", "100,vm:101"),
+        ("disable", "0"),
+        ("disable", "1"),
+    ]);
+    vec(pairs, 0..5).prop_map(|pairs| {
+        pairs.into_iter().map(|(key, text)| (key.to_owned(), text.to_owned())).collect()
+    })
+}
+
+/// Keys that the server would keep.
+fn kept(keys: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    keys.into_iter()
+        .filter(|(key, text)| !text.is_empty() && (key != "disable" || text == "1"))
+        .collect()
+}
+
 fn file() -> impl Strategy<Value = (String, u64)> {
     (select(vec!["a.iso", "b.iso", "c.iso"]), 1_u64..4)
         .prop_map(|(name, size)| (name.to_owned(), size))
@@ -76,6 +155,104 @@ proptest! {
         let were = a.map(|pool| pool.machines).unwrap_or_default();
         prop_assert_eq!(&after.machines, &were.union(&b.machines).copied().collect());
         reads_back(&changes);
+    }
+
+    #[test]
+    fn users_roles_and_tokens_end_as_desired(
+        users in (option::of(user()), user()),
+        roles in (option::of(role()), role()),
+        tokens in (option::of(token()), token()),
+    ) {
+        let change = diff_user(&users.1, users.0.as_ref());
+        let mut after = users.0.unwrap_or_else(|| users.1.clone());
+        match &change {
+            None => {}
+            Some(UserChange::Create { user }) => after = user.clone(),
+            Some(UserChange::Set { keys, .. }) => {
+                for (key, _, text) in keys {
+                    match key.as_str() {
+                        "enable" => after.enable = text == "1",
+                        "expire" => after.expire = text.parse().expect("a number"),
+                        "comment" => after.comment.clone_from(text),
+                        "groups" => {
+                            let names = text.split(',').filter(|name| !name.is_empty());
+                            after.groups = names.map(str::to_owned).collect();
+                        }
+                        other => panic!("{other} does not differ"),
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(diff_user(&users.1, Some(&after)), None);
+        reads_back(&change);
+
+        let change = diff_role(&roles.1, roles.0.as_ref());
+        let after = match &change {
+            None => roles.0.expect("it is there"),
+            Some(RoleChange::Create { role }) => role.clone(),
+            Some(RoleChange::Set { added, removed, .. }) => {
+                let mut after = roles.0.expect("it is there");
+                after.privileges.extend(added.clone());
+                after.privileges.retain(|name| !removed.contains(name));
+                after
+            }
+        };
+        prop_assert_eq!(diff_role(&roles.1, Some(&after)), None);
+        reads_back(&change);
+
+        let change = diff_token(&tokens.1, tokens.0.as_ref());
+        let mut after = tokens.0.unwrap_or_else(|| tokens.1.clone());
+        if let Some(TokenChange::Set { keys, .. }) = &change {
+            for (key, _, text) in keys {
+                match key.as_str() {
+                    "privsep" => after.privsep = text == "1",
+                    "expire" => after.expire = text.parse().expect("a number"),
+                    _ => after.comment.clone_from(text),
+                }
+            }
+        }
+        prop_assert_eq!(diff_token(&tokens.1, Some(&after)), None);
+        reads_back(&change);
+    }
+
+    #[test]
+    fn names_for_devices_end_as_desired(a in option::of(device_names()), b in device_names()) {
+        let change = mapping::diff(&b, a.as_ref());
+        let after = match &change {
+            None => a.expect("it is there"),
+            Some(MappingChange::Create { mapping } | MappingChange::Set { mapping, .. }) => {
+                mapping.clone()
+            }
+        };
+        prop_assert_eq!(mapping::diff(&b, Some(&after)), None);
+        reads_back(&change);
+    }
+
+    #[test]
+    fn availability_ends_as_desired(a in option::of(ha_keys()), b in ha_keys()) {
+        let (kind, name) = (HaKind::Rule, "near".to_owned());
+        let wanted = HaState { kind, name, keys: b };
+        let observed = a.map(kept);
+        let change = ha::diff(&wanted, observed.as_ref());
+        let mut after = observed.clone().unwrap_or_default();
+        match &change {
+            None => {}
+            Some(HaChange::Create { entry }) => after = kept(entry.keys.clone()),
+            Some(HaChange::Set { keys, .. }) => {
+                for (key, before, text) in keys {
+                    prop_assert_eq!(before.as_ref(), after.get(key));
+                    match text {
+                        Some(text) => drop(after.insert(key.clone(), text.clone())),
+                        None => drop(after.remove(key)),
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(ha::diff(&wanted, Some(&after)), None);
+        for (key, text) in observed.iter().flatten().filter(|(key, _)| !wanted.keys.contains_key(*key)) {
+            prop_assert_eq!(after.get(key), Some(text), "what is not named stays");
+        }
+        reads_back(&change);
     }
 
     #[test]

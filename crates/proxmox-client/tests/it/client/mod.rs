@@ -9,6 +9,7 @@
 mod access;
 mod connections;
 mod copies;
+mod ensures;
 mod firewall;
 mod machines;
 mod matrix;

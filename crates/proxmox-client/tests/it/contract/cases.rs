@@ -1,11 +1,15 @@
 //! What holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use proxmox_client::ensure::{SdnOptions, VmLimits};
+use proxmox_client::ensure::{LostSecret, SdnOptions, VmLimits};
+use proxmox_client::plan::access::{RoleState, TokenState};
 use proxmox_client::plan::firewall::{Entry, Rule};
+use proxmox_client::plan::ha::HaState;
+use proxmox_client::plan::mapping::MappingState;
 use proxmox_client::plan::sdn::{Kind, Object, SdnObserved, diff, removal};
+use proxmox_client::plan::user::UserState;
 use proxmox_client::plan::vm::{Disk, VmDesired};
 use proxmox_client::{AclRow, ErrorKind, FirewallLevel, HaKind, Upload};
 
@@ -123,15 +127,21 @@ async fn availability(place: &Place) {
     ha.update(HaKind::Resource, &sid, &[("max_restart", "3")]).await.expect("it is changed");
     let row = ha.get(HaKind::Resource, &sid).await.expect("an answer").expect("a resource");
     assert_eq!(row.get("max_restart").map(String::as_str), Some("3"));
+    let keys = [("state", "stopped"), ("max_restart", "2"), ("comment", "")];
+    let keys = keys.map(|(key, text)| (key.to_owned(), text.to_owned())).into();
+    let wanted = HaState { kind: HaKind::Resource, name: sid.clone(), keys };
+    assert_eq!(ha.ensure(&wanted).await.expect("it is changed").len(), 1);
+    assert_eq!(ha.ensure(&wanted).await.expect("it is so"), []);
     if place.client.release().await.expect("a release").major() >= 9 {
         let nodes = format!("{}:2", place.node);
         let keys =
             [("type", "node-affinity"), ("resources", sid.as_str()), ("nodes", nodes.as_str())];
         ha.create(HaKind::Rule, "ctrt", &keys).await.expect("a rule");
         assert!(ha.get(HaKind::Rule, "ctrt").await.expect("an answer").is_some());
-        ha.delete(HaKind::Rule, "ctrt").await.expect("it goes");
+        assert!(ha.ensure_absent(HaKind::Rule, "ctrt").await.expect("it goes"));
     }
-    ha.delete(HaKind::Resource, &sid).await.expect("it goes");
+    assert!(ha.ensure_absent(HaKind::Resource, &sid).await.expect("it goes"));
+    gone(ha.delete(HaKind::Resource, &sid).await);
     assert_eq!(ha.get(HaKind::Resource, &sid).await.expect("an answer"), None);
     no_machine(place).await;
 }
@@ -266,7 +276,17 @@ async fn mappings(place: &Place) {
         assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{again}");
         let found = mappings.get("ctrt").await.expect("an answer").expect("a name");
         assert_eq!((found.map.len(), found.paths_of(&place.node).as_slice()), (1, paths));
-        mappings.delete("ctrt").await.expect("it goes");
+        let map = [entry.clone()].into();
+        let described = |text: &str| MappingState {
+            id: "ctrt".into(),
+            map: BTreeSet::clone(&map),
+            description: text.into(),
+        };
+        for (text, changes) in [("", 0), ("of a test", 1), ("of a test", 0), ("", 1), ("", 0)] {
+            let done = mappings.ensure(&described(text)).await.expect("a name");
+            assert_eq!(done.len(), changes, "{done:?}");
+        }
+        assert!(mappings.ensure_absent("ctrt").await.expect("it goes"));
         assert!(mappings.get("ctrt").await.expect("an answer").is_none());
     }
 }
@@ -287,18 +307,41 @@ async fn access(place: &Place) {
     let again = access.create_user("ctrt@pve", &keys).await.expect_err("it exists");
     assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{again}");
     access.set_user("ctrt@pve", &[("email", "ctrt@example.com")]).await.expect("it is changed");
-    let token = access.create_token("ctrt@pve", "one", &[("privsep", "1")]).await;
-    assert_eq!(token.expect("a token").id, "ctrt@pve!one");
+    let mut user = UserState::new("ctrt@pve");
+    (user.comment, user.groups) = ("another".into(), ["ctrt".to_owned()].into());
+    assert_eq!(access.ensure_user(&user, None).await.expect("a user").len(), 1);
+    assert_eq!(access.ensure_user(&user, None).await.expect("a user"), []);
+    let privileges = ["VM.Audit".to_owned(), "VM.PowerMgmt".to_owned()].into();
+    let role = RoleState { id: "ctrt".into(), privileges };
+    assert_eq!(access.ensure_role(&role).await.expect("a role").len(), 1);
+    assert_eq!(access.ensure_role(&role).await.expect("a role"), []);
+    let token = |privsep: bool, comment: &str| TokenState {
+        user: "ctrt@pve".into(),
+        name: "one".into(),
+        privsep,
+        expire: 0,
+        comment: comment.into(),
+    };
+    let made = access.ensure_token(&token(true, "x"), LostSecret::Tell).await.expect("a token");
+    assert_eq!(made.made.expect("it is new").id, "ctrt@pve!one");
     let tokens = access.tokens("ctrt@pve").await.expect("tokens");
     assert!(tokens.iter().any(|row| row.tokenid == "one" && row.privsep), "{tokens:?}");
+    let changed = access.ensure_token(&token(false, ""), LostSecret::Tell).await.expect("a token");
+    assert_eq!((changed.made.is_none(), changed.changes.len()), (true, 1));
+    let same = access.ensure_token(&token(false, ""), LostSecret::Tell).await.expect("a token");
+    assert_eq!(same.changes, []);
+    if place.client.release().await.expect("a release").renews_tokens() {
+        access.renew_secret("ctrt@pve", "one").await.expect("another secret");
+    }
     let path = format!("/vms/{}", place.vmid);
     let grant = AclRow::new(path.as_str(), "user", "ctrt@pve", "ctrt".to_owned(), false);
     access.grant(&grant, false).await.expect("a grant");
     let rights = access.permissions(&[("userid", "ctrt@pve")]).await.expect("rights");
     assert!(rights.has(&path, "VM.Audit"), "{rights:?}");
     access.grant(&grant, true).await.expect("it goes");
-    access.delete_token("ctrt@pve", "one").await.expect("it goes");
-    access.delete_user("ctrt@pve").await.expect("it goes");
-    access.delete_group("ctrt").await.expect("it goes");
-    access.delete_role("ctrt").await.expect("it goes");
+    assert!(access.ensure_no_token("ctrt@pve", "one").await.expect("it goes"));
+    assert!(access.ensure_no_user("ctrt@pve").await.expect("it goes"));
+    assert!(access.ensure_no_group("ctrt").await.expect("it goes"));
+    assert!(access.ensure_no_role("ctrt").await.expect("it goes"));
+    assert!(!access.ensure_no_role("ctrt").await.expect("it is gone"));
 }

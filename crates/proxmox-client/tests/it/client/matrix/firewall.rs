@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use proxmox_client::plan::firewall::{Entry, Rule};
 use proxmox_client::sim::{Dialect, SimHandle};
-use proxmox_client::{Client, FirewallLevel, NodeName};
+use proxmox_client::{Client, FirewallLevel, Method, NodeName};
 use serde_json::{Value, json};
 
 use super::super::{by_token, vm};
-use super::{LOST, all_faults, tried};
+use super::{LOST, all_faults, all_faults_after, tried};
 
 fn accept(port: &str) -> Rule {
     Rule::new("in", "ACCEPT").with("proto", "tcp").with("dport", port)
@@ -85,6 +85,54 @@ async fn life_of_sets_and_options(sim: SimHandle, client: Client, name: String) 
     assert_eq!(now.get("enable").map(String::as_str), Some("1"), "{name}");
     assert_eq!(sim.snapshot()["firewall"]["cluster"]["options"]["enable"], json!("1"), "{name}");
     sim.shutdown().await;
+}
+
+async fn a_vnet(client: &Client) {
+    let write = async |path: &str, keys: &[(&str, &str)]| {
+        client.call::<Value>(Method::POST, path, keys).await.expect("it is saved");
+    };
+    write("/cluster/sdn/zones", &[("zone", "zone1"), ("type", "simple")]).await;
+    write("/cluster/sdn/vnets", &[("vnet", "web"), ("zone", "zone1")]).await;
+    client.sdn().apply(None).await.expect("it is applied");
+}
+
+async fn life_of_a_vnets_firewall(sim: SimHandle, client: Client, name: String) {
+    let firewall = client.firewall(FirewallLevel::Vnet("web".to_owned()));
+    let forward = |port: &str| {
+        Rule::new("forward", "ACCEPT")
+            .with("source", "+sdn/web-all")
+            .with("proto", "tcp")
+            .with("dport", port)
+    };
+    let drop = Rule::new("forward", "DROP").with("log", "info");
+    let first = [forward("443"), drop.clone()];
+    let second = [forward("22"), forward("443"), drop];
+    let courses: [(&[Rule], &[&str]); 3] =
+        [(&first, &["443", "all"]), (&second, &["22", "443", "all"]), (&[], &[])];
+    for (rules, expected) in courses {
+        tried(&name, |_| firewall.ensure_rules(rules)).await;
+        let there = sim.snapshot()["firewall"]["vnets"]["web"]["rules"].clone();
+        assert_eq!(ports(&there), expected, "{name}");
+        assert_eq!(there.as_array().map_or(0, Vec::len), expected.len(), "{name}: {there}");
+    }
+    let options = |policy: &str| {
+        let on = if policy.is_empty() { "0" } else { "1" };
+        let keys = [("enable", on), ("policy_forward", policy)];
+        keys.map(|(key, text)| (key.to_owned(), text.to_owned())).into()
+    };
+    for policy in ["DROP", ""] {
+        let wanted: BTreeMap<String, String> = options(policy);
+        tried(&name, |_| async { firewall.ensure_options(&wanted).await }).await;
+        let there = sim.snapshot()["firewall"]["vnets"]["web"]["options"].clone();
+        let told = there.get("policy_forward").and_then(Value::as_str).unwrap_or_default();
+        assert_eq!((told, &there["enable"]), (policy, &json!(wanted["enable"])), "{name}");
+    }
+    sim.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_a_vnet_ends_as_it_should_whatever_goes_wrong() {
+    all_faults_after(Dialect::V9_2, 200, a_vnet, life_of_a_vnets_firewall).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! Each call of each course of events goes wrong once, in each way: the end is the same, and
 //! nothing exists twice. Judged from the state of the server.
 
+mod access;
+mod devices;
 mod firewall;
 mod networks;
 mod vm;
@@ -84,9 +86,25 @@ async fn all_faults<F: Future<Output = ()>>(
     least: usize,
     course: impl Fn(SimHandle, Client, String) -> F,
 ) {
-    let sim = cluster().dialect(dialect).start().await.expect("a simulator");
+    all_faults_after(dialect, least, async |_| {}, course).await;
+}
+
+/// As [`all_faults`], of a course that finds something: what `before` makes undisturbed.
+async fn all_faults_after<F: Future<Output = ()>>(
+    dialect: Dialect,
+    least: usize,
+    before: impl AsyncFn(&Client),
+    course: impl Fn(SimHandle, Client, String) -> F,
+) {
+    let begun = async || {
+        let sim = cluster().dialect(dialect).start().await.expect("a simulator");
+        let client = Client::new(&by_token(&sim)).expect("a client");
+        before(&client).await;
+        sim.faults().reset_counters();
+        (sim, client)
+    };
+    let (sim, client) = begun().await;
     let faults = sim.faults();
-    let client = Client::new(&by_token(&sim)).expect("a client");
     course(sim, client, "undisturbed".to_owned()).await;
     let calls = faults.calls();
     let mut cases = Vec::new();
@@ -103,12 +121,11 @@ async fn all_faults<F: Future<Output = ()>>(
         Some(part) => cases.into_iter().filter(|(_, _, name)| name.contains(&*part)).collect(),
         None => cases.into_iter().step_by(STRIDE).collect(),
     };
-    let course = &course;
+    let (course, begun) = (&course, &begun);
     futures_util::stream::iter(cases)
         .for_each_concurrent(24, |(index, action, name)| async move {
-            let sim = cluster().dialect(dialect).start().await.expect("a simulator");
+            let (sim, client) = begun().await;
             sim.faults().add(Fault::new("*", "*", action).after(index).once());
-            let client = Client::new(&by_token(&sim)).expect("a client");
             course(sim, client, name).await;
         })
         .await;

@@ -1,0 +1,225 @@
+//! Roles, users, groups and grants that end as they should.
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{ATTEMPTS, may_work, pause, until};
+use crate::api::{Access, AclRow, RoleRow, UserRow};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::access::{RoleChange, RoleState, diff_role};
+use crate::plan::user::{GroupChange, GroupState, UserChange, UserState, diff_group, diff_user};
+use crate::wire::split_list;
+
+impl Access<'_> {
+    /// Gets a role to have these privileges and no others, and gives what was done. It holds at
+    /// once for all who have the role.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call); [`ErrorKind::Invalid`] for a role that comes with
+    /// Proxmox VE and has other privileges.
+    pub async fn ensure_role(&self, desired: &RoleState) -> Result<Vec<RoleChange>> {
+        until::done(
+            "change a role",
+            || {
+                Box::pin(async move {
+                    let found = self.role(&desired.id).await?;
+                    let observed = found.as_ref().map(role_state);
+                    let change = diff_role(desired, observed.as_ref());
+                    if change.is_some() && found.is_some_and(|found| found.special) {
+                        let name = &desired.id;
+                        let text = format!("{name} comes with Proxmox VE: it stays as it is");
+                        return Err(Error::new(ErrorKind::Invalid, "change a role", text));
+                    }
+                    Ok((change.into_iter().collect(), ()))
+                })
+            },
+            |change, ()| Box::pin(self.change_role(change)),
+        )
+        .await
+    }
+
+    async fn change_role(&self, change: RoleChange) -> Result<()> {
+        let is_new = matches!(change, RoleChange::Create { .. });
+        let (RoleChange::Create { role } | RoleChange::Set { role, .. }) = &change;
+        let privileges: Vec<&str> = role.privileges.iter().map(String::as_str).collect();
+        if is_new {
+            self.create_role(&role.id, &privileges).await
+        } else {
+            self.set_role(&role.id, &privileges).await
+        }
+    }
+
+    /// Removes a role, and gives whether it was there. What was granted by it is no longer.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn ensure_no_role(&self, id: &str) -> Result<bool> {
+        until::gone(
+            "remove a role",
+            || Box::pin(async move { Ok(self.role(id).await?.is_some()) }),
+            || Box::pin(self.delete_role(id)),
+        )
+        .await
+    }
+
+    async fn role(&self, id: &str) -> Result<Option<RoleRow>> {
+        Ok(self.roles().await?.into_iter().find(|role| role.roleid == id))
+    }
+
+    /// Gets a user to be so, in these groups and no others, and gives what was done. The password
+    /// is set only where the user is made: whether one that is there has it, nobody can read.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn ensure_user(
+        &self,
+        desired: &UserState,
+        password: Option<&SecretString>,
+    ) -> Result<Vec<UserChange>> {
+        until::done(
+            "change a user",
+            || {
+                Box::pin(async move {
+                    let observed = self.user(&desired.id).await?.map(user_state);
+                    Ok((diff_user(desired, observed.as_ref()).into_iter().collect(), ()))
+                })
+            },
+            |change, ()| Box::pin(self.change_user(change, password)),
+        )
+        .await
+    }
+
+    async fn change_user(&self, change: UserChange, password: Option<&SecretString>) -> Result<()> {
+        match &change {
+            UserChange::Create { user } => {
+                let keys = user.keys();
+                let keys = keys.iter().map(|(key, text)| (*key, text.as_str()));
+                let mut keys: Vec<_> = keys.filter(|(_, text)| !text.is_empty()).collect();
+                keys.extend(password.map(|text| ("password", text.expose_secret())));
+                self.create_user(&user.id, &keys).await
+            }
+            UserChange::Set { id, keys } => {
+                let keys = keys.iter().map(|(key, _, after)| (key.as_str(), after.as_str()));
+                self.set_user(id, &keys.collect::<Vec<_>>()).await
+            }
+        }
+    }
+
+    /// Removes a user with its tokens and grants, and gives whether it was there.
+    ///
+    /// # Errors
+    /// As [`Self::delete_user`].
+    pub async fn ensure_no_user(&self, id: &str) -> Result<bool> {
+        until::gone(
+            "remove a user",
+            || Box::pin(async move { Ok(self.user(id).await?.is_some()) }),
+            || Box::pin(self.delete_user(id)),
+        )
+        .await
+    }
+
+    /// Gets a group to be there with what is written on it, and gives what was done. Who is in it
+    /// is told by the users.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn ensure_group(&self, desired: &GroupState) -> Result<Vec<GroupChange>> {
+        until::done(
+            "change a group",
+            || {
+                Box::pin(async move {
+                    let observed = self.group(&desired.id).await?;
+                    Ok((diff_group(desired, observed.as_ref()).into_iter().collect(), ()))
+                })
+            },
+            |change, ()| Box::pin(self.change_group(change)),
+        )
+        .await
+    }
+
+    async fn change_group(&self, change: GroupChange) -> Result<()> {
+        match &change {
+            GroupChange::Create { group } => self.create_group(&group.id, &group.comment).await,
+            GroupChange::Comment { id, after, .. } => self.set_group(id, after).await,
+        }
+    }
+
+    /// Removes a group, and gives whether it was there. Who is in it loses what it was granted.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn ensure_no_group(&self, id: &str) -> Result<bool> {
+        until::gone(
+            "remove a group",
+            || Box::pin(async move { Ok(self.group(id).await?.is_some()) }),
+            || Box::pin(self.delete_group(id)),
+        )
+        .await
+    }
+
+    async fn group(&self, id: &str) -> Result<Option<GroupState>> {
+        let found = self.groups().await?.into_iter().find(|group| group.groupid == id);
+        Ok(found.map(|group| GroupState {
+            id: group.groupid,
+            comment: group.comment.unwrap_or_default(),
+        }))
+    }
+
+    /// Gets a role to be granted, and gives whether it was not. Roles that were granted besides
+    /// stay.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn ensure_grant(&self, grant: &AclRow) -> Result<bool> {
+        self.granted(grant, false).await
+    }
+
+    /// Takes a role back, and gives whether it was granted.
+    ///
+    /// # Errors
+    /// As [`Client::call`](crate::Client::call).
+    pub async fn ensure_no_grant(&self, grant: &AclRow) -> Result<bool> {
+        self.granted(grant, true).await
+    }
+
+    async fn granted(&self, grant: &AclRow, remove: bool) -> Result<bool> {
+        // For what lies below or not: taken back it is either way.
+        let same = |row: &AclRow| {
+            let flag = if remove { grant.propagate } else { row.propagate };
+            AclRow { propagate: flag, ..row.clone() } == *grant
+        };
+        let (mut attempt, mut changed) = (0, false);
+        loop {
+            let round = async {
+                if self.acl().await?.iter().any(same) != remove {
+                    return Ok(());
+                }
+                changed = true;
+                self.grant(grant, remove).await
+            };
+            match round.await {
+                Ok(()) => return Ok(changed),
+                Err(error) if may_work(&error) && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    pause(attempt, &error).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn role_state(row: &RoleRow) -> RoleState {
+    let privileges = row.privs.as_deref().map(split_list).unwrap_or_default();
+    RoleState { id: row.roleid.clone(), privileges: privileges.into_iter().collect() }
+}
+
+fn user_state(row: UserRow) -> UserState {
+    UserState {
+        id: row.userid,
+        enable: row.enable,
+        expire: row.expire.unwrap_or(0),
+        comment: row.comment.unwrap_or_default(),
+        email: row.email.unwrap_or_default(),
+        groups: row.groups.into_iter().collect(),
+    }
+}
