@@ -43,7 +43,7 @@ impl<C: Clone + PartialEq> Work<C> {
         if changes.is_empty() {
             return Ok(Round::Over);
         }
-        if changes == self.answered {
+        if changes.iter().all(|change| self.answered.contains(change)) {
             return Ok(Round::Same);
         }
         self.answered.clear();
