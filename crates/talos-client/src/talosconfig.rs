@@ -205,7 +205,14 @@ impl TalosConfig {
         }
         out.push('\n');
         for (name, context) in &self.contexts {
-            heading(&mut out, 1, &yaml::scalar(name));
+            match yaml::is_long_key(name) {
+                true => {
+                    for part in ["    ? ", &yaml::scalar(name), "\n    :\n"] {
+                        out.push_str(part);
+                    }
+                }
+                false => heading(&mut out, 1, &yaml::scalar(name)),
+            }
             context.write(&mut out);
         }
         out

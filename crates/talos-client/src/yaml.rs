@@ -292,6 +292,12 @@ pub(crate) fn scalar(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// Whether a key stands behind a question mark, its value in a line of its own: a reader looks for
+/// the colon in the next 1,024 characters alone. Talos' writer does so from this length on.
+pub(crate) fn is_long_key(text: &str) -> bool {
+    text.len() > 128 || text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
+}
+
 /// Whether a text of one line reads as itself without quotes, outside of flow collections.
 fn can_be_plain(text: &str) -> bool {
     if text.starts_with(' ') || text.ends_with(' ') {

@@ -124,17 +124,26 @@ fn mapping(out: &mut String, map: &Map<String, Value>, column: usize, at_start: 
         if index > 0 || at_start {
             pad(out, column);
         }
-        out.push_str(&yaml::scalar(key));
-        out.push(':');
         let inner = below(column);
+        let is_long = yaml::is_long_key(key);
+        if is_long {
+            out.push_str("? ");
+        }
+        out.push_str(&yaml::scalar(key));
+        if is_long {
+            out.push('\n');
+            pad(out, column);
+        }
+        out.push(':');
         match value {
+            // Behind the colon of a long key what follows begins in the same line.
             Value::Object(map) if !map.is_empty() => {
-                out.push('\n');
-                mapping(out, map, inner, true);
+                start(out, is_long, inner - column - 1);
+                mapping(out, map, inner, !is_long);
             }
             Value::Array(items) if !items.is_empty() => {
-                out.push('\n');
-                list(out, items, inner, true);
+                start(out, is_long, inner - column - 1);
+                list(out, items, inner, !is_long);
             }
             Value::String(text) if is_block(text) => block(out, text, inner),
             other => {
@@ -143,6 +152,14 @@ fn mapping(out: &mut String, map: &Map<String, Value>, column: usize, at_start: 
                 out.push('\n');
             }
         }
+    }
+}
+
+/// Goes on in the same line after so many columns, or begins another one.
+fn start(out: &mut String, in_line: bool, columns: usize) {
+    match in_line {
+        true => pad(out, columns),
+        false => out.push('\n'),
     }
 }
 
@@ -223,6 +240,24 @@ mod tests {
         ];
         let text = write(&documents);
         assert_eq!(read(&text).unwrap(), documents, "{text}");
+    }
+
+    #[test]
+    fn a_key_that_no_reader_would_find_the_colon_of_stands_behind_a_question_mark() {
+        let (edge, long) = ("k".repeat(128), "k".repeat(2000));
+        let documents = vec![json!({
+            "a": {long.as_str(): "x", "b": 1, edge.as_str(): 2},
+            long.as_str(): {"c": [1], "d": {}},
+            "list": [{long.as_str(): ["y", {"e": "f"}]}, {"two\nlines": "g\nh\n", "i": 3}],
+        })];
+        let text = write(&documents);
+        assert_eq!(read(&text).unwrap(), documents, "{text}");
+        let shown = text.replace(&long, "LONG").replace(&edge, "EDGE");
+        let expected = "a:\n    ? LONG\n    : x\n    b: 1\n    EDGE: 2\n\
+                        ? LONG\n:   c:\n        - 1\n    d: {}\n\
+                        list:\n    - ? LONG\n      : - \"y\"\n        - e: f\n    \
+                        - ? \"two\\nlines\"\n      : |\n        g\n        h\n      i: 3\n";
+        assert_eq!(shown, expected);
     }
 
     #[test]
