@@ -45,10 +45,12 @@ impl SchemaError {
 /// Of the names that there are the one that most looks like another, if one does.
 pub(super) fn nearest(name: &str, known: &[&str]) -> Option<String> {
     let name = name.to_ascii_lowercase();
-    let distance = |known: &str| distance(&name, &known.to_ascii_lowercase());
-    let (far, near) =
-        known.iter().map(|known| (distance(known), *known)).min_by_key(|(far, _)| *far)?;
-    (far <= 1.max(name.len() / 3)).then(|| near.to_owned())
+    let limit = 1.max(name.len() / 3);
+    // Every letter that one has more is a change; names of foreign texts may be very long.
+    let near = known.iter().filter(|known| known.len().abs_diff(name.len()) <= limit);
+    let distances = near.map(|known| (distance(&name, &known.to_ascii_lowercase()), *known));
+    let (far, near) = distances.min_by_key(|(far, _)| *far)?;
+    (far <= limit).then(|| near.to_owned())
 }
 
 /// How many letters must change, be added or taken away.

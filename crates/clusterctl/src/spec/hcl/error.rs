@@ -190,10 +190,16 @@ impl std::error::Error for Failure {}
 /// or by none, is no misspelling.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (name.chars().count() / 3).clamp(1, 3);
+    let own = plain(name);
     known
         .into_iter()
-        .map(|known| (distance(name, known).min(distance(&plain(name), &plain(known))), known))
-        .filter(|(distance, _)| *distance <= limit)
+        .filter_map(|known| {
+            let other = plain(known);
+            // Every letter that one has more is an edit; names of foreign texts may be very long.
+            let longer = own.chars().count().abs_diff(other.chars().count());
+            let near = (longer <= limit).then(|| distance(name, known).min(distance(&own, &other)));
+            near.filter(|distance| *distance <= limit).map(|distance| (distance, known))
+        })
         .min()
         .map(|(_, known)| known)
 }
