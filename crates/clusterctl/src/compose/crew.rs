@@ -11,7 +11,6 @@ use proxmox_client::{Client as Proxmox, ClientConfig};
 use talos_client::config::{Hidden, MachineConfig};
 use talos_client::secrets::Bundle;
 
-use super::cilium;
 use super::image;
 use super::image::Images;
 use super::machine::selectors;
@@ -19,7 +18,7 @@ use super::reach::{Opened, Reach};
 use super::render::{Chosen, Renderer, trial_bundle};
 use crate::error::Error;
 use crate::spec::site::{Cluster, Node, Site};
-use crate::state::{ClusterPin, LockFile, LockFileError, is_pinned_form};
+use crate::state::{ClusterPin, LockFile, LockFileError};
 
 /// Where names and addresses of the plan are really reached; empty outside of the lab.
 #[derive(Debug, Clone, Default)]
@@ -148,48 +147,60 @@ impl Crew {
             .map_err(|error: LockFileError| Error::failed("write the lock file").because(error))
     }
 
-    /// Writes down what a cluster is made with, and whether its etcd was seen to run.
+    /// Writes down what a cluster is made with: its versions, whether its etcd was seen to run, and
+    /// the image with which it installs Cilium, where a control plane is given one. What was seen or
+    /// given before stays.
     ///
     /// # Errors
     /// As [`Self::update_lock_file`].
-    pub fn pin(&self, cluster: &Cluster, etcd_started: bool) -> Result<(), Error> {
+    pub fn pin(&self, cluster: &Cluster, etcd: bool, image: Option<&str>) -> Result<(), Error> {
         self.update_lock_file(|lock| {
-            let image = cilium::wanted_image(cluster).and_then(|wanted| {
-                let image = lock.cilium_cli_image(cluster.id, wanted);
-                is_pinned_form(&image, wanted).then_some(image)
-            });
+            let known = lock.cluster(cluster.id);
+            let before = known.and_then(|pin| pin.cilium_cli_image.clone());
             let pin = ClusterPin {
                 cluster_id: cluster.id,
                 talos_version: format!("v{}", cluster.versions.talos),
                 kubernetes_version: format!("v{}", cluster.versions.kubernetes),
-                etcd_started,
-                cilium_cli_image: image,
+                etcd_started: etcd || known.is_some_and(|pin| pin.etcd_started),
+                cilium_cli_image: image.map(str::to_owned).or(before),
             };
             lock.clusters.insert(cluster.name.clone(), pin);
         })
     }
 
-    /// Writes down that the etcd of a cluster was seen to run, and the image by digest with which
-    /// it installs Cilium, where one was seen. The versions that the cluster was made with stay as
-    /// they are.
+    /// Writes down that the etcd of a cluster was seen to run, and what its control planes were seen
+    /// to install Cilium with.
     ///
     /// # Errors
     /// As [`Self::update_lock_file`].
-    pub fn note_etcd(&self, cluster: &Cluster, cilium_pin: Option<&str>) -> Result<(), Error> {
-        if self.lock_file().cluster(cluster.id).is_none() {
-            self.pin(cluster, true)?;
-        }
+    pub fn note_etcd(&self, cluster: &Cluster, seen: Option<&str>) -> Result<(), Error> {
+        self.note(cluster, true, seen)
+    }
+
+    /// Writes down what its control planes were seen to install Cilium with: those that come later
+    /// are given the same.
+    ///
+    /// # Errors
+    /// As [`Self::update_lock_file`].
+    pub fn note_image(&self, cluster: &Cluster, seen: &str) -> Result<(), Error> {
+        self.note(cluster, false, Some(seen))
+    }
+
+    /// The versions that the cluster was made with stay as they are.
+    fn note(&self, cluster: &Cluster, etcd: bool, seen: Option<&str>) -> Result<(), Error> {
         let is_known = |pin: &ClusterPin| {
-            pin.etcd_started
-                && (cilium_pin.is_none() || pin.cilium_cli_image.as_deref() == cilium_pin)
+            (pin.etcd_started || !etcd)
+                && (seen.is_none() || pin.cilium_cli_image.as_deref() == seen)
         };
-        if self.lock_file().cluster(cluster.id).is_some_and(is_known) {
-            return Ok(());
+        match self.lock_file().cluster(cluster.id) {
+            None => return self.pin(cluster, etcd, seen),
+            Some(pin) if is_known(pin) => return Ok(()),
+            Some(_) => {}
         }
         self.update_lock_file(|lock| {
             for pin in lock.clusters.values_mut().filter(|pin| pin.cluster_id == cluster.id) {
-                pin.etcd_started = true;
-                if let Some(image) = cilium_pin {
+                pin.etcd_started |= etcd;
+                if let Some(image) = seen {
                     pin.cilium_cli_image = Some(image.to_owned());
                 }
             }
@@ -266,9 +277,42 @@ pub(crate) mod tests {
     use crate::compose::config::tests::site_of;
 
     pub(crate) fn crew(minor: u32, cluster: &str) -> Crew {
+        crew_of(site_of(minor, "", cluster))
+    }
+
+    fn crew_of(site: Site) -> Crew {
         let auth = Auth::token("a@pve!b=c").unwrap();
         let proxmox = ClientConfig::new("https://127.0.0.1:1", auth);
-        Crew::new(site_of(minor, "", cluster), &proxmox, &BTreeMap::new(), None).unwrap()
+        Crew::new(site, &proxmox, &BTreeMap::new(), None).unwrap()
+    }
+
+    #[test]
+    fn a_worker_settles_no_image_and_nothing_that_was_seen_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut site = site_of(12, "", "controlplanes = 1\nworkers = 1\n");
+        site.live = dir.path().to_path_buf();
+        let crew = crew_of(site);
+        let cluster = &crew.site.clusters[0];
+        let found = || {
+            let pin = crew.lock_file().cluster(cluster.id).cloned().unwrap();
+            (pin.etcd_started, pin.cilium_cli_image)
+        };
+        let (tag, digest) = ("cli:v1", "cli:v1@sha256:aa");
+        crew.pin(cluster, false, None).unwrap();
+        assert_eq!(found(), (false, None));
+        crew.pin(cluster, false, Some(digest)).unwrap();
+        crew.note_etcd(cluster, None).unwrap();
+        assert_eq!(found(), (true, Some(digest.to_owned())));
+        // A worker that is configured while etcd starts.
+        crew.pin(cluster, false, None).unwrap();
+        assert_eq!(found(), (true, Some(digest.to_owned())));
+        // What runs is what counts.
+        crew.note_image(cluster, tag).unwrap();
+        assert_eq!(found(), (true, Some(tag.to_owned())));
+        // Where the lock file was lost, a cluster without etcd is no cluster with it.
+        crew.update_lock_file(|lock| lock.clusters.clear()).unwrap();
+        crew.note_image(cluster, tag).unwrap();
+        assert_eq!(found(), (false, Some(tag.to_owned())));
     }
 
     fn rendered(crew: &Crew, node: usize) -> Result<MachineConfig, Error> {

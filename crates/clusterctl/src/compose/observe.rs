@@ -319,7 +319,7 @@ async fn running(
         None => Err("the node shows no configuration".to_owned()),
         Some(text) => compare(crew, cluster, node, opened, text.expose_secret()),
     };
-    let (Compared { changes, manifests, cilium_pin }, uncompared) = match compared {
+    let (Compared { changes, manifests, cilium_image }, uncompared) = match compared {
         Ok(compared) => (compared, None),
         Err(why) => (Compared::default(), Some(why)),
     };
@@ -340,7 +340,7 @@ async fn running(
         staged,
         uncompared,
         etcd,
-        cilium_pin,
+        cilium_image,
     })
 }
 
@@ -351,8 +351,8 @@ pub struct Compared {
     pub changes: Vec<FieldChange>,
     /// The objects of Kubernetes whose manifests are in them.
     pub manifests: Vec<ObjectChange>,
-    /// The image by digest that installs Cilium.
-    pub cilium_pin: Option<String>,
+    /// The image that it has for the installation of Cilium, where it is the tree's.
+    pub cilium_image: Option<String>,
 }
 
 /// What a node's configuration would have to change. The way in which its disk is told apart was
@@ -373,8 +373,8 @@ pub fn compare(
         true => manifest::changes(&current, &desired),
         false => Vec::new(),
     };
-    let cilium_pin = cilium::kept_image(cluster, &current).filter(|image| image.contains('@'));
-    Ok(Compared { changes, manifests, cilium_pin })
+    let cilium_image = cilium::kept_image(cluster, &current);
+    Ok(Compared { changes, manifests, cilium_image })
 }
 
 async fn clusters(

@@ -53,10 +53,11 @@ impl World {
         self.etcd(cluster) != Etcd::None
     }
 
-    /// The image by digest with which a cluster that runs installs Cilium.
-    pub fn cilium_pin(&self, cluster: &Cluster) -> Option<&str> {
+    /// The image with which a cluster installs Cilium, as its first control plane that shows one has
+    /// it.
+    pub fn cilium_image(&self, cluster: &Cluster) -> Option<&str> {
         cluster.nodes.iter().find_map(|node| match self.nodes.get(&node.name) {
-            Some(NodeSeen::Configured(one)) => one.cilium_pin.as_deref(),
+            Some(NodeSeen::Configured(one)) => one.cilium_image.as_deref(),
             _ => None,
         })
     }
@@ -169,8 +170,9 @@ pub struct Running {
     pub uncompared: Option<String>,
     /// How far its etcd is.
     pub etcd: Etcd,
-    /// The image by digest that its configuration has for the installation of Cilium.
-    pub cilium_pin: Option<String>,
+    /// The image that its configuration has for the installation of Cilium, by tag or by digest,
+    /// where it is the tree's. Workers have none.
+    pub cilium_image: Option<String>,
 }
 
 impl Running {

@@ -73,6 +73,11 @@ pub enum EventKind {
         /// The real reason.
         reason: String,
     },
+    /// A step goes on, and whoever started the run should know this.
+    Remark {
+        /// What.
+        text: String,
+    },
     /// A step moved bytes.
     Progress {
         /// Bytes so far.

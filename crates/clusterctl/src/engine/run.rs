@@ -96,6 +96,11 @@ impl StepContext {
         self.emit(EventKind::Waiting { reason: reason.into() });
     }
 
+    /// Tells something that does not stop the step and that whoever started the run should know.
+    pub fn remark(&self, text: impl Into<String>) {
+        self.emit(EventKind::Remark { text: text.into() });
+    }
+
     /// Tells how many bytes were moved.
     pub fn progress(&self, done: u64, total: Option<u64>) {
         self.emit(EventKind::Progress { done, total });

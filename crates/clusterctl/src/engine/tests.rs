@@ -19,6 +19,8 @@ enum Toy {
     After(String),
     /// Is carried out, and never seen.
     Unseen,
+    /// Goes on, and tells something.
+    Remark,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +43,7 @@ impl Executor<Toy> for World {
         Ok(if done { Check::Done("it is there".into()) } else { Check::Ready })
     }
 
-    async fn perform(&self, step: &Step<Toy>, _: &StepContext) -> Result<(), StepError> {
+    async fn perform(&self, step: &Step<Toy>, context: &StepContext) -> Result<(), StepError> {
         let id = step.id.as_str().to_owned();
         let tries = {
             let mut tries = self.tries.lock().unwrap();
@@ -57,6 +59,7 @@ impl Executor<Toy> for World {
             }
             Toy::Fail => return Err(StepError::failed("no")),
             Toy::Panic => panic!("toy"),
+            Toy::Remark => context.remark("it goes another way"),
             Toy::Work(ms) => {
                 for token in &step.tokens {
                     let mut running = self.running.lock().unwrap();
@@ -193,6 +196,17 @@ async fn tokens_limit_what_runs_at_once() {
         BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 1), ("n1".to_owned(), 2),])
     );
     assert_eq!(ran.summary.elapsed_ms, 150);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_step_remarks_on_is_told_and_stops_nothing() {
+    let steps = vec![step("a", Toy::Remark, &[], &[])];
+    let ran = carry_out(steps, World::default(), CancellationToken::new()).await;
+    assert_eq!(ran.summary.changed(), 1);
+    let told = ran.events.iter().find(|event| matches!(event.kind, EventKind::Remark { .. }));
+    let json = serde_json::to_value(told.unwrap()).unwrap();
+    let kind = serde_json::json!({ "event": "remark", "text": "it goes another way" });
+    assert_eq!((&json["step"], &json["kind"]), (&"a".into(), &kind));
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,11 +133,13 @@ async fn carry_out(
         None => wish,
     };
     let made = unless_stopped(console, Box::pin(session.make(&wish))).await?;
-    for cluster in
-        session.crew.site.clusters.iter().filter(|one| made.world.etcd(one) == Etcd::Runs)
-    {
-        // Also where the lock file was lost since.
-        session.crew.note_etcd(cluster, made.world.cilium_pin(cluster))?;
+    // Also where the lock file was lost since.
+    for cluster in &session.crew.site.clusters {
+        match (made.world.etcd(cluster), made.world.cilium_image(cluster)) {
+            (Etcd::Runs, seen) => session.crew.note_etcd(cluster, seen)?,
+            (_, Some(seen)) => session.crew.note_image(cluster, seen)?,
+            (_, None) => {}
+        }
     }
     let storages = made.world.storages.clone();
     let report = Report::of(session, made);

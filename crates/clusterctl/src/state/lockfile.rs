@@ -39,7 +39,9 @@ pub struct ClusterPin {
     /// Its etcd was seen to run: it is never started as a new one again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub etcd_started: bool,
-    /// The image of the Job that installed Cilium, where it was pinned by digest.
+    /// The image of the Job that installs Cilium, by digest or by tag: what the first control plane
+    /// was given. None as long as no control plane has one; in lock files of before also where it
+    /// was given by tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cilium_cli_image: Option<String>,
 }
@@ -174,14 +176,31 @@ impl LockFile {
     }
 
     /// The image that installs Cilium in a cluster whose tree says `wanted`, by digest where one is
-    /// known. A cluster that was configured keeps what it began with: another image is another
-    /// Job, which would install again.
+    /// known.
     pub fn cilium_cli_image(&self, cluster_id: u16, wanted: &str) -> String {
-        let known = match self.cluster(cluster_id) {
-            Some(pin) => pin.cilium_cli_image.clone().filter(|one| is_pinned_form(one, wanted)),
-            None => self.references.get(wanted).map(|digest| format!("{wanted}@{digest}")),
-        };
-        known.unwrap_or_else(|| wanted.to_owned())
+        let kept = self.kept_cilium_cli_image(cluster_id, wanted);
+        kept.unwrap_or_else(|| self.by_digest(wanted))
+    }
+
+    /// A reference by digest where one is known; as it is otherwise.
+    pub fn by_digest(&self, reference: &str) -> String {
+        match self.references.get(reference) {
+            Some(digest) if !reference.contains('@') => format!("{reference}@{digest}"),
+            _ => reference.to_owned(),
+        }
+    }
+
+    /// The same where control planes have it already, or none: a cluster keeps what it began with,
+    /// be it a tag, for another image is another Job, which would install again.
+    pub fn kept_cilium_cli_image(&self, cluster_id: u16, wanted: &str) -> Option<String> {
+        let pin = self.cluster(cluster_id)?;
+        match &pin.cilium_cli_image {
+            Some(image) if image == wanted || is_pinned_form(image, wanted) => Some(image.clone()),
+            // The tree asks for another image since.
+            Some(_) => Some(wanted.to_owned()),
+            // Lock files of before have no word for a tag.
+            None => pin.etcd_started.then(|| wanted.to_owned()),
+        }
     }
 
     /// Reads the lock file; an empty one when there is none.
@@ -260,13 +279,22 @@ mod tests {
             etcd_started: true,
             cilium_cli_image: None,
         };
-        // It was configured by tag: it stays so, whatever others were pinned to since.
-        lock.clusters.insert("sol".into(), pin.clone());
-        assert_eq!(lock.cilium_cli_image(101, "cli:v1"), "cli:v1");
-        pin.cilium_cli_image = Some("cli:v1@sha256:bb".into());
-        lock.clusters.insert("sol".into(), pin);
-        assert_eq!(lock.cilium_cli_image(101, "cli:v1"), "cli:v1@sha256:bb");
-        assert_eq!(lock.cilium_cli_image(101, "cli:v2"), "cli:v2");
+        let mut with = |image: Option<&str>, etcd_started: bool, wanted: &str| {
+            pin.cilium_cli_image = image.map(str::to_owned);
+            pin.etcd_started = etcd_started;
+            lock.clusters.insert("sol".into(), pin.clone());
+            (lock.kept_cilium_cli_image(101, wanted), lock.cilium_cli_image(101, wanted))
+        };
+        let kept = |image: &str| (Some(image.to_owned()), image.to_owned());
+        // It began by tag, or by another digest: it stays so, whatever others were pinned to since.
+        assert_eq!(with(Some("cli:v1"), false, "cli:v1"), kept("cli:v1"));
+        assert_eq!(with(Some("cli:v1@sha256:bb"), true, "cli:v1"), kept("cli:v1@sha256:bb"));
+        assert_eq!(with(Some("cli:v1@sha256:bb"), true, "cli:v2"), kept("cli:v2"));
+        // A lock file of before tells of a tag by telling nothing.
+        assert_eq!(with(None, true, "cli:v1"), kept("cli:v1"));
+        // Workers alone settle nothing.
+        assert_eq!(with(None, false, "cli:v1"), (None, "cli:v1@sha256:aa".to_owned()));
+        assert_eq!(lock.kept_cilium_cli_image(102, "cli:v1"), None);
         assert_eq!(lock.cilium_cli_image(102, "cli:v1"), "cli:v1@sha256:aa");
     }
 

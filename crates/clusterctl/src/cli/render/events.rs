@@ -155,6 +155,10 @@ impl Progress {
         match (&event.step, &event.kind) {
             (Some(step), EventKind::Started) => self.started(step),
             (Some(step), EventKind::Waiting { reason }) => self.waiting(step, reason),
+            // It stays to be read, where a reason for waiting is drawn over.
+            (Some(step), EventKind::Remark { text }) => {
+                self.line(&format!("note     {}: {text}", self.title(step)));
+            }
             (Some(step), EventKind::Progress { done, total }) => self.moved(step, *done, *total),
             (Some(step), EventKind::Finished { outcome, took_ms }) => {
                 self.finished(step, outcome, *took_ms);

@@ -14,7 +14,7 @@ use crate::engine::Impact;
 use crate::spec::site::{Cluster, Node};
 
 impl<'a> Draft<'a> {
-    pub(super) fn compute(&mut self, cluster: &'a Cluster, node: &'a Node) {
+    pub(super) fn compute(&mut self, cluster: &'a Cluster, node: &'a Node, pin: Option<&str>) {
         let extent = self.wish.target.stage(&cluster.folder, Stage::Compute);
         if extent == Extent::None {
             return;
@@ -29,7 +29,7 @@ impl<'a> Draft<'a> {
             );
             return;
         }
-        let is_making = observed.is_some_and(|machine| machine.lock.as_deref() == Some("create"));
+        let is_making = observed.is_some_and(is_making);
         match observed {
             Some(observed) if !is_making => self.existing(cluster, node, observed, extent),
             _ => {
@@ -52,6 +52,7 @@ impl<'a> Draft<'a> {
                         node.cores, node.memory_mib, node.disk_gib
                     ))
                     .after([format!("secrets/{}", cluster.folder)])
+                    .after(pin.map(str::to_owned))
                     .after(uploads)
                     .token("vmid", node.vmid.to_string())
                     .token("storage", self.storage_lock(node))
@@ -239,6 +240,11 @@ impl<'a> Draft<'a> {
             self.step(sketch, action);
         }
     }
+}
+
+/// Whether a machine is one that nobody finished making.
+pub(super) fn is_making(machine: &VmObserved) -> bool {
+    machine.lock.as_deref() == Some("create")
 }
 
 /// What changes put a machine onto another network or give it other addresses, each for people.

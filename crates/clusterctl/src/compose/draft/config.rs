@@ -6,17 +6,16 @@ use talos_client::config::{Effect, FieldChange};
 
 use super::{Draft, Sketch};
 use crate::compose::action::{Action, ApplyMode};
-use crate::compose::cilium;
 use crate::compose::machine::{DISK_KEY, MEDIUM_KEY};
 use crate::compose::manifest::{ObjectChange, ObjectFate, is_manifest};
-use crate::compose::target::{Extent, IMAGES, Stage};
+use crate::compose::target::{Extent, Stage};
 use crate::compose::world::{NodeSeen, Running};
 use crate::engine::Impact;
 use crate::error::chain;
 use crate::spec::site::{Cluster, Node, Role};
 
 impl<'a> Draft<'a> {
-    pub(super) fn config(&mut self, cluster: &'a Cluster, node: &'a Node) {
+    pub(super) fn config(&mut self, cluster: &'a Cluster, node: &'a Node, pin: Option<&str>) {
         let extent = self.wish.target.stage(&cluster.folder, Stage::Config);
         if extent == Extent::None || self.problems_of(node) {
             return;
@@ -61,7 +60,7 @@ impl<'a> Draft<'a> {
                     format!("vm/{}/change", node.name),
                     format!("secrets/{}", cluster.folder),
                 ])
-                .after(self.cilium_pin(cluster, node))
+                .after(pin.map(str::to_owned))
                 .seconds(60, 1800);
             let (cluster, node) = (cluster.folder.clone(), node.name.clone());
             let action = if is_new {
@@ -86,31 +85,6 @@ impl<'a> Draft<'a> {
             let (cluster, node) = (cluster.folder.clone(), node.name.clone());
             self.step(sketch, Action::EjectMedium { cluster, node });
         }
-    }
-
-    /// The step that pins the image with which a new cluster installs Cilium, where it is given by a
-    /// tag alone.
-    fn cilium_pin(&mut self, cluster: &Cluster, node: &Node) -> Option<String> {
-        let wanted = cilium::wanted_image(cluster).filter(|one| !one.contains('@'))?;
-        let is_configured =
-            |one: &Node| matches!(self.world.nodes.get(&one.name), Some(NodeSeen::Configured(_)));
-        let is_first = self.lock_file.cluster(cluster.id).is_none()
-            && !self.had_etcd(cluster)
-            && !cluster.nodes.iter().any(is_configured);
-        if node.role != Role::ControlPlane
-            || !is_first
-            || self.lock_file.references.contains_key(wanted)
-        {
-            return None;
-        }
-        let id = format!("image/{wanted}/pin");
-        if !self.has(&id) {
-            let sketch = Sketch::new(&id, IMAGES, format!("pin {wanted}"))
-                .because("it installs Cilium, and its tag may mean another image tomorrow")
-                .seconds(1, 120);
-            self.step(sketch, Action::PinImage { reference: wanted.to_owned() });
-        }
-        Some(id)
     }
 
     fn running(&mut self, cluster: &Cluster, node: &Node, running: &Running, extent: Extent) {

@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 
+use super::compute::is_making;
 use super::{Draft, Sketch, extension};
 use crate::compose::action::Action;
+use crate::compose::cilium;
 use crate::compose::image::{foreign_file, ledger_id};
-use crate::compose::target::{Extent, IMAGES, REGISTRY};
+use crate::compose::machine::MEDIUM_KEY;
+use crate::compose::target::{Extent, IMAGES, REGISTRY, Stage};
+use crate::compose::world::NodeSeen;
 use crate::engine::Impact;
+use crate::spec::site::{Cluster, Node, Role};
 use crate::state::StoredFile;
 
 impl Draft<'_> {
@@ -119,6 +124,43 @@ impl Draft<'_> {
         }
     }
 
+    /// The step that pins the image with which a new cluster installs Cilium, where it is given by a
+    /// tag alone. Its machines are made after it: an image that is not there is told while there is
+    /// nothing of the cluster. Where control planes may have an image already, they keep it.
+    pub(super) fn cilium_pin(&mut self, cluster: &Cluster) -> Option<String> {
+        let wanted = cilium::wanted_image(cluster).filter(|one| !one.contains('@'))?;
+        let is_settled = self.lock_file.references.contains_key(wanted)
+            || self.lock_file.kept_cilium_cli_image(cluster.id, wanted).is_some()
+            || self.had_etcd(cluster)
+            || cluster.nodes.iter().any(|node| self.may_have_manifests(node));
+        let is_awaited = self.wish.target.stage(&cluster.folder, Stage::Config) > Extent::None
+            || cluster.nodes.iter().any(|node| self.machine(node).is_none_or(is_making));
+        if is_settled || !is_awaited {
+            return None;
+        }
+        let id = pin_id(wanted);
+        if !self.has(&id) {
+            let sketch = Sketch::new(&id, IMAGES, format!("pin {wanted}"))
+                .because("it installs Cilium, and its tag may mean another image tomorrow")
+                .seconds(1, 120);
+            self.step(sketch, Action::PinImage { reference: wanted.to_owned() });
+        }
+        Some(id)
+    }
+
+    /// Whether a node is a control plane that may have a configuration.
+    fn may_have_manifests(&self, node: &Node) -> bool {
+        let may_be = match self.world.nodes.get(&node.name) {
+            Some(NodeSeen::Configured(_)) => true,
+            Some(NodeSeen::Maintenance) | None => false,
+            // Without a medium it was installed.
+            Some(NodeSeen::Off | NodeSeen::Unknown(_)) => self
+                .machine(node)
+                .is_some_and(|one| !is_making(one) && one.medium(MEDIUM_KEY).is_none()),
+        };
+        may_be && node.role == Role::ControlPlane
+    }
+
     fn build_installer(&mut self, version: &Version, copy: Option<&str>) {
         let Some(copy) = copy else { return };
         let pin = self.lock_file.images.get(copy);
@@ -197,6 +239,11 @@ impl Draft<'_> {
             .seconds(20, 3600);
         self.step(sketch, Action::Upload { version: version.to_string(), node, storage });
     }
+}
+
+/// The step that pins an image.
+fn pin_id(reference: &str) -> String {
+    format!("image/{reference}/pin")
 }
 
 /// What is told of an image that the lock file has of another schematic.

@@ -149,12 +149,13 @@ impl<'a> Draft<'a> {
         if !self.secrets(cluster) {
             return;
         }
+        let pin = self.cilium_pin(cluster);
         for node in &cluster.nodes {
-            self.compute(cluster, node);
+            self.compute(cluster, node, pin.as_deref());
         }
         self.removals(cluster);
         for node in &cluster.nodes {
-            self.config(cluster, node);
+            self.config(cluster, node, pin.as_deref());
         }
         self.bootstrap(cluster);
         if self.steps.len() > before {

@@ -1,19 +1,14 @@
 //! Images that are built here.
 
-use std::time::Duration;
-
 use imagefactory::build::{BuildRequest, Builder, Built, Catalog, ImageSource, OciImage, Platform};
-use imagefactory::{Architecture, Cache, Digest, ErrorKind, ImageReference};
+use imagefactory::{Architecture, Cache, Digest, ImageReference};
 use semver::Version;
 
 use super::Hands;
 use super::verdict::{images, own};
 use crate::compose::image::{Recipe, VersionImages};
-use crate::engine::{Check, StepContext, StepError};
+use crate::engine::{StepContext, StepError};
 use crate::state::ImagePin;
-
-/// How long a registry may take to tell a digest.
-const PIN_TIME: Duration = Duration::from_secs(20);
 
 impl Hands {
     /// What is to be built of a version; extensions without a digest get the one of now.
@@ -95,39 +90,6 @@ impl Hands {
         Ok(ImageSource::Registry(image.with_digest(digest)))
     }
 
-    pub(super) fn check_pin(&self, reference: &str) -> Check {
-        match self.crew.lock_file().references.contains_key(reference) {
-            true => Check::Done("the lock file has its digest".to_owned()),
-            false => Check::Ready,
-        }
-    }
-
-    /// Pins an image that nodes fetch. They may reach a registry, or have a login there, that this
-    /// machine has not: then the tag stays, and that is told.
-    pub(super) async fn pin_image(&self, reference: &str) -> Result<(), StepError> {
-        let what = format!("look for {reference}");
-        let image: ImageReference = reference.parse().map_err(images(&what))?;
-        let found = tokio::time::timeout(PIN_TIME, self.crew.registry.resolve(&image)).await;
-        let why = match found {
-            Ok(Ok(resolved)) => {
-                let (name, digest) = (reference.to_owned(), resolved.digest.to_string());
-                return self
-                    .crew
-                    .update_lock_file(|lock| drop(lock.references.insert(name, digest)))
-                    .map_err(own);
-            }
-            Ok(Err(error))
-                if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Unauthorized) =>
-            {
-                images(&what)(error).to_string()
-            }
-            Ok(Err(error)) => return Err(images(&what)(error)),
-            Err(_) => format!("{what}: no answer in {} s", PIN_TIME.as_secs()),
-        };
-        tracing::warn!("{reference} is not pinned, nodes fetch what its tag means then: {why}");
-        Ok(())
-    }
-
     pub(super) fn oci_cache(&self) -> Result<Cache, StepError> {
         Cache::open(self.crew.layout.cache().join("oci")).map_err(images("open the cache"))
     }
@@ -137,11 +99,16 @@ impl Hands {
         recipe.ok_or_else(|| StepError::failed("the tree asks for images of the factory"))
     }
 
-    async fn run(&self, request: BuildRequest, cache: &Cache) -> Result<Built, StepError> {
+    async fn run(
+        &self,
+        request: BuildRequest,
+        cache: &Cache,
+        context: &StepContext,
+    ) -> Result<Built, StepError> {
         let builder = Builder::new(cache.clone(), self.crew.registry.clone());
         let tell = |step: &str| tracing::info!(step, "build images");
         let built = builder.build(&request, &tell).await.map_err(images("build images"))?;
-        built.remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
+        built.remarks.iter().for_each(|remark| context.remark(remark));
         Ok(built)
     }
 
@@ -153,7 +120,7 @@ impl Hands {
     ) -> Result<(), StepError> {
         let cache = self.oci_cache()?;
         let request = self.request(version, self.recipe()?, &cache).await?;
-        let built = self.run(request, &cache).await?;
+        let built = self.run(request, &cache, context).await?;
         let iso = built.iso.ok_or_else(|| StepError::failed("the build made no ISO"))?;
         let file = wanted.factory.iso_name.clone();
         let path = self.crew.iso_path(&file);
@@ -188,7 +155,7 @@ impl Hands {
             Some(ImageSource::Registry(base)) => vec![base.clone()],
             _ => Vec::new(),
         };
-        let built = self.run(request, &cache).await?;
+        let built = self.run(request, &cache, context).await?;
         let image =
             built.installer.ok_or_else(|| StepError::failed("the build made no installer"))?;
         let size = image.parts().map(|part| part.size).sum();
@@ -234,21 +201,7 @@ pub(crate) fn lab_name(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::{Hands, lab_name};
-    use crate::compose::crew::tests::crew;
-    use crate::compose::machine::Storages;
-
-    #[tokio::test]
-    async fn a_registry_that_only_nodes_reach_pins_nothing_and_stops_nothing() {
-        let crew = Arc::new(crew(12, "controlplanes = 1\n"));
-        let storages = Storages { iso: "local".into(), vm: "local".into() };
-        let before = crew.lock_file();
-        let hands = Hands::new(Arc::clone(&crew), storages, Vec::new());
-        hands.pin_image("127.0.0.1:1/cli:v1").await.unwrap();
-        assert_eq!(crew.lock_file(), before);
-    }
+    use super::lab_name;
 
     #[test]
     fn names_of_the_lab_have_a_tag_and_no_digest() {

@@ -29,7 +29,6 @@ impl Hands {
 
     pub(super) async fn make_extension(&self, context: &StepContext) -> Result<(), StepError> {
         let (source, made) = self.extension()?;
-        let name = &source.name;
         let to: ImageReference = made
             .reference
             .parse()
@@ -54,7 +53,7 @@ impl Hands {
         let tell = |count: usize| context.progress(count as u64, all);
         let done = workshop.make(source, architecture, &tell).await.map_err(own)?;
         for remark in done.remarks {
-            tracing::warn!(extension = name, "{remark}");
+            context.remark(remark);
         }
         let image = done.image;
         let size = image.parts().map(|part| part.size).sum();

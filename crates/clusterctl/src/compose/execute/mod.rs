@@ -13,6 +13,7 @@ mod extension;
 mod machine;
 mod network;
 mod node;
+mod pin;
 mod quorum;
 mod verdict;
 
@@ -103,7 +104,11 @@ impl Executor<Action> for Hands {
             Action::Schematic => self.create_schematic().await,
             Action::FetchIso { version } => self.fetch_iso(version, context).await,
             Action::CopyInstaller { version } => self.copy_installer(version, context).await,
-            Action::PinImage { reference } => self.pin_image(reference).await,
+            Action::PinImage { reference } => {
+                let remark = self.pin_image(reference).await?;
+                remark.into_iter().for_each(|text| context.remark(text));
+                Ok(())
+            }
             Action::Upload { version, node, storage } => {
                 self.upload(version, node, storage, context).await
             }

@@ -16,7 +16,7 @@ use crate::compose::reach::Opened;
 use crate::compose::render::Chosen;
 use crate::compose::world::NodeSeen;
 use crate::engine::{Check, Impact, Step, StepContext, StepError};
-use crate::spec::site::{Cluster, Node};
+use crate::spec::site::{Cluster, Node, Role};
 
 impl Hands {
     pub(super) fn opened(&self, cluster: &Cluster) -> Result<Arc<Opened>, StepError> {
@@ -87,16 +87,19 @@ impl Hands {
         let selector = choose(&disks, node)?;
         let chosen = Chosen::first(selector, cluster, &self.crew.lock_file());
         let config = self.crew.machine_config(cluster, node, &opened, &chosen).map_err(own)?;
+        // Written down first: whatever is cut from here on, control planes that come later are given
+        // the same image. Workers are given none, and settle nothing.
+        let image = chosen.cilium_cli.as_deref().filter(|_| node.role == Role::ControlPlane);
+        self.crew.pin(cluster, false, image).map_err(own)?;
         context.waiting("the configuration is sent");
         let applied = client
             .apply(config.to_yaml().as_bytes(), Mode::Auto, false)
             .await
             .map_err(talos(&what))?;
         for warning in applied.warnings {
-            context.waiting(format!("the node warns: {warning}"));
+            context.remark(format!("the node warns: {warning}"));
         }
-        let started = self.crew.lock_file().cluster(cluster.id).is_some_and(|pin| pin.etcd_started);
-        self.crew.pin(cluster, started).map_err(own)
+        Ok(())
     }
 
     /// The medium must hold the version that the configuration is for. Nodes up to 1.12 do not

@@ -74,8 +74,26 @@ pub(super) fn versions(context: &Context<'_>, gathered: &mut Gathered) -> Option
         platform,
         architecture,
         cilium,
-        cilium_cli_image: file.text(&["cilium_cli_image"]),
+        cilium_cli_image: cli_image(file, gathered),
     })
+}
+
+/// The image that installs Cilium: what no registry could be asked for is told before anything is
+/// made.
+fn cli_image(file: &File, gathered: &mut Gathered) -> Option<String> {
+    let path = ["cilium_cli_image"];
+    let text = file.text(&path)?;
+    // A digest alone would be read as a repository of that name.
+    let is_name =
+        !text.starts_with("sha256:") && text.parse::<imagefactory::ImageReference>().is_ok();
+    if is_name {
+        return Some(text);
+    }
+    let message = "`cilium_cli_image` is no name of an image".to_owned();
+    let help = "write it as `quay.io/cilium/cilium-cli:v0.18.7`, with `@sha256:…` behind it where \
+                the digest is yours to choose";
+    gathered.error_help("tree-0059", message, file.place(&path).as_ref(), help);
+    None
 }
 
 /// Rings: a list of names is a ring each, a list of lists is a ring for each list.
