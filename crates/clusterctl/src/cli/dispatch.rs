@@ -59,7 +59,7 @@ pub(super) fn dispatch(cli: Cli, environment: &Environment) -> Result<Exit, Erro
         Verb::Doctor(options) => super::site::doctor(&context, &options, &cli.global),
         Verb::Lab(verb) => super::lab::lab(&context, verb, form, environment),
         Verb::Config(verb) => super::config::config(&context, verb, form, cli.global.lab),
-        Verb::Image(verb) => super::image::image(&context, verb, form),
+        Verb::Image(verb) => super::image::image(&context, verb, form, cli.global.lab),
         Verb::Versions => versions(&context, form),
         Verb::Graph(options) => {
             let stages = ops::graph::graph(&context)?;

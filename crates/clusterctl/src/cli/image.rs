@@ -6,7 +6,12 @@ use super::form::structured;
 use super::{data, say};
 use crate::ops::{self, Context, Error};
 
-pub(super) fn image(context: &Context, verb: Image, form: OutputForm) -> Result<Exit, Error> {
+pub(super) fn image(
+    context: &Context,
+    verb: Image,
+    form: OutputForm,
+    lab: bool,
+) -> Result<Exit, Error> {
     match verb {
         Image::Schematic(options) => {
             let (id, text) = ops::image::schematic(
@@ -56,10 +61,10 @@ pub(super) fn image(context: &Context, verb: Image, form: OutputForm) -> Result<
             shown(&report, form)?;
         }
         Image::Mirror(options) => {
-            let tell = |text: &str| say(text);
+            let mirror = ops::mirror::Mirror::open(context, lab)?;
             let mut images = options.images;
             if images.is_empty() {
-                let (found, notes) = ops::mirror::of_site(context)?;
+                let (found, notes) = mirror.of_site(context)?;
                 images = found;
                 notes.iter().for_each(|text| say(&format!("note: {text}")));
             }
@@ -68,7 +73,7 @@ pub(super) fn image(context: &Context, verb: Image, form: OutputForm) -> Result<
                 return Ok(Exit::Success);
             }
             let to = options.to.unwrap_or_default();
-            for (_, copy) in ops::mirror::mirror(context, &images, &to, &tell)? {
+            for (_, copy) in mirror.copy(&images, &to, &|text| say(text))? {
                 data(&format!("{copy}\n"));
             }
         }

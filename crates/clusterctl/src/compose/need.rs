@@ -11,6 +11,7 @@ use talos_client::config::release::{
 use super::cilium::wanted_image;
 use crate::error::Error;
 use crate::spec::site::{Cluster, Cni, Site};
+use crate::state::LockFile;
 
 /// Images that a site needs.
 #[derive(Debug, Default)]
@@ -26,11 +27,12 @@ pub struct Needed {
     pub notes: BTreeSet<String>,
 }
 
-/// Everything that nodes and builds of a site fetch, as far as the tree tells it.
+/// Everything that nodes and builds of a site fetch, as far as the tree tells it. What they fetch by
+/// a digest of the lock file is named by it: its tag may mean another image since.
 ///
 /// # Errors
 /// The tree names images that are none.
-pub fn needed(site: &Site) -> Result<Needed, Error> {
+pub fn needed(site: &Site, lock: &LockFile) -> Result<Needed, Error> {
     let mut all = Needed::default();
     let images = super::image::desired(site)?;
     for (version, of_version) in &images.versions {
@@ -39,19 +41,19 @@ pub fn needed(site: &Site) -> Result<Needed, Error> {
             continue;
         };
         for repository in [&recipe.imager, &recipe.installer_base] {
-            all.images.insert(format!("{repository}:v{version}"));
+            all.images.insert(lock.by_digest(&format!("{repository}:v{version}")));
         }
-        all.images.insert(extensions_list(version));
+        all.images.insert(lock.by_digest(&extensions_list(version)));
         let own = recipe.own.as_ref().map(|own| own.reference.as_str());
         for text in recipe.extensions.iter().filter(|text| Some(text.as_str()) != own) {
             match official_name(text) {
                 Some(name) => drop(all.extensions.insert((version.clone(), name.to_owned()))),
-                None => drop(all.images.insert(whole(text))),
+                None => drop(all.images.insert(lock.by_digest(&whole(text)))),
             }
         }
     }
     for cluster in &site.clusters {
-        all.cluster(cluster);
+        all.cluster(cluster, lock);
     }
     Ok(all)
 }
@@ -87,7 +89,7 @@ fn whole(text: &str) -> String {
 }
 
 impl Needed {
-    fn cluster(&mut self, cluster: &Cluster) {
+    fn cluster(&mut self, cluster: &Cluster, lock: &LockFile) {
         self.images.extend(cluster.artifact_overrides.installer_image.clone());
         let (talos, kubernetes) = (&cluster.versions.talos, &cluster.versions.kubernetes);
         for repository in
@@ -119,7 +121,8 @@ impl Needed {
             }
         }
         if cluster.cni == Cni::Cilium {
-            self.images.extend(wanted_image(cluster).map(str::to_owned));
+            let image = wanted_image(cluster);
+            self.images.extend(image.map(|wanted| lock.cilium_cli_image(cluster.id, wanted)));
             if let Some(version) = &cluster.versions.cilium {
                 for name in ["cilium", "operator-generic"] {
                     self.images.insert(format!("quay.io/cilium/{name}:v{version}"));
@@ -132,7 +135,44 @@ impl Needed {
 
 #[cfg(test)]
 mod tests {
-    use super::{official_name, pauses};
+    use super::{needed, official_name, pauses};
+    use crate::compose::cilium::DEFAULT_CLI_IMAGE;
+    use crate::compose::config::tests::site_of;
+    use crate::state::{ClusterPin, LockFile};
+
+    #[test]
+    fn what_is_fetched_by_digest_is_named_by_it() {
+        let mut site = site_of(12, "", "controlplanes = 1\n");
+        let mut lock = LockFile::default();
+        let cli = |site: &_, lock: &_| -> Vec<String> {
+            let images = needed(site, lock).unwrap().images.into_iter();
+            images.filter(|image| image.starts_with(DEFAULT_CLI_IMAGE)).collect()
+        };
+        assert_eq!(cli(&site, &lock), [DEFAULT_CLI_IMAGE]);
+        lock.references.insert(DEFAULT_CLI_IMAGE.to_owned(), "sha256:aa".to_owned());
+        assert_eq!(cli(&site, &lock), [format!("{DEFAULT_CLI_IMAGE}@sha256:aa")]);
+        // A cluster that began by tag goes on by it.
+        let pin = ClusterPin {
+            cluster_id: 101,
+            talos_version: "v1.12.1".into(),
+            kubernetes_version: "v1.33.4".into(),
+            etcd_started: true,
+            cilium_cli_image: Some(DEFAULT_CLI_IMAGE.to_owned()),
+        };
+        lock.clusters.insert("sol".into(), pin);
+        assert_eq!(cli(&site, &lock), [DEFAULT_CLI_IMAGE]);
+
+        // So are the parts of builds; what nodes fetch by tag is not.
+        site.images.source = crate::spec::site::ImageSource::Build;
+        let imager = "ghcr.io/siderolabs/imager:v1.12.1";
+        let api = "registry.k8s.io/kube-apiserver:v1.33.4";
+        for name in [imager, api] {
+            lock.references.insert(name.to_owned(), "sha256:bb".to_owned());
+        }
+        let images = needed(&site, &lock).unwrap().images;
+        assert!(images.contains(&format!("{imager}@sha256:bb")), "{images:?}");
+        assert!(images.contains(api) && !images.contains(imager), "{images:?}");
+    }
 
     #[test]
     fn the_image_of_sandboxes_follows_containerd() {

@@ -98,9 +98,17 @@ pub(super) fn cache(context: &Context) -> Result<Cache, Error> {
 }
 
 pub(super) fn client(context: &Context) -> Result<RegistryClient, Error> {
+    client_of(context, RegistryOptions::loopback_plain)
+}
+
+/// A client with the credentials of the environment and what else is set.
+pub(super) fn client_of(
+    context: &Context,
+    set: impl FnOnce(RegistryOptions) -> RegistryOptions,
+) -> Result<RegistryClient, Error> {
     let credentials = imagefactory::credentials(&context.variables)
         .map_err(failed("read the credentials of registries"))?;
-    let options = RegistryOptions { credentials, ..RegistryOptions::default() }.loopback_plain();
+    let options = set(RegistryOptions { credentials, ..RegistryOptions::default() });
     RegistryClient::new(options).map_err(failed("prepare the registries' client"))
 }
 

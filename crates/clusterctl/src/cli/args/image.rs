@@ -114,7 +114,8 @@ pub struct ImageExtension {
 /// Remove from the cache of images what was not used for some time
 ///
 /// What is removed is fetched or built again when it is wanted. Nothing at a site is touched.
-/// While another clusterctl uses the cache nothing is removed.
+/// While another clusterctl uses the cache nothing is removed, and the exit code is 5: call it again
+/// once that has ended.
 #[derive(Debug, Args)]
 pub struct ImageGc {
     /// Remove what was not used for so many days

@@ -31,6 +31,14 @@ fn a_new_cluster_pins_what_installs_its_network_and_keeps_it() {
     let image = format!("{IMAGE}@{digest}");
     assert_eq!(lock(&site)["clusters"]["terra"]["cilium_cli_image"], image);
     site.run(&["config", "render", "terra", "--show-secrets"]).expect(0).says(&image);
+    // That is what a registry of one's own needs, not what the tag means by then.
+    let named = site.run(&["image", "mirror", "--list"]).expect(0).out;
+    let lines: Vec<&str> = named.lines().filter(|line| line.starts_with(IMAGE)).collect();
+    // The other clusters are new: they would begin with it too.
+    assert_eq!(lines, [image.as_str()]);
+    let copied = site.run(&["image", "mirror", IMAGE, "--to", "quay.io/copies"]).expect(0);
+    let name = IMAGE.replace("quay.io", "quay.io/copies");
+    assert_eq!(copied.out.trim(), format!("{name}@{digest}"));
     site.run(&["plan", "terra", "--detailed-exitcode"]).expect(0);
 
     // The tag means another image since: the Job of the cluster stays the one that it was.
