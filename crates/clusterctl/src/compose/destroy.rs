@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use proxmox_client::plan::sdn::{self, Object};
 use proxmox_client::plan::vm::VmObserved;
 
 use super::action::Action;
@@ -15,7 +14,7 @@ use super::draft::{Drafted, Problem};
 use super::network;
 use super::proof::{has_tags_of, lost_its_tags, made_for, tags_back_of};
 use super::sketch::{Sketch, Steps};
-use super::target::{Extent, REGISTRY, SDN, Stage, Target};
+use super::target::{Extent, REGISTRY, Stage, Target};
 use super::world::World;
 use crate::engine::{Base, Impact, Plan};
 use crate::error::Error;
@@ -34,7 +33,6 @@ pub fn destroy(crew: &Crew, world: &World, target: &Target, base: Base) -> Resul
         problems: Vec::new(),
         left: Vec::new(),
         clusters: BTreeSet::new(),
-        doomed: BTreeSet::new(),
     };
     for cluster in &crew.site.clusters {
         if target.stage(&cluster.folder, Stage::Compute) == Extent::Full {
@@ -67,8 +65,6 @@ struct Razing<'a> {
     /// What stays, each with its reason.
     left: Vec<String>,
     clusters: BTreeSet<String>,
-    /// Machines that go.
-    doomed: BTreeSet<u32>,
 }
 
 impl Razing<'_> {
@@ -139,7 +135,6 @@ impl Razing<'_> {
             });
             return;
         }
-        self.doomed.insert(vmid);
         let disks: Vec<&str> = machine
             .config
             .keys()
@@ -229,7 +224,8 @@ impl Razing<'_> {
 
     /// A machine that stays and has a value that fits; its name for people.
     fn user_of(&self, fits: impl Fn(&str) -> bool) -> Option<String> {
-        let stays = |machine: &&VmObserved| !self.doomed.contains(&machine.vmid.get());
+        let gone = self.steps.machines_that_go();
+        let stays = |machine: &&VmObserved| !gone.contains(&machine.vmid.get());
         let uses = |machine: &&VmObserved| machine.config.values().any(|value| fits(value));
         let found = self.world.machines.values().filter(stays).find(uses)?;
         let name = found.config.get("name").cloned().unwrap_or_default();
@@ -238,39 +234,22 @@ impl Razing<'_> {
 
     fn networks(&mut self) {
         let ledger = self.crew.lock_file().ledger;
-        let unwanted: Vec<Object> = network::desired(&self.crew.site, &self.world.peers);
-        // A network that a machine which stays is on stays too, with all that it needs.
-        let (kept, unwanted): (Vec<Object>, Vec<Object>) =
-            unwanted.into_iter().partition(|object| {
-                let vnet = network::vnet_of(object);
-                vnet.is_some_and(|vnet| self.world.network_users.of(vnet, &self.doomed).is_some())
-            });
-        for object in kept.iter().filter(|object| object.kind == sdn::Kind::Vnet) {
-            let user = self.world.network_users.of(&object.id, &self.doomed).unwrap_or_default();
-            self.left.push(format!("{} stays: {user} is on it", object.title()));
-        }
-        let is_ours = |object: &Object| network::is_ours(object, &ledger);
-        let found = sdn::removal(&unwanted, &self.world.sdn, is_ours);
-        self.left.extend(found.conflicts.iter().map(|why| format!("networks: {why}; it stays")));
-        if found.changes.is_empty() {
+        let unwanted = network::present(&self.crew.site, self.world, &ledger);
+        let gone = self.steps.machines_that_go();
+        let World { sdn, network_users, .. } = self.world;
+        let removal = network::removal(unwanted, sdn, &ledger, network_users, &gone);
+        self.left.extend(removal.used.iter().chain(&removal.needed).cloned());
+        if removal.is_empty() {
             return;
         }
-        for node in &self.world.pending_networks {
-            self.problems.push(Problem {
-                text: format!("Proxmox node {node} has network changes that are not applied"),
-                help: "apply or revert them there: applying the networks of the cluster would apply them too".into(),
-            });
-        }
-        let machines: Vec<String> = self.steps.ids().map(str::to_owned).collect();
-        let mut sketch = Sketch::new("networks/remove", SDN, "remove the networks and apply that")
-            .impact(Impact::Destroy)
-            .after(machines)
-            .token("cluster-file", "sdn")
-            .seconds(15, 1500);
-        for change in &found.changes {
-            sketch = sketch.because(change.to_string());
-        }
-        let plan = sdn::SdnPlan { conflicts: Vec::new(), ..found };
-        self.steps.add(sketch, Action::Networks { plan });
+        let of_others = removal.of_others(sdn).into_iter();
+        self.problems.extend(of_others.map(|conflict| Problem {
+            text: format!("networks: {conflict}"),
+            help: "apply or revert it in Proxmox: it would be applied with the removal".to_owned(),
+        }));
+        self.problems.extend(network::unapplied(self.world));
+        let before = self.steps.ids().map(str::to_owned).collect();
+        let sketch = removal.step("remove the networks and apply that", before);
+        self.steps.add(sketch, Action::Networks { plan: removal.plan });
     }
 }

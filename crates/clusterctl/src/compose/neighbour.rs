@@ -4,18 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use proxmox_client::{PendingRow, VmId};
+use proxmox_client::{ErrorKind, NodeName, PendingRow, VmId};
 
 use super::crew::Crew;
 use super::observe::{AT_ONCE, failed, node_name};
 use crate::error::Error;
 
 /// Which guests are on which bridges and VNets.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NetworkUsers {
     seen: BTreeMap<String, BTreeMap<u32, String>>,
     /// There may be guests that the token does not see.
     some_hidden: bool,
+}
+
+impl Default for NetworkUsers {
+    /// As long as nobody has looked, anybody may be on every network.
+    fn default() -> Self {
+        Self { seen: BTreeMap::new(), some_hidden: true }
+    }
 }
 
 /// Who may be on a network where not all guests are seen.
@@ -27,6 +34,17 @@ impl NetworkUsers {
         let mut users = self.seen.get(network).into_iter().flatten();
         let found = users.find(|(vmid, _)| !besides.contains(vmid));
         found.map(|(_, title)| title.as_str()).or(self.some_hidden.then_some(HIDDEN))
+    }
+
+    /// These guests and no others: network, number, what people call it.
+    #[cfg(test)]
+    pub(crate) fn of_all(seen: &[(&str, u32, &str)]) -> Self {
+        let mut users = Self { some_hidden: false, ..Self::default() };
+        for (network, vmid, title) in seen {
+            let networks = BTreeSet::from([(*network).to_owned()]);
+            users.add(Guest { vmid: *vmid, title: (*title).to_owned(), networks });
+        }
+        users
     }
 
     fn add(&mut self, guest: Guest) {
@@ -65,45 +83,94 @@ pub async fn containers(crew: &Crew, nodes: &[String]) -> Result<BTreeMap<u32, S
     Ok(lists.into_iter().flatten().collect())
 }
 
+/// How often guests are listed: one that moves to another node while they are read is found there.
+const LOOKS: u32 = 3;
+
 /// Every guest that the token sees, with the networks that it is on or will be, and whether those
-/// are all.
+/// are all. One that is gone when it is read, and listed nowhere after that, is on none.
 ///
 /// # Errors
 /// One cannot be asked: nothing is known to be free then.
 pub async fn network_users(crew: &Crew) -> Result<NetworkUsers, Error> {
     let has = crew.proxmox.permissions().await.map_err(failed("ask Proxmox what we may do"))?;
     let sees_all = has.has(&format!("/vms/{}", u32::MAX), "VM.Audit");
-    let rows = crew.proxmox.nodes().await.map_err(failed("list the Proxmox nodes"))?;
-    let mut all = Vec::new();
-    for row in rows {
-        let node = node_name(&row.node)?;
-        let machines = crew.proxmox.qemu(&node).list().await;
-        let machines = machines.map_err(failed(&format!("list the machines of {node}")))?;
-        let machines = machines.into_iter().map(|row| (true, row.vmid, row.name));
-        let containers = crew.proxmox.lxc(&node).list().await;
-        let containers = containers.map_err(failed(&format!("list the containers of {node}")))?;
-        let containers = containers.into_iter().map(|row| (false, row.vmid, row.name));
-        for (is_machine, vmid, name) in machines.chain(containers) {
-            let vmid = vmid.and_then(|vmid| VmId::try_from(u32::try_from(vmid).ok()?).ok());
-            all.extend(vmid.map(|vmid| (is_machine, node.clone(), vmid, name.unwrap_or_default())));
-        }
-    }
-    let mut guests = futures_util::stream::iter(all)
-        .map(|(is_machine, node, vmid, name)| async move {
-            let (kind, rows) = match is_machine {
-                true => ("VM", crew.proxmox.qemu(&node).pending(vmid).await),
-                false => ("container", crew.proxmox.lxc(&node).pending(vmid).await),
-            };
-            let title = format!("{kind} {vmid} {name}");
-            let rows = rows.map_err(failed(&format!("read {title}")))?;
-            Ok::<_, Error>(Guest { vmid: vmid.get(), title, networks: networks(&rows) })
-        })
-        .buffer_unordered(AT_ONCE);
     let mut users = NetworkUsers { some_hidden: !sees_all, ..NetworkUsers::default() };
-    while let Some(guest) = guests.try_next().await? {
-        users.add(guest);
+    let mut missed: Option<BTreeSet<VmId>> = None;
+    for _ in 0..LOOKS {
+        let mut listed = list(crew).await?;
+        if let Some(missed) = &missed {
+            listed.retain(|one| missed.contains(&one.vmid));
+        }
+        let read = futures_util::stream::iter(listed)
+            .map(|one| async move { Ok::<_, Error>((one.vmid, read(crew, &one).await?)) })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let mut gone = BTreeSet::new();
+        for (vmid, guest) in read {
+            match guest {
+                Some(guest) => users.add(guest),
+                None => drop(gone.insert(vmid)),
+            }
+        }
+        if gone.is_empty() {
+            return Ok(users);
+        }
+        missed = Some(gone);
     }
-    Ok(users)
+    let missed: Vec<String> = missed.iter().flatten().map(ToString::to_string).collect();
+    Err(Error::failed(format!("read the guests {}", missed.join(", ")))
+        .detail("they are listed, and their nodes do not have them")
+        .hint("they may be moving: run it again once they have"))
+}
+
+/// A guest as the list of its node has it.
+struct Listed {
+    node: NodeName,
+    is_machine: bool,
+    vmid: VmId,
+    name: String,
+}
+
+/// The guests of all nodes.
+async fn list(crew: &Crew) -> Result<Vec<Listed>, Error> {
+    let rows = crew.proxmox.nodes().await.map_err(failed("list the Proxmox nodes"))?;
+    let lists = futures_util::stream::iter(rows)
+        .map(|row| async move {
+            let node = node_name(&row.node)?;
+            let (qemu, lxc) = (crew.proxmox.qemu(&node), crew.proxmox.lxc(&node));
+            let (machines, containers) = tokio::join!(qemu.list(), lxc.list());
+            let machines = machines.map_err(failed(&format!("list the machines of {node}")))?;
+            let containers =
+                containers.map_err(failed(&format!("list the containers of {node}")))?;
+            let machines = machines.into_iter().map(|row| (true, row.vmid, row.name));
+            let containers = containers.into_iter().map(|row| (false, row.vmid, row.name));
+            let found = machines.chain(containers);
+            let listed = found.filter_map(|(is_machine, vmid, name)| {
+                let vmid = VmId::try_from(u32::try_from(vmid?).ok()?).ok()?;
+                let name = name.unwrap_or_default();
+                Some(Listed { node: node.clone(), is_machine, vmid, name })
+            });
+            Ok::<_, Error>(listed.collect::<Vec<_>>())
+        })
+        .buffered(AT_ONCE)
+        .try_collect::<Vec<_>>()
+        .await?;
+    Ok(lists.into_iter().flatten().collect())
+}
+
+/// The networks of a guest; none when its node does not have it any more.
+async fn read(crew: &Crew, one: &Listed) -> Result<Option<Guest>, Error> {
+    let (kind, rows) = match one.is_machine {
+        true => ("VM", crew.proxmox.qemu(&one.node).pending(one.vmid).await),
+        false => ("container", crew.proxmox.lxc(&one.node).pending(one.vmid).await),
+    };
+    let title = format!("{kind} {} {}", one.vmid, one.name);
+    match rows {
+        Ok(rows) => Ok(Some(Guest { vmid: one.vmid.get(), title, networks: networks(&rows) })),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(&format!("read {title}"))(error)),
+    }
 }
 
 /// The networks that a guest is on, and those that it will be on.
@@ -132,9 +199,7 @@ mod tests {
         assert_eq!(of("net12", "name=eth0,bridge=vmbr0,ip=dhcp").unwrap(), "vmbr0");
         assert_eq!(of("net0", "user"), None);
         assert_eq!(of("name", "x,bridge=vmbr0"), None);
-        let mut users = NetworkUsers::default();
-        let networks = BTreeSet::from(["vnet101".to_owned()]);
-        users.add(Guest { vmid: 7, title: "VM 7 web".into(), networks });
+        let mut users = NetworkUsers::of_all(&[("vnet101", 7, "VM 7 web")]);
         assert_eq!(users.of("vnet101", &BTreeSet::new()), Some("VM 7 web"));
         assert_eq!(users.of("vnet101", &BTreeSet::from([7])), None);
         assert_eq!(users.of("vnet102", &BTreeSet::new()), None);

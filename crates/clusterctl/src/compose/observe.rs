@@ -22,6 +22,7 @@ use super::kubernetes::{Kubernetes, NodeState};
 use super::machine::{Storages, TAG};
 use super::manifest::{self, ObjectChange};
 use super::neighbour::{self, NetworkUsers};
+use super::network;
 use super::reach::Opened;
 use super::render::Chosen;
 use super::world::{ClusterSeen, Etcd, NodeSeen, Running, SecretsSeen, World};
@@ -88,17 +89,24 @@ pub async fn observe_proxmox(crew: &Crew, whose: Machines) -> Result<World, Erro
     }
     let names: Vec<String> = rows.into_iter().map(|row| row.node).collect();
     let (storages, [iso_is_shared, vm_is_shared]) = storages(crew).await?;
+    // Networks that the tree has no more are looked at too.
+    let has_networks = network::has_any(&crew.site, &crew.lock_file().ledger);
     let (sdn, machines, containers, files, pending_networks, peers) = tokio::try_join!(
         async {
-            match &crew.site.sdn {
-                Some(_) => crew.proxmox.sdn().observe().await.map_err(failed("read the networks")),
-                None => Ok(SdnObserved::default()),
+            match has_networks {
+                true => crew.proxmox.sdn().observe().await.map_err(failed("read the networks")),
+                false => Ok(SdnObserved::default()),
             }
         },
         machines(crew, &names, whose),
         neighbour::containers(crew, &names),
         files(crew, &storages),
-        pending_networks(crew),
+        async {
+            match has_networks {
+                true => pending_networks(crew, &names).await,
+                false => Ok(Vec::new()),
+            }
+        },
         peers(crew),
     )?;
     Ok(World {
@@ -219,9 +227,9 @@ async fn files(crew: &Crew, storages: &Storages) -> Result<BTreeMap<String, Vec<
         .await
 }
 
-async fn pending_networks(crew: &Crew) -> Result<Vec<String>, Error> {
-    let Some(sdn) = &crew.site.sdn else { return Ok(Vec::new()) };
-    let answers: Vec<(String, bool)> = futures_util::stream::iter(sdn.nodes.clone())
+/// Applying networks applies what waits on any node, also on one that no zone is on.
+async fn pending_networks(crew: &Crew, names: &[String]) -> Result<Vec<String>, Error> {
+    let answers: Vec<(String, bool)> = futures_util::stream::iter(names.to_vec())
         .map(|name| async move {
             let node = node_name(&name)?;
             let pending = crew.proxmox.sdn().has_pending_network(&node).await;

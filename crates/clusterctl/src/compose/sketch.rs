@@ -104,6 +104,15 @@ impl Steps {
         self.steps.iter().map(|step| &step.action)
     }
 
+    /// The numbers of machines that they remove.
+    pub(super) fn machines_that_go(&self) -> BTreeSet<u32> {
+        let number = |action: &Action| match action {
+            Action::DestroyMachine { vmid, .. } => Some(*vmid),
+            _ => None,
+        };
+        self.actions().filter_map(number).collect()
+    }
+
     /// Names of all.
     pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
         self.ids.iter().map(StepId::as_str)

@@ -134,7 +134,10 @@ impl Target {
             ["common"] | ["common", "0-sdn-setup", ..] => {
                 if site.sdn.is_none() {
                     return Err(Error::usage(format!("the tree has no {SDN}"))
-                        .hint("an sdn.hcl in that folder describes the zone and its networks"));
+                        .hint("an sdn.hcl in that folder describes the zone and its networks")
+                        .hint(
+                            "networks of before go with `--allow-remove` at the root of the tree",
+                        ));
                 }
                 self.sdn = Extent::Full;
             }

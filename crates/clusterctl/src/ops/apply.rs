@@ -16,6 +16,7 @@ use crate::compose::action::Action;
 use crate::compose::draft::Wish;
 use crate::compose::execute::Hands;
 use crate::compose::lock::{self, Holder, Lease};
+use crate::compose::network::REMOVAL;
 use crate::compose::world::Etcd;
 use crate::engine::{Event, Journal, Limits, Outcome, Plan, RunOptions, Summary, look_back, run};
 
@@ -177,6 +178,7 @@ pub(super) async fn unless_stopped<T>(
 fn has_removal(plan: &Plan<Action>) -> bool {
     plan.steps.values().any(|step| match &step.action {
         Action::DestroyMachine { .. } => true,
+        _ if step.id.as_str() == REMOVAL => true,
         Action::Networks { plan } => {
             plan.changes.iter().any(|change| matches!(change, SdnChange::Delete { .. }))
         }

@@ -1,9 +1,10 @@
 //! A look at a site, and what it takes for one: the tree, credentials, clients, the lab.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use proxmox_client::plan::sdn::Object;
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
@@ -15,6 +16,7 @@ use crate::compose::custody::{self, Keys};
 use crate::compose::destroy::destroy;
 use crate::compose::draft::{Drafted, Wish, draft};
 use crate::compose::neighbour::network_users;
+use crate::compose::network;
 use crate::compose::observe::{Machines, observe, observe_proxmox};
 use crate::compose::rights;
 use crate::compose::target::{Extent, Target};
@@ -24,6 +26,7 @@ use crate::lab::Lab;
 use crate::spec::model::Level;
 use crate::spec::root::Root;
 use crate::spec::site::Cluster;
+use crate::state::LedgerEntry;
 
 /// How many calls to Proxmox are under way at once.
 const CONCURRENCY: usize = 16;
@@ -134,8 +137,11 @@ impl Session {
     /// The target is none, or the site cannot be seen.
     pub async fn make(&self, wish: &Wish) -> Result<Made, Error> {
         let mut world = observe(&self.crew).await.map_err(unseen)?;
-        if wish.allow_remove {
-            self.look_at_networks(&wish.target, &mut world).await?;
+        if wish.allow_remove && wish.target.sdn == Extent::Full {
+            let ledger = self.crew.lock_file().ledger;
+            let desired = network::desired(&self.crew.site, &world.peers);
+            let left = network::left(&desired, &world.sdn, &ledger);
+            self.look_at_users(&left, &ledger, &mut world).await?;
         }
         let base = Base { tree: self.tree.clone(), observation: world.fingerprint() };
         let drafted = draft(&self.crew, &world, wish, base)?;
@@ -143,8 +149,13 @@ impl Session {
     }
 
     /// Before networks go, it is known who is on them.
-    async fn look_at_networks(&self, target: &Target, world: &mut World) -> Result<(), Error> {
-        if target.sdn == Extent::Full && self.crew.site.sdn.is_some() {
+    async fn look_at_users(
+        &self,
+        going: &[Object],
+        ledger: &BTreeSet<LedgerEntry>,
+        world: &mut World,
+    ) -> Result<(), Error> {
+        if network::users_count(going, &world.sdn, ledger) {
             world.network_users = network_users(&self.crew).await.map_err(unseen)?;
         }
         Ok(())
@@ -172,7 +183,11 @@ impl Session {
     /// Proxmox cannot be seen.
     pub async fn unmake(&self, target: &Target) -> Result<Made, Error> {
         let mut world = observe_proxmox(&self.crew, Machines::All).await.map_err(unseen)?;
-        self.look_at_networks(target, &mut world).await?;
+        if target.sdn == Extent::Full {
+            let ledger = self.crew.lock_file().ledger;
+            let going = network::present(&self.crew.site, &world, &ledger);
+            self.look_at_users(&going, &ledger, &mut world).await?;
+        }
         let base = Base { tree: self.tree.clone(), observation: world.fingerprint() };
         let drafted = destroy(&self.crew, &world, target, base)?;
         self.allowed(drafted, world).await

@@ -23,9 +23,11 @@ impl<'a> Draft<'a> {
         let names = (cluster.folder.clone(), node.name.clone());
         let observed = self.machine(node);
         if let Some(container) = self.world.containers.get(&node.vmid) {
+            let is_made =
+                self.lock_file.cluster(cluster.id).is_some() || self.has_machines(cluster);
             self.problem(
                 format!("{}: its number is that of {container}", node.name),
-                "give the cluster another cluster_id, or the container another number",
+                taken_number(cluster, is_made, node.vmid),
             );
             return;
         }
@@ -238,8 +240,26 @@ impl<'a> Draft<'a> {
                 name,
             };
             self.step(sketch, action);
+            self.clusters.insert(cluster.name.clone());
         }
     }
+}
+
+/// What to do where a container has the number of a node. No number changes in place: that of a
+/// container goes with a backup, that of a cluster's machines with its id while there are none.
+fn taken_number(cluster: &Cluster, is_made: bool, number: u32) -> String {
+    let container = format!(
+        "give the container another number: back it up with `vzdump {number}`, bring it back with \
+         `pct restore NUMBER ARCHIVE`, remove it under the old one with `pct destroy {number}`"
+    );
+    if is_made {
+        return format!("cluster {} is made and keeps its numbers: {container}", cluster.name);
+    }
+    format!(
+        "nothing is made of cluster {} yet: change its cluster_id in clusters/{}/cluster.hcl; or \
+         {container}",
+        cluster.name, cluster.folder
+    )
 }
 
 /// Whether a machine is one that nobody finished making.

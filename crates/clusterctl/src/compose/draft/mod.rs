@@ -71,6 +71,10 @@ pub fn draft(crew: &Crew, world: &World, wish: &Wish, base: Base) -> Result<Draf
         clusters: BTreeSet::new(),
         carriers: carriers(world),
     };
+    // Networks go after the machines that were on them, and are made before those that will be.
+    for cluster in &crew.site.clusters {
+        draft.removals(cluster);
+    }
     draft.networks();
     draft.extension();
     draft.images();
@@ -153,7 +157,6 @@ impl<'a> Draft<'a> {
         for node in &cluster.nodes {
             self.compute(cluster, node, pin.as_deref());
         }
-        self.removals(cluster);
         for node in &cluster.nodes {
             self.config(cluster, node, pin.as_deref());
         }

@@ -6,18 +6,19 @@ use proxmox_client::plan::sdn;
 
 use super::{Draft, Sketch};
 use crate::compose::action::Action;
-use crate::compose::network;
+use crate::compose::network::{self, REMOVAL, Removal};
 use crate::compose::target::{Extent, SDN};
+use crate::compose::world::World;
 use crate::engine::Impact;
 use crate::state::LedgerEntry;
 
-/// The step that removes networks.
-const REMOVAL: &str = "networks/remove";
-
 impl Draft<'_> {
+    /// What goes is removed first, after the machines that go: numbers and prefixes that it had may
+    /// be given to something else in the same plan.
     pub(super) fn networks(&mut self) {
         let extent = self.wish.target.sdn;
-        if extent == Extent::None || self.crew.site.sdn.is_none() {
+        let ledger = self.lock_file.ledger.clone();
+        if extent == Extent::None || !network::has_any(&self.crew.site, &ledger) {
             return;
         }
         let full = extent == Extent::Full;
@@ -32,22 +33,45 @@ impl Draft<'_> {
             needed.dedup();
             needed
         };
-        let ledger = self.lock_file.ledger.clone();
-        if full {
-            self.left_networks(&desired, &ledger);
+        let mut removal = match full {
+            true => self.left_networks(&desired, &ledger),
+            false => Removal::default(),
+        };
+        removal.apply_too(&desired, &self.world.sdn);
+        let stays = removal.leaves(&self.world.sdn);
+        for clash in network::clashes(&desired, &stays) {
+            self.problem(
+                format!("networks: {clash}"),
+                "`--allow-remove` removes what was made here and the tree has no more, once no guest \
+                 is on it; what others made is theirs: change the tree",
+            );
         }
         let is_ours = |object: &sdn::Object| network::is_ours(object, &ledger);
-        let found = sdn::diff(&desired, &self.world.sdn, is_ours, !full);
-        for conflict in &found.conflicts {
+        let found = sdn::diff(&desired, &stays, is_ours, !full);
+        let of_others: BTreeSet<String> = removal.of_others(&self.world.sdn).into_iter().collect();
+        for conflict in of_others.union(&found.conflicts.iter().cloned().collect()) {
             self.problem(
                 format!("networks: {conflict}"),
                 "change the tree, or the networks by hand; nothing of others is overwritten",
             );
         }
-        if found.changes.is_empty() && found.unapplied.is_empty() {
-            return;
+        let changes = !(found.changes.is_empty() && found.unapplied.is_empty());
+        if changes || !removal.is_empty() {
+            self.problems.extend(network::unapplied(self.world));
         }
-        self.unapplied_networks();
+        if !removal.is_empty() {
+            // All steps so far remove machines.
+            let machines = self.steps.ids().map(str::to_owned).collect();
+            let title = "remove networks that the tree has no more, and apply that";
+            let sketch = removal.step(title, machines);
+            self.step(sketch, Action::Networks { plan: removal.plan });
+        }
+        if changes {
+            self.changed_networks(found, full);
+        }
+    }
+
+    fn changed_networks(&mut self, found: sdn::SdnPlan, full: bool) {
         let mut sketch = Sketch::new("networks", SDN, "change the networks and apply them")
             .after([REMOVAL.to_owned()])
             .token("cluster-file", "sdn")
@@ -71,16 +95,54 @@ impl Draft<'_> {
 
     /// What was made here and the tree has no more: it is named, and with `--allow-remove` removed
     /// unless a guest is on it.
-    fn left_networks(&mut self, desired: &[sdn::Object], ledger: &BTreeSet<LedgerEntry>) {
-        let titles: BTreeSet<String> = desired.iter().map(sdn::Object::title).collect();
-        let objects = self.world.sdn.objects.iter();
-        // The mark of a VNet does not tell which tree it is of: the ledger is this one's.
-        let (left, others): (Vec<sdn::Object>, Vec<sdn::Object>) = objects
-            .filter(|one| !titles.contains(&one.title()) && network::is_ours(one, ledger))
-            .cloned()
-            .partition(|one| ledger.contains(&network::ledger_entry(one)));
-        let zone = self.crew.site.sdn.as_ref().map(|sdn| &sdn.zone_id);
-        let others = others.iter().filter(|one| one.fields.get("zone") == zone);
+    fn left_networks(
+        &mut self,
+        desired: &[sdn::Object],
+        ledger: &BTreeSet<LedgerEntry>,
+    ) -> Removal {
+        self.tell_of_networks_of_others(desired, ledger);
+        let left = network::left(desired, &self.world.sdn, ledger);
+        if self.wish.allow_remove {
+            let gone = self.steps.machines_that_go();
+            let World { sdn, network_users, .. } = self.world;
+            let removal = network::removal(left, sdn, ledger, network_users, &gone);
+            let used = removal.used.iter().map(|why| format!("the tree has no more: {why}"));
+            self.notes.extend(used.chain(removal.needed.iter().cloned()));
+            return removal;
+        }
+        let told = |titles: Vec<String>, what: &str, does: &str| {
+            let is_any = !titles.is_empty();
+            is_any.then(|| {
+                format!("{what}: {}: it stays; `--allow-remove` {does}", titles.join(", "))
+            })
+        };
+        let left = left.iter().map(|one| network::name_of_left(one, desired)).collect();
+        self.notes.extend(told(left, "made here, and the tree has no more", "removes it"));
+        let removed = network::unapplied_removals(&self.world.sdn, ledger);
+        self.notes.extend(told(removed, "removed here, and not applied", "applies that"));
+        Removal::default()
+    }
+
+    /// VNets with our mark that the ledger does not know, in a zone that is this tree's.
+    fn tell_of_networks_of_others(
+        &mut self,
+        desired: &[sdn::Object],
+        ledger: &BTreeSet<LedgerEntry>,
+    ) {
+        let zones: BTreeSet<&str> = desired
+            .iter()
+            .chain(&self.world.sdn.objects)
+            .filter(|one| one.kind == sdn::Kind::Zone)
+            .filter(|one| desired.contains(one) || ledger.contains(&network::ledger_entry(one)))
+            .map(|one| one.id.as_str())
+            .collect();
+        let is_theirs = |one: &&sdn::Object| {
+            network::is_marked(one)
+                && !ledger.contains(&network::ledger_entry(one))
+                && !desired.iter().any(|wanted| wanted.title() == one.title())
+                && one.fields.get("zone").is_some_and(|zone| zones.contains(zone.as_str()))
+        };
+        let others = self.world.sdn.objects.iter().filter(is_theirs);
         let others: Vec<String> = others.map(sdn::Object::title).collect();
         if !others.is_empty() {
             self.notes.push(format!(
@@ -88,56 +150,6 @@ impl Draft<'_> {
                  until it is removed by hand",
                 others.join(", ")
             ));
-        }
-        if left.is_empty() {
-            return;
-        }
-        if !self.wish.allow_remove {
-            let names: Vec<String> = left.iter().map(sdn::Object::title).collect();
-            self.notes.push(format!(
-                "made here, and the tree has it no more: {}: it stays; `--allow-remove` removes it",
-                names.join(", ")
-            ));
-            return;
-        }
-        let mut unused = Vec::new();
-        for object in left {
-            let user = network::vnet_of(&object)
-                .and_then(|vnet| self.world.network_users.of(vnet, &BTreeSet::new()));
-            match user {
-                Some(user) => self.notes.push(format!(
-                    "{} stays, which the tree has no more: {user} is on it",
-                    object.title()
-                )),
-                None => unused.push(object),
-            }
-        }
-        let found = sdn::removal(&unused, &self.world.sdn, |one| network::is_ours(one, ledger));
-        let stays = found.conflicts.iter();
-        self.notes.extend(stays.map(|why| format!("networks: {why}; it stays")));
-        if found.changes.is_empty() {
-            return;
-        }
-        self.unapplied_networks();
-        let title = "remove networks that the tree has no more, and apply that";
-        let mut sketch = Sketch::new(REMOVAL, SDN, title)
-            .impact(Impact::Destroy)
-            .token("cluster-file", "sdn")
-            .seconds(15, 1500);
-        for change in &found.changes {
-            sketch = sketch.because(change.to_string());
-        }
-        let plan = sdn::SdnPlan { conflicts: Vec::new(), ..found };
-        self.step(sketch, Action::Networks { plan });
-    }
-
-    /// What was changed on the nodes and waits to be applied would be applied with ours.
-    fn unapplied_networks(&mut self) {
-        for node in &self.world.pending_networks {
-            self.problem(
-                format!("Proxmox node {node} has network changes that are not applied"),
-                "apply or revert them there: applying the networks of the cluster would apply them too",
-            );
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::compose::action::Action;
+use crate::compose::network::REMOVAL;
 use crate::engine::{Impact, Step, StepId};
 use crate::spec::site::Site;
 
@@ -16,7 +17,8 @@ pub(super) fn rings(site: &Site) -> BTreeMap<String, usize> {
 }
 
 /// Makes disruptive steps of a ring wait for those of the ring before it, and until its clusters
-/// are well again. Steps that disturb nobody wait for no ring.
+/// are well again. Steps that disturb nobody wait for no ring, and none waits for what waits for it:
+/// machines that go make room for networks that those of an earlier ring may need.
 pub(super) fn order(steps: &mut [Step<Action>], rings: &BTreeMap<String, usize>) {
     let folder = |step: &Step<Action>| -> Option<String> {
         step.stage.strip_prefix("clusters/")?.split('/').next().map(str::to_owned)
@@ -30,6 +32,7 @@ pub(super) fn order(steps: &mut [Step<Action>], rings: &BTreeMap<String, usize>)
             disturbed.entry(*ring).or_default().insert(folder);
         }
     }
+    let mut room = Room::of(steps);
     let mut before: Option<(Vec<StepId>, String)> = None;
     for folders in disturbed.values() {
         let mut ends = Vec::new();
@@ -39,7 +42,8 @@ pub(super) fn order(steps: &mut [Step<Action>], rings: &BTreeMap<String, usize>)
             };
             if is_disruptive(step) {
                 if let Some((earlier, names)) = &before {
-                    step.after.extend(earlier.iter().cloned());
+                    let ends = earlier.iter().filter(|end| room.lets(&step.id, end)).cloned();
+                    step.after.extend(ends);
                     step.reasons.push(format!("after {names}, which is in an earlier ring"));
                 }
                 ends.push(step.id.clone());
@@ -50,6 +54,43 @@ pub(super) fn order(steps: &mut [Step<Action>], rings: &BTreeMap<String, usize>)
         }
         let names: Vec<&str> = folders.iter().map(String::as_str).collect();
         before = Some((ends, names.join(", ")));
+        room.look_again(steps);
+    }
+}
+
+/// A removal of networks: what it waits for, and what waits for it.
+#[derive(Default)]
+struct Room {
+    makes: BTreeSet<StepId>,
+    behind: BTreeSet<StepId>,
+}
+
+impl Room {
+    fn of(steps: &[Step<Action>]) -> Self {
+        let removal = steps.iter().find(|step| step.id.as_str() == REMOVAL);
+        let found = removal.map(|step| (step.after.clone(), BTreeSet::from([step.id.clone()])));
+        let (makes, behind) = found.unwrap_or_default();
+        let mut room = Self { makes, behind };
+        room.look_again(steps);
+        room
+    }
+
+    /// After steps were made to wait for others.
+    fn look_again(&mut self, steps: &[Step<Action>]) {
+        let mut count = 0;
+        while self.behind.len() > count {
+            count = self.behind.len();
+            for step in steps {
+                if step.after.iter().any(|id| self.behind.contains(id)) {
+                    self.behind.insert(step.id.clone());
+                }
+            }
+        }
+    }
+
+    /// Whether a step can wait for another one.
+    fn lets(&self, step: &StepId, wait_for: &StepId) -> bool {
+        !(self.makes.contains(step) && self.behind.contains(wait_for))
     }
 }
 
@@ -105,5 +146,38 @@ mod tests {
         assert_eq!(after("c"), ["b"]);
         let reasons = &plan.steps[&StepId::new("b")].reasons;
         assert_eq!(reasons, &["after c1, which is in an earlier ring"]);
+    }
+
+    #[test]
+    fn a_machine_that_makes_room_does_not_wait_for_what_needs_it() {
+        let level = Level::NodesReady;
+        let wait = |folder: &str| Action::AwaitCluster { cluster: folder.into(), level };
+        let after = |mut step: Step<Action>, ids: &[&str]| {
+            step.after = ids.iter().map(|id| StepId::new(*id)).collect();
+            step
+        };
+        let plan = || Action::Networks { plan: proxmox_client::plan::sdn::SdnPlan::default() };
+        let common =
+            |id: &str| Step { stage: "common".into(), ..step(id, "", Impact::Live, plan()) };
+        let mut steps = vec![
+            change("gone", "c3", Impact::Destroy),
+            after(common(REMOVAL), &["gone"]),
+            after(common("networks"), &[REMOVAL]),
+            change("a", "c1", Impact::Reboot),
+            after(step("well1", "c1", Impact::None, wait("c1")), &["a", "networks"]),
+            change("b", "c2", Impact::Reboot),
+            after(step("well2", "c2", Impact::None, wait("c2")), &["b"]),
+            change("c", "c3", Impact::Reboot),
+        ];
+        let rings = [("c1", 0), ("c2", 1), ("c3", 2)];
+        let rings = rings.map(|(folder, ring)| (folder.to_owned(), ring)).into();
+        order(&mut steps, &rings);
+        let base = Base { tree: String::new(), observation: String::new() };
+        let plan = Plan::new(base, Vec::new(), steps).unwrap();
+        let after = |id: &str| -> Vec<&str> {
+            plan.steps[&StepId::new(id)].after.iter().map(StepId::as_str).collect()
+        };
+        assert_eq!((after("b"), after("c")), (vec!["a", "well1"], vec!["b", "well2"]));
+        assert!(after("gone").is_empty());
     }
 }

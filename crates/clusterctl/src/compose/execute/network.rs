@@ -2,27 +2,32 @@
 
 use std::collections::BTreeSet;
 
+use proxmox_client::NodeName;
 use proxmox_client::ensure::SdnOptions;
 use proxmox_client::plan::sdn::{SdnChange, SdnObserved, SdnPlan, diff};
 
 use super::Hands;
 use super::verdict::{own, proxmox};
 use crate::compose::neighbour::network_users;
-use crate::compose::network::{ledger_entry, vnet_of};
+use crate::compose::network::{DELETED, ledger_entry, title_of, vnet_of};
 use crate::compose::observe::node_name;
 use crate::engine::{Check, StepContext, StepError, StepId};
 use crate::state::LedgerEntry;
 
 impl Hands {
     pub(super) async fn check_networks(&self, plan: &SdnPlan) -> Result<Check, StepError> {
-        let observed =
-            self.crew.proxmox.sdn().observe().await.map_err(proxmox("read the networks"))?;
+        let observed = self.observed().await?;
         let is_done = plan.changes.iter().all(|change| is_there(change, &observed));
-        Ok(if is_done && observed.pending.is_empty() {
-            Check::Done("they are as they should be".to_owned())
-        } else {
-            Check::Ready
-        })
+        if !(is_done && observed.pending.is_empty()) {
+            return Ok(Check::Ready);
+        }
+        // Also where the answer to the change was lost.
+        self.forget(plan, |change| matches!(change, SdnChange::Delete { .. }))?;
+        Ok(Check::Done("they are as they should be".to_owned()))
+    }
+
+    async fn observed(&self) -> Result<SdnObserved, StepError> {
+        self.crew.proxmox.sdn().observe().await.map_err(proxmox("read the networks"))
     }
 
     /// Carries the plan out as one transaction. A lock that an interrupted run of ours left is
@@ -33,9 +38,8 @@ impl Hands {
         plan: &SdnPlan,
         context: &StepContext,
     ) -> Result<(), StepError> {
-        let nodes = self.crew.site.sdn.iter().flat_map(|sdn| &sdn.nodes);
         let options = SdnOptions {
-            nodes: nodes.map(|name| node_name(name)).collect::<Result<_, _>>().map_err(own)?,
+            nodes: self.all_nodes().await?,
             take_over_lock: self.was_interrupted(step),
             ..SdnOptions::default()
         };
@@ -58,13 +62,26 @@ impl Hands {
                 return Err(proxmox("change the networks")(error));
             }
         }
-        self.forget(plan, |change| matches!(change, SdnChange::Delete { .. }))
+        self.forget(plan, |change| matches!(change, SdnChange::Delete { .. }))?;
+        self.forget_gone(&plan.unapplied).await
+    }
+
+    /// Every Proxmox node: applying networks applies what waits on any of them.
+    async fn all_nodes(&self) -> Result<Vec<NodeName>, StepError> {
+        let rows = self.crew.proxmox.nodes().await.map_err(proxmox("list the Proxmox nodes"))?;
+        rows.iter().map(|row| node_name(&row.node).map_err(own)).collect()
     }
 
     /// Proxmox removes a network whoever is on it: somebody may be since the plan was made.
     async fn nobody_on(&self, plan: &SdnPlan) -> Result<(), StepError> {
         let goes = plan.changes.iter().filter(|one| matches!(one, SdnChange::Delete { .. }));
-        let vnets: BTreeSet<&str> = goes.filter_map(|one| vnet_of(one.object())).collect();
+        let mut vnets: BTreeSet<&str> = goes.filter_map(|one| vnet_of(one.object())).collect();
+        if !plan.unapplied.is_empty() {
+            let pending = self.observed().await?.pending;
+            let is_gone = |title: &&String| pending.get(*title).is_some_and(|one| one == DELETED);
+            let gone = plan.unapplied.iter().filter(is_gone);
+            vnets.extend(gone.filter_map(|title| title.strip_prefix("vnet ")));
+        }
         if vnets.is_empty() {
             return Ok(());
         }
@@ -82,6 +99,19 @@ impl Hands {
     fn note(&self, plan: &SdnPlan, which: fn(&SdnChange) -> bool) -> Result<(), StepError> {
         let entries: Vec<LedgerEntry> = entries(plan, which).collect();
         self.crew.update_lock_file(|lock| lock.ledger.extend(entries)).map_err(own)
+    }
+
+    /// Forgets what an earlier run had removed and this one has applied.
+    async fn forget_gone(&self, titles: &[String]) -> Result<(), StepError> {
+        if titles.is_empty() {
+            return Ok(());
+        }
+        let there = self.observed().await?.objects;
+        let is_gone = |title: &String| {
+            titles.contains(title) && !there.iter().any(|one| one.title() == *title)
+        };
+        let keep = |entry: &LedgerEntry| !title_of(entry).is_some_and(|title| is_gone(&title));
+        self.crew.update_lock_file(|lock| lock.ledger.retain(keep)).map_err(own)
     }
 
     fn forget(&self, plan: &SdnPlan, which: fn(&SdnChange) -> bool) -> Result<(), StepError> {

@@ -170,5 +170,12 @@ fn what_a_zone_cannot_become_is_told_before_anything_is_changed() {
     let said = site.run(&["plan", "common/0-sdn-setup"]);
     assert_ne!(said.code, 0, "{}", said.out);
     said.says("vnet vnet101 has subnets: it cannot go to another zone")
-        .says("made here, and the tree has it no more: zone evpnz1");
+        .says("made here, and the tree has no more: zone evpnz1, vnet vnet100 (in evpnz1)")
+        .says("zone evpnz2 is to have the number 4096, which zone evpnz1 has");
+    // No guest is on its networks: they are made anew.
+    let target = ["common/0-sdn-setup", "--allow-remove"];
+    site.run(&[&["-y", "apply"], &target[..]].concat()).expect(0);
+    let observed = wait(site.proxmox().sdn().observe()).unwrap();
+    assert!(!format!("{observed:?}").contains("evpnz1"), "{observed:#?}");
+    site.run(&[&["plan", "--detailed-exitcode"], &target[..]].concat()).expect(0);
 }

@@ -1,4 +1,7 @@
-//! The zone, its controller, VNets and subnets, as Proxmox should have them.
+//! The zone, its controller, VNets and subnets, as Proxmox should have them, and how what the tree
+//! has no more goes.
+
+mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,6 +10,11 @@ use proxmox_client::plan::sdn::{Kind, Object};
 
 use crate::spec::site::{Cluster, Sdn, SdnController, Site, Vnet};
 use crate::state::{LedgerEntry, ThingKind};
+
+pub use removal::{
+    DELETED, REMOVAL, Removal, clashes, left, name_of_left, present, removal, unapplied,
+    unapplied_removals, users_count,
+};
 
 /// What stands at the end of the alias of a VNet that is ours.
 pub const MARK: &str = " (clusterctl)";
@@ -45,6 +53,28 @@ pub fn ledger_entry(object: &Object) -> LedgerEntry {
         Kind::Subnet => ThingKind::SdnSubnet,
     };
     LedgerEntry { kind, id: object.id.clone() }
+}
+
+/// Whether there may be networks that are this tree's: it describes some, or made some before.
+pub fn has_any(site: &Site, ledger: &BTreeSet<LedgerEntry>) -> bool {
+    let is_network = |entry: &LedgerEntry| kind_of(entry).is_some();
+    site.sdn.is_some() || ledger.iter().any(is_network)
+}
+
+/// What kind of network a line of the ledger is about.
+fn kind_of(entry: &LedgerEntry) -> Option<Kind> {
+    match entry.kind {
+        ThingKind::SdnZone => Some(Kind::Zone),
+        ThingKind::SdnController => Some(Kind::Controller),
+        ThingKind::SdnVnet => Some(Kind::Vnet),
+        ThingKind::SdnSubnet => Some(Kind::Subnet),
+        ThingKind::StorageFile => None,
+    }
+}
+
+/// What a line of the ledger is called, as [`Object::title`] calls it.
+pub fn title_of(entry: &LedgerEntry) -> Option<String> {
+    Some(format!("{} {}", kind_of(entry)?.word(), entry.id))
 }
 
 /// Whether an object was made by this program: a VNet says so, of others the ledger does.
