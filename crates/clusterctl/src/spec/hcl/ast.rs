@@ -72,6 +72,22 @@ pub enum SplatStep {
     Attribute(Arc<str>, Span),
     /// `[b]`
     Index(Expr),
+    /// `.*`, `[*]` within a splat, with the steps that are taken there.
+    Splat(Vec<Self>),
+}
+
+impl SplatStep {
+    fn walk<'a>(
+        &'a self,
+        bound: &mut Vec<&'a str>,
+        see: &mut dyn FnMut(&'a str, Option<&'a str>, &Span),
+    ) {
+        match self {
+            Self::Attribute(..) => {}
+            Self::Index(index) => index.walk(bound, see),
+            Self::Splat(steps) => steps.iter().for_each(|step| step.walk(bound, see)),
+        }
+    }
 }
 
 /// A function call.
@@ -242,11 +258,7 @@ impl Expr {
             }
             Node::Splat(inner, steps) => {
                 inner.walk(bound, see);
-                for step in steps {
-                    if let SplatStep::Index(index) = step {
-                        index.walk(bound, see);
-                    }
-                }
+                steps.iter().for_each(|step| step.walk(bound, see));
             }
             Node::Conditional(parts) => {
                 let (condition, yes, no) = &**parts;

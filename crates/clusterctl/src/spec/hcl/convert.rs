@@ -158,6 +158,8 @@ pub(super) fn distinct_sorted(items: Vec<Value>) -> Vec<Value> {
 
 fn order(a: &Value, b: &Value) -> Ordering {
     match (&a.kind, &b.kind) {
+        // What is null comes last.
+        (Kind::Null, _) | (_, Kind::Null) => a.is_null().cmp(&b.is_null()),
         (Kind::String(a), Kind::String(b)) => a.cmp(b),
         (Kind::Number(a), Kind::Number(b)) => a.cmp(b),
         (Kind::Bool(a), Kind::Bool(b)) => a.cmp(b),

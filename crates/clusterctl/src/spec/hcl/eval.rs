@@ -239,6 +239,10 @@ impl Evaluator<'_> {
 
     fn splat(&mut self, inner: &Expr, steps: &[SplatStep]) -> Result<Value> {
         let value = self.expr(inner)?;
+        self.splat_of(value, steps)
+    }
+
+    fn splat_of(&mut self, value: Value, steps: &[SplatStep]) -> Result<Value> {
         let items: Vec<Value> = match &value.kind {
             Kind::Unknown(_) => return Ok(value),
             Kind::Null => Vec::new(),
@@ -257,6 +261,7 @@ impl Evaluator<'_> {
                         let index = self.expr(index)?;
                         self.lenient(element(&item, &index))?
                     }
+                    SplatStep::Splat(steps) => self.splat_of(item, steps)?,
                 };
             }
             out.push(item);
@@ -316,10 +321,26 @@ impl Evaluator<'_> {
                 let [argument] = call.arguments.as_slice() else {
                     return Err(Failure::value("can takes one expression"));
                 };
-                return match self.expr(argument) {
-                    Ok(_) => Ok(Value::bool(true)),
-                    Err(_) => Ok(Value::bool(false)),
-                };
+                if call.expand {
+                    let [_] = self.expanded(argument)?.as_slice() else {
+                        return Err(Failure::value("can takes one expression"));
+                    };
+                }
+                return Ok(Value::bool(self.expr(argument).is_ok()));
+            }
+            "templatestring" => {
+                if let Some(template) = call.arguments.first()
+                    && !matches!(
+                        template.node,
+                        Node::Name(_) | Node::Attribute(..) | Node::Index(..)
+                    )
+                {
+                    return Err(Failure::value(
+                        "templatestring takes the name of a value that holds the template",
+                    )
+                    .at(&template.span)
+                    .help("a template in this place needs no function: write it as text"));
+                }
             }
             _ => {}
         }
@@ -334,11 +355,7 @@ impl Evaluator<'_> {
             if value.is_unknown() {
                 return Ok(value);
             }
-            let Some(items) = value.items() else {
-                return Err(Failure::value("`...` needs a list, set or tuple").at(&argument.span));
-            };
-            let sensitive = value.sensitive;
-            arguments.extend(items.iter().map(|item| item.clone().marked(sensitive)));
+            arguments.extend(spread(&value).map_err(|failure| failure.at(&argument.span))?);
         }
         if let Some(result) = self.scope.call(&call.name, &arguments) {
             return result;
@@ -346,9 +363,23 @@ impl Evaluator<'_> {
         func::call(&call.name, &arguments)
     }
 
+    /// The arguments that `...` makes of a value.
+    fn expanded(&mut self, argument: &Expr) -> Result<Vec<Value>> {
+        let value = self.expr(argument)?;
+        spread(&value).map_err(|failure| failure.at(&argument.span))
+    }
+
     fn first_that_works(&mut self, call: &Call) -> Result<Value> {
         let mut last = Failure::value("try needs at least one expression");
-        for argument in &call.arguments {
+        let count = call.arguments.len();
+        for (number, argument) in call.arguments.iter().enumerate() {
+            if call.expand && number + 1 == count {
+                // What `...` stands for is evaluated before try sees it: its failures count.
+                if let Some(value) = self.expanded(argument)?.into_iter().next() {
+                    return Ok(value);
+                }
+                continue;
+            }
             match self.expr(argument) {
                 Ok(value) => return Ok(value),
                 Err(failure) => last = failure,
@@ -539,6 +570,14 @@ impl Evaluator<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+/// The elements of a list, set or tuple as arguments.
+fn spread(value: &Value) -> Result<Vec<Value>> {
+    match value.items() {
+        Some(items) => Ok(items.iter().map(|item| item.clone().marked(value.sensitive)).collect()),
+        None => Err(Failure::value("`...` needs a list, set or tuple")),
     }
 }
 

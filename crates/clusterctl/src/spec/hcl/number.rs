@@ -1,4 +1,4 @@
-//! Numbers: exact fractions, printed as Terraform prints them.
+//! Numbers: fractions rounded to the 512 bits that Terraform computes with, printed as it prints them.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,8 +7,8 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One as _, Pow as _, Signed as _, ToPrimitive as _, Zero as _};
 
-/// Digits after which a fraction that does not end is cut: what 512 bits hold.
-const DIGITS: usize = 154;
+/// Bits of a fraction's mantissa. Whole numbers keep all theirs.
+const BITS: u64 = 512;
 
 /// Largest decimal exponent that is read: more would only serve to exhaust memory.
 const LARGEST_EXPONENT: i64 = 10_000;
@@ -82,7 +82,7 @@ impl Number {
         Some(Self(if shift >= 0 {
             BigRational::from_integer(number * power)
         } else {
-            BigRational::new(number, power)
+            rounded(BigRational::new(number, power))
         }))
     }
 
@@ -154,71 +154,123 @@ impl Number {
     /// Sum.
     #[must_use]
     pub fn add(&self, other: &Self) -> Self {
-        Self(&self.0 + &other.0)
+        Self(rounded(&self.0 + &other.0))
     }
 
     /// Difference.
     #[must_use]
     pub fn sub(&self, other: &Self) -> Self {
-        Self(&self.0 - &other.0)
+        Self(rounded(&self.0 - &other.0))
     }
 
     /// Product.
     #[must_use]
     pub fn mul(&self, other: &Self) -> Self {
-        Self(&self.0 * &other.0)
+        Self(rounded(&self.0 * &other.0))
     }
 
     /// Quotient; none by zero.
     pub fn div(&self, other: &Self) -> Option<Self> {
-        (!other.is_zero()).then(|| Self(&self.0 / &other.0))
+        (!other.is_zero()).then(|| Self(rounded(&self.0 / &other.0)))
     }
 
     /// Remainder with the sign of the dividend; none by zero.
     pub fn rem(&self, other: &Self) -> Option<Self> {
-        (!other.is_zero()).then(|| Self(&self.0 % &other.0))
+        (!other.is_zero()).then(|| Self(rounded(&self.0 % &other.0)))
+    }
+}
+
+/// The nearest fraction of [`BITS`] bits, the even one of two; a whole number stays as it is.
+fn rounded(number: BigRational) -> BigRational {
+    if number.is_integer() {
+        return number;
+    }
+    let shift = shift(&number);
+    let (numerator, denominator) = match shift < 0 {
+        true => (number.numer().abs(), number.denom() << shift.unsigned_abs()),
+        false => (number.numer().abs() << shift.unsigned_abs(), number.denom().clone()),
+    };
+    let mut mantissa = &numerator / &denominator;
+    let rest = numerator - &mantissa * &denominator;
+    match (rest << 1_u32).cmp(&denominator) {
+        Ordering::Greater => mantissa += 1,
+        Ordering::Equal if mantissa.bit(0) => mantissa += 1,
+        _ => {}
+    }
+    let mantissa = if number.is_negative() { -mantissa } else { mantissa };
+    BigRational::from_integer(mantissa) / power_of_two(shift)
+}
+
+/// Places by which a fraction is shifted to make a whole number of [`BITS`] bits of it.
+fn shift(number: &BigRational) -> i64 {
+    let bits = |part: &BigInt| i64::try_from(part.bits()).unwrap_or(i64::MAX);
+    // The quotient has as many bits as its parts tell, or one more.
+    let shift =
+        i64::try_from(BITS).unwrap_or(i64::MAX) - bits(number.numer()) + bits(number.denom());
+    let fits = number.abs() * power_of_two(shift) < power_of_two(i64::try_from(BITS).unwrap_or(0));
+    if fits { shift } else { shift - 1 }
+}
+
+fn power_of_two(exponent: i64) -> BigRational {
+    let power = BigInt::one() << exponent.unsigned_abs();
+    match exponent < 0 {
+        true => BigRational::new_raw(BigInt::one(), power),
+        false => BigRational::from_integer(power),
     }
 }
 
 impl fmt::Display for Number {
+    /// The shortest decimal that reads back as this number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_integer() {
             return write!(f, "{}", self.0.numer());
         }
-        let negative = self.0.is_negative();
-        let value = self.0.abs();
-        let whole = value.to_integer();
-        let mut rest = value - BigRational::from_integer(whole.clone());
-        let ten = BigRational::from_integer(BigInt::from(10));
-        let mut digits = String::new();
-        let mut significant = if whole.is_zero() { 0 } else { whole.to_string().len() };
-        while !rest.is_zero() && significant < DIGITS {
-            rest *= &ten;
-            let digit = rest.to_integer();
-            rest -= BigRational::from_integer(digit.clone());
-            if significant > 0 || !digit.is_zero() {
-                significant += 1;
+        let sign = if self.0.is_negative() { "-" } else { "" };
+        // Everything is counted in halves of the last bit: a reader may be off by one.
+        let places = u64::try_from(shift(&self.0).max(0)).unwrap_or(0) + 1;
+        let one = BigInt::one() << places;
+        let scaled = self.0.numer().abs() * &one / self.0.denom();
+        let mut digits = &scaled >> places;
+        let mut rest = scaled - (&digits << places);
+        let mut slack = BigInt::one();
+        let mut count = 0;
+        let up = loop {
+            let missing = &one - &rest;
+            if rest < slack || missing < slack {
+                break missing < rest;
             }
-            digits.push_str(&digit.to_string());
+            rest *= 10;
+            slack *= 10;
+            let digit = &rest >> places;
+            rest -= &digit << places;
+            digits = digits * 10 + digit;
+            count += 1;
+        };
+        let text = (if up { digits + 1 } else { digits }).to_string();
+        let text = format!("{text:0>width$}", width = count + 1);
+        let (whole, fraction) = text.split_at_checked(text.len() - count).unwrap_or((&text, ""));
+        match fraction.trim_end_matches('0') {
+            "" => write!(f, "{sign}{whole}"),
+            fraction => write!(f, "{sign}{whole}.{fraction}"),
         }
-        if !rest.is_zero() && rest * ten >= BigRational::from_integer(BigInt::from(5)) {
-            return f.write_str(&rounded_up(&whole, &digits, negative));
-        }
-        write!(f, "{}{whole}.{digits}", if negative { "-" } else { "" })
     }
-}
-
-fn rounded_up(whole: &BigInt, digits: &str, negative: bool) -> String {
-    let scaled: BigInt = format!("{whole}{digits}").parse().unwrap_or_default();
-    let text = (scaled + BigInt::one()).to_string();
-    let text = format!("{text:0>width$}", width = digits.len() + 1);
-    let (whole, fraction) = text.split_at_checked(text.len() - digits.len()).unwrap_or((&text, ""));
-    format!("{}{whole}.{}", if negative { "-" } else { "" }, fraction.trim_end_matches('0'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_rounded_to_512_bits() {
+        let number = |text| Number::parse(text).unwrap();
+        assert_eq!(number("0.1").add(&number("0.2")), number("0.3"));
+        assert_eq!(number("0.7").mul(&number("10")), number("7"));
+        let third = number("1").div(&number("3")).unwrap();
+        assert_eq!(third.mul(&number("3")), number("1"));
+        assert_ne!(number("1.1").sub(&number("1")), number("0.1"));
+        let long = number("123456789012345678901234567890123456789");
+        assert_eq!(long.add(&number("1")).to_string(), "123456789012345678901234567890123456790");
+    }
 
     #[test]
     fn numbers_print_as_they_are() {
@@ -229,10 +281,12 @@ mod tests {
         }
         assert_eq!(Number::parse("1e3").unwrap().to_string(), "1000");
         assert_eq!(Number::parse("007").unwrap().to_string(), "7");
-        let third = Number::from(1).div(&Number::from(3)).unwrap().to_string();
-        assert!(third.starts_with("0.33333333") && third.len() > 100);
-        let most = Number::from(2).div(&Number::from(3)).unwrap().to_string();
-        assert!(most.ends_with("67"), "{most}");
+        // Terraform's digits: the last ones are those of 512 bits.
+        let quotient = |a, b| Number::from(a).div(&Number::from(b)).unwrap().to_string();
+        assert_eq!(quotient(1, 3), format!("0.{}5", "3".repeat(154)));
+        assert_eq!(quotient(2, 3), format!("0.{}7", "6".repeat(153)));
+        assert_eq!(quotient(10, 3), format!("3.{}2", "3".repeat(153)));
+        assert_eq!(quotient(-100, 7).len(), 157);
         for bad in ["", "x", "1e", "1e99999", ".", "0x1", "1_0"] {
             assert!(Number::parse(bad).is_none(), "{bad}");
         }

@@ -83,19 +83,9 @@ fn without_doubled_keys<T>(
             return Err(error);
         }
         let mut bytes = changed.unwrap_or_else(|| text.to_owned()).into_bytes();
-        let at = error.location().offset();
-        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-        // The library points at the key, or behind it.
-        let start = (at.saturating_sub(64)..=at)
-            .rev()
-            .find(|at| bytes.get(*at).is_some_and(is_name))
-            .and_then(|last| {
-                (0..=last).rev().take_while(|at| bytes.get(*at).is_some_and(is_name)).last()
-            });
-        let Some(start) = start else { return Err(error) };
-        let length = bytes.iter().skip(start).take_while(|byte| is_name(byte)).count();
+        let Some(key) = key_at(&bytes, error.location().offset()) else { return Err(error) };
         let mut number = round;
-        for byte in bytes.iter_mut().skip(start).take(length).rev() {
+        for byte in bytes.get_mut(key).into_iter().flatten().rev() {
             let letter = u8::try_from(number % 26).unwrap_or(0);
             *byte = b'A' + letter;
             number /= 26;
@@ -108,12 +98,35 @@ fn without_doubled_keys<T>(
     parse(text)
 }
 
+/// Where the letters of the key lie that begins here: a word, or quoted text without escapes.
+fn key_at(text: &[u8], start: usize) -> Option<Span> {
+    let rest = text.get(start..)?;
+    let length = |text: &[u8], fits: fn(u8) -> bool| {
+        text.iter().position(|byte| !fits(*byte)).unwrap_or(text.len())
+    };
+    let key = match rest.split_first()? {
+        (b'"', rest) => {
+            let length = length(rest, |byte| !matches!(byte, b'"' | b'\\' | b'$' | b'%' | b'\n'));
+            (rest.get(length) == Some(&b'"')).then(|| start + 1..start + 1 + length)?
+        }
+        _ => {
+            let is_name =
+                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | 0x80..);
+            start..start + length(rest, is_name)
+        }
+    };
+    (!key.is_empty()).then_some(key)
+}
+
 fn syntax(error: &hcl_edit::parser::Error, text: &str, base: usize) -> Failure {
     let at = error.location().offset().min(text.len());
     let end = text.get(at..).and_then(|rest| rest.chars().next()).map_or(at, |c| at + c.len_utf8());
     let message = error.message().replace('\n', "; ");
     Failure::new(Class::Parse, message).at(&(base + at..base + end))
 }
+
+type Operators<'a> =
+    std::iter::Peekable<std::slice::Iter<'a, hcl_edit::Decorated<TraversalOperator>>>;
 
 struct Reader<'a> {
     text: &'a str,
@@ -124,6 +137,16 @@ impl Reader<'_> {
     fn span(&self, span: Option<std::ops::Range<usize>>) -> Span {
         let span = span.unwrap_or(0..0);
         self.base + span.start..self.base + span.end
+    }
+
+    /// Quoted text may not go over several lines; the library lets it.
+    fn on_one_line(&self, span: Option<std::ops::Range<usize>>) -> Result<()> {
+        let raw = span.clone().and_then(|span| self.text.get(span)).unwrap_or_default();
+        if raw.contains('\n') {
+            let text = "a quoted text may not go over several lines: use \\n, or a heredoc";
+            return Err(Failure::new(Class::Parse, text).at(&self.span(span)));
+        }
+        Ok(())
     }
 
     fn body(&self, body: &LibraryBody) -> Result<Body> {
@@ -168,7 +191,9 @@ impl Reader<'_> {
                 let text = number
                     .span()
                     .and_then(|span| self.text.get(span))
-                    .map_or_else(|| number.to_string(), |text| text.trim().to_owned());
+                    .map_or_else(|| number.to_string(), str::to_owned);
+                // A sign may stand apart from its digits.
+                let text: String = text.split_whitespace().collect();
                 match Number::parse(&text) {
                     Some(number) => Node::Number(number),
                     None => {
@@ -176,7 +201,10 @@ impl Reader<'_> {
                     }
                 }
             }
-            Expression::String(text) => Node::Text(text.as_str().into()),
+            Expression::String(text) => {
+                self.on_one_line(text.span())?;
+                Node::Text(text.as_str().into())
+            }
             Expression::Array(items) => {
                 Node::Tuple(items.iter().map(|item| self.expr(item)).collect::<Result<_>>()?)
             }
@@ -225,6 +253,9 @@ impl Reader<'_> {
                 library::ObjectKey::Expression(Expression::Variable(word)) => {
                     ObjectKey::Word(self.name(word.span(), word), self.span(word.span()))
                 }
+                library::ObjectKey::Expression(
+                    word @ (Expression::Null(_) | Expression::Bool(_)),
+                ) => ObjectKey::Word(self.name(word.span(), "null"), self.span(word.span())),
                 library::ObjectKey::Expression(Expression::String(text)) => {
                     let span = text.span();
                     let inner = span.clone().map(|span| span.start + 1..span.end.saturating_sub(1));
@@ -291,47 +322,48 @@ impl Reader<'_> {
                     let index = Expr { span: self.span(operator.span()), node };
                     Node::Index(Box::new(current), Box::new(index))
                 }
-                TraversalOperator::AttrSplat(_) => {
-                    let mut steps = Vec::new();
-                    while let Some(TraversalOperator::GetAttr(name)) =
-                        operators.peek().map(|operator| operator.value())
-                    {
-                        steps.push(SplatStep::Attribute(
-                            name.as_str().into(),
-                            self.span(name.span()),
-                        ));
-                        operators.next();
-                    }
-                    Node::Splat(Box::new(current), steps)
-                }
-                TraversalOperator::FullSplat(_) => {
-                    let mut steps = Vec::new();
-                    for operator in operators.by_ref() {
-                        steps.push(match operator.value() {
-                            TraversalOperator::GetAttr(name) => {
-                                SplatStep::Attribute(name.as_str().into(), self.span(name.span()))
-                            }
-                            TraversalOperator::Index(index) => SplatStep::Index(self.expr(index)?),
-                            TraversalOperator::LegacyIndex(index) => SplatStep::Index(Expr {
-                                span: self.span(operator.span()),
-                                node: Node::Number(Number::from(*index.value())),
-                            }),
-                            TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_) => {
-                                return Err(Failure::new(
-                                    Class::Parse,
-                                    "a splat may not follow another splat",
-                                )
-                                .at(&whole));
-                            }
-                        });
-                    }
-                    Node::Splat(Box::new(current), steps)
+                splat @ (TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_)) => {
+                    let full = matches!(splat, TraversalOperator::FullSplat(_));
+                    Node::Splat(Box::new(current), self.splat_steps(full, &mut operators)?)
                 }
             };
             current = Expr { span, node };
         }
         current.span = whole;
         Ok(current)
+    }
+
+    /// What is taken from each element: after `.*` the names and numbers that follow, after
+    /// `[*]` all that follows.
+    fn splat_steps(&self, full: bool, operators: &mut Operators<'_>) -> Result<Vec<SplatStep>> {
+        let mut steps = Vec::new();
+        while let Some(operator) = operators.peek() {
+            let span = self.span(operator.span());
+            let step = match operator.value() {
+                TraversalOperator::GetAttr(name) => {
+                    SplatStep::Attribute(name.as_str().into(), self.span(name.span()))
+                }
+                TraversalOperator::LegacyIndex(index) => SplatStep::Index(Expr {
+                    span,
+                    node: Node::Number(Number::from(*index.value())),
+                }),
+                TraversalOperator::Index(_) | TraversalOperator::FullSplat(_) if !full => break,
+                TraversalOperator::Index(index) => SplatStep::Index(self.expr(index)?),
+                TraversalOperator::AttrSplat(_) if !full => {
+                    let text = "a `.*` may not follow another one: use `[*]`";
+                    return Err(Failure::new(Class::Parse, text).at(&span));
+                }
+                inner @ (TraversalOperator::AttrSplat(_) | TraversalOperator::FullSplat(_)) => {
+                    let full = matches!(inner, TraversalOperator::FullSplat(_));
+                    operators.next();
+                    steps.push(SplatStep::Splat(self.splat_steps(full, operators)?));
+                    continue;
+                }
+            };
+            operators.next();
+            steps.push(step);
+        }
+        Ok(steps)
     }
 
     /// The elements of a quoted text. A backslash escape was undone by the library.
@@ -342,7 +374,10 @@ impl Reader<'_> {
         let mut pieces = Vec::new();
         for element in template {
             match element {
-                Element::Literal(text) => pieces.push(Piece::Text(text.as_str().to_owned())),
+                Element::Literal(text) => {
+                    self.on_one_line(text.span())?;
+                    pieces.push(Piece::Text(text.as_str().to_owned()));
+                }
                 Element::Interpolation(inner) => {
                     pieces.push(Piece::Part(Part::Value(self.expr(&inner.expr)?), inner.strip));
                 }

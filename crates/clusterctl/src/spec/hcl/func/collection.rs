@@ -71,23 +71,19 @@ pub(super) fn anytrue(given: &Arguments<'_>) -> Result<Value> {
 }
 
 pub(super) fn chunklist(given: &Arguments<'_>) -> Result<Value> {
-    let list = known!(given.value(0)?).clone();
-    let items = given.items(0)?;
+    let sensitive = known!(given.value(0)?).sensitive;
+    let (item, items) = given.list(0)?;
     let size = given.integer(1)?;
     let Ok(size) = usize::try_from(size) else {
         return given.fail("the size must not be negative");
     };
     let size = if size == 0 { items.len().max(1) } else { size };
-    let chunks: Vec<Value> = items.chunks(size).map(|chunk| like(&list, chunk.to_vec())).collect();
-    Ok(like_outer(chunks).marked(list.sensitive))
-}
-
-fn like_outer(chunks: Vec<Value>) -> Value {
-    let item = chunks.first().map_or(Type::Dynamic, Value::type_of);
-    if chunks.iter().all(|chunk| chunk.type_of() == item) {
-        return Kind::List(item, Arc::new(chunks)).into();
-    }
-    Value::tuple(chunks)
+    let chunks: Vec<Value> = items
+        .chunks(size)
+        .map(|chunk| Kind::List(item.clone(), Arc::new(chunk.to_vec())).into())
+        .collect();
+    let made: Value = Kind::List(Type::List(Box::new(item)), Arc::new(chunks)).into();
+    Ok(made.marked(sensitive))
 }
 
 pub(super) fn coalesce(given: &Arguments<'_>) -> Result<Value> {
@@ -104,6 +100,11 @@ pub(super) fn coalesce(given: &Arguments<'_>) -> Result<Value> {
 }
 
 pub(super) fn coalescelist(given: &Arguments<'_>) -> Result<Value> {
+    for at in 0..given.len() {
+        if !given.value(at)?.is_unknown() {
+            given.ordered(at)?;
+        }
+    }
     for at in 0..given.len() {
         let value = known!(given.value(at)?);
         if !given.items(at)?.is_empty() {
@@ -129,7 +130,7 @@ pub(super) fn concat(given: &Arguments<'_>) -> Result<Value> {
         let value = known!(given.value(at)?);
         sensitive |= value.sensitive;
         lists &= matches!(value.kind, Kind::List(..));
-        all.extend(given.items(at)?.iter().cloned());
+        all.extend(given.ordered(at)?.iter().cloned());
     }
     let made = if lists { list_of(all.clone()) } else { None };
     Ok(made.unwrap_or_else(|| Value::tuple(all)).marked(sensitive))
@@ -137,8 +138,9 @@ pub(super) fn concat(given: &Arguments<'_>) -> Result<Value> {
 
 pub(super) fn contains(given: &Arguments<'_>) -> Result<Value> {
     let items = given.items(0)?;
-    let Some(wanted) = given.values.get(1) else { return Ok(Value::bool(false)) };
-    Ok(Value::bool(items.iter().any(|item| loosely_equal(item, wanted))))
+    let wanted = given.value(1)?;
+    let alike = |item: &Value| item.type_of() == wanted.type_of() && equal(item, wanted);
+    Ok(Value::bool(items.iter().any(alike)))
 }
 
 /// Equal once both are of one type.
@@ -155,17 +157,14 @@ fn loosely_equal(a: &Value, b: &Value) -> bool {
 }
 
 pub(super) fn distinct(given: &Arguments<'_>) -> Result<Value> {
-    let value = given.value(0)?;
+    let (item, items) = given.list(0)?;
     let mut kept: Vec<Value> = Vec::new();
-    for item in given.items(0)?.iter() {
+    for item in items.iter() {
         if !kept.iter().any(|other| equal(other, item)) {
             kept.push(item.clone());
         }
     }
-    Ok(match list_of(kept.clone()) {
-        Some(list) => list,
-        None => like(value, kept),
-    })
+    Ok(Kind::List(item, Arc::new(kept)).into())
 }
 
 pub(super) fn element(given: &Arguments<'_>) -> Result<Value> {
@@ -179,7 +178,10 @@ pub(super) fn element(given: &Arguments<'_>) -> Result<Value> {
     if count == 0 {
         return given.fail("the list is empty");
     }
-    let at = usize::try_from(index.rem_euclid(count)).unwrap_or(0);
+    // Terraform wraps from the end on, but not from the start back, unless it comes out even.
+    let Ok(at) = usize::try_from(index % count) else {
+        return given.fail("the index must not be negative");
+    };
     Ok(items.get(at).cloned().unwrap_or(Value::NULL).marked(list.sensitive))
 }
 
@@ -264,18 +266,21 @@ pub(super) fn lookup(given: &Arguments<'_>) -> Result<Value> {
 }
 
 pub(super) fn matchkeys(given: &Arguments<'_>) -> Result<Value> {
-    let list = given.value(0)?;
-    let (items, keys, wanted) = (given.items(0)?, given.items(1)?, given.items(2)?);
+    let ((item, items), (key, keys), (wanted_key, wanted)) =
+        (given.list(0)?, given.list(1)?, given.list(2)?);
+    if unify(&[key, wanted_key]).is_none() {
+        return given.fail("the keys and those that are wanted must have one type");
+    }
     if items.len() != keys.len() {
         return given.fail("values and keys must be of one length");
     }
     let kept = items
         .iter()
         .zip(keys.iter())
-        .filter(|(_, key)| wanted.iter().any(|wanted| loosely_equal(key, wanted)))
+        .filter(|(_, key)| wanted.iter().any(|wanted| equal(key, wanted)))
         .map(|(item, _)| item.clone())
         .collect();
-    Ok(like(list, kept))
+    Ok(Kind::List(item, Arc::new(kept)).into())
 }
 
 pub(super) fn merge(given: &Arguments<'_>) -> Result<Value> {
@@ -406,7 +411,7 @@ pub(super) fn transpose(given: &Arguments<'_>) -> Result<Value> {
 
 pub(super) fn zipmap(given: &Arguments<'_>) -> Result<Value> {
     let (keys, values) = (known!(given.value(0)?).clone(), known!(given.value(1)?).clone());
-    let (names, items) = (given.strings(0)?, given.items(1)?);
+    let (names, items) = (given.strings(0)?, given.ordered(1)?);
     if names.len() != items.len() {
         return given.fail("keys and values must be of one length");
     }

@@ -25,7 +25,11 @@ fn moment(given: &Arguments<'_>, at: usize) -> Result<Moment> {
         Some(at) if fits && at >= 19 => text.split_at_checked(at).ok_or_else(bad)?,
         _ => return Err(bad()),
     };
-    let local: DateTime = local.parse().map_err(|_| bad())?;
+    if local.contains(',') || local.get(17..19) == Some("60") {
+        return Err(bad());
+    }
+    // Parts of a second count up to nanoseconds.
+    let local: DateTime = local.get(..29).unwrap_or(local).parse().map_err(|_| bad())?;
     let seconds = match zone.strip_prefix('Z') {
         Some("") => 0,
         Some(_) => return Err(bad()),
@@ -49,8 +53,10 @@ fn moment(given: &Arguments<'_>, at: usize) -> Result<Moment> {
 }
 
 impl Moment {
+    /// Since 1970. Reckoned here, since the library's moments end before the year 9999 does.
     fn nanoseconds(&self) -> i128 {
-        self.offset.to_timestamp(self.local).map_or(0, jiff::Timestamp::as_nanosecond)
+        let local = self.local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+        local.as_nanos() - i128::from(self.offset.seconds()) * 1_000_000_000
     }
 
     /// `+02:00`, or `Z`.
@@ -65,13 +71,9 @@ impl Moment {
         format!("{sign}{:02}{colon}{:02}", minutes / 60, minutes % 60)
     }
 
+    /// Without parts of a second.
     fn rfc3339(&self) -> String {
-        let seconds = self.local.strftime("%Y-%m-%dT%H:%M:%S");
-        let fraction = match self.local.subsec_nanosecond() {
-            0 => String::new(),
-            nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
-        };
-        format!("{seconds}{fraction}{}", self.zone(true, true))
+        format!("{}{}", self.local.strftime("%Y-%m-%dT%H:%M:%S"), self.zone(true, true))
     }
 }
 
@@ -124,13 +126,11 @@ pub(super) fn timeadd(given: &Arguments<'_>) -> Result<Value> {
     let Some(step) = duration(&text) else {
         return given.fail(format!("{text:?} is no duration such as 1h30m"));
     };
-    let sum = start.nanoseconds().checked_add(step);
-    let moved = sum.and_then(|nanos| jiff::Timestamp::from_nanosecond(nanos).ok());
+    let moved = i64::try_from(step)
+        .ok()
+        .and_then(|nanos| start.local.checked_add(jiff::SignedDuration::from_nanos(nanos)).ok());
     match moved {
-        Some(time) => {
-            let local = start.offset.to_datetime(time);
-            Ok(Value::string(Moment { local, offset: start.offset }.rfc3339()))
-        }
+        Some(local) => Ok(Value::string(Moment { local, offset: start.offset }.rfc3339())),
         None => given.fail("the time is out of range"),
     }
 }

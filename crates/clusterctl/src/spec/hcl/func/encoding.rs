@@ -5,12 +5,18 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use super::Arguments;
 use crate::spec::hcl::convert::unify;
 use crate::spec::hcl::eval::Result;
 use crate::spec::hcl::value::{Kind, Value};
+
+/// Go reads base64 whose last letter has bits that stand for nothing.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 pub(super) fn base64encode(given: &Arguments<'_>) -> Result<Value> {
     Ok(Value::string(STANDARD.encode(given.string(0)?.as_bytes())))
@@ -18,7 +24,7 @@ pub(super) fn base64encode(given: &Arguments<'_>) -> Result<Value> {
 
 pub(super) fn base64decode(given: &Arguments<'_>) -> Result<Value> {
     let text: String = given.string(0)?.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    match STANDARD.decode(text).map(String::from_utf8) {
+    match LENIENT.decode(text).map(String::from_utf8) {
         Ok(Ok(text)) => Ok(Value::string(text)),
         Ok(Err(_)) => given.fail("the decoded bytes are no text (UTF-8)"),
         Err(_) => given.fail("the text is no base64"),
@@ -167,7 +173,7 @@ pub(super) fn textencodebase64(given: &Arguments<'_>) -> Result<Value> {
 
 pub(super) fn textdecodebase64(given: &Arguments<'_>) -> Result<Value> {
     let (text, encoding) = (given.string(0)?, given.string(1)?);
-    let Ok(bytes) = STANDARD.decode(text.as_bytes()) else {
+    let Ok(bytes) = LENIENT.decode(text.as_bytes()) else {
         return given.fail("the text is no base64");
     };
     let wide = |read: fn([u8; 2]) -> u16| -> Option<String> {

@@ -1,7 +1,5 @@
 //! `format` and `formatlist`.
 
-use std::fmt::Write as _;
-
 use num_bigint::BigInt;
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -155,23 +153,12 @@ fn write_value(out: &mut String, verb: &Verb, value: &Value) -> Result<()> {
     let text = match verb.letter {
         'v' => general(verb, value)?,
         's' => text_of(value)?,
-        'q' => match &value.kind {
-            Kind::Null => "null".to_owned(),
-            _ => quoted(&text_of(value)?),
-        },
+        'q' => quoted(&text_of(value)?),
         't' => match convert(value, &Type::Bool) {
             Ok(Value { kind: Kind::Bool(flag), .. }) => flag.to_string(),
             _ => return bad("%t needs true or false"),
         },
-        'd' | 'b' | 'o' | 'x' | 'X' => {
-            if let ('x' | 'X', Kind::String(text)) = (verb.letter, &value.kind)
-                && convert(value, &Type::Number).is_err()
-            {
-                hex_text(text, verb.letter == 'X')
-            } else {
-                return padded_number(out, verb, &integer(verb, value)?);
-            }
-        }
+        'd' | 'b' | 'o' | 'x' | 'X' => return padded_number(out, verb, &integer(verb, value)?),
         'e' | 'E' | 'f' | 'g' | 'G' => return padded_number(out, verb, &floating(verb, value)?),
         other => return bad(format!("there is no verb %{other}")),
     };
@@ -181,7 +168,7 @@ fn write_value(out: &mut String, verb: &Verb, value: &Value) -> Result<()> {
         }
         _ => text,
     };
-    pad(out, verb, &text, ' ');
+    pad(out, verb, &text, if verb.zero && verb.letter == 'v' { '0' } else { ' ' });
     Ok(())
 }
 
@@ -235,13 +222,6 @@ fn quoted(text: &str) -> String {
     out
 }
 
-fn hex_text(text: &str, upper: bool) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        let _ = if upper { write!(out, "{byte:02X}") } else { write!(out, "{byte:02x}") };
-        out
-    })
-}
-
 fn signed(verb: &Verb, negative: bool, digits: String) -> String {
     match (negative, verb.plus, verb.space) {
         (true, ..) => format!("-{digits}"),
@@ -256,9 +236,9 @@ fn integer(verb: &Verb, value: &Value) -> Result<String> {
         Ok(Value { kind: Kind::Number(number), .. }) => number,
         _ => return bad(format!("%{} needs a number", verb.letter)),
     };
-    // A fraction is cut off.
-    let cut = if number.is_negative() { number.ceil() } else { number.floor() };
-    let whole = cut.to_integer().unwrap_or_default();
+    let Some(whole) = number.to_integer() else {
+        return bad(format!("%{} needs a whole number", verb.letter));
+    };
     let negative = whole < BigInt::from(0);
     let size = if negative { -whole } else { whole };
     let digits = match verb.letter {
@@ -268,6 +248,7 @@ fn integer(verb: &Verb, value: &Value) -> Result<String> {
         'X' => size.to_str_radix(16).to_uppercase(),
         _ => size.to_str_radix(10),
     };
+    let digits = format!("{digits:0>width$}", width = verb.precision.unwrap_or(0));
     let prefix = match (verb.sharp, verb.letter) {
         (true, 'x') => "0x",
         (true, 'X') => "0X",

@@ -7,7 +7,10 @@ mod format;
 mod hash;
 mod network;
 mod numeric;
+mod pattern;
 mod set;
+#[cfg(test)]
+mod tests;
 mod text;
 mod yaml;
 
@@ -78,6 +81,7 @@ static FUNCTIONS: &[Entry] = &[
     whole("distinct", 1, 1, collection::distinct),
     parts("element", 2, 2, collection::element),
     whole("endswith", 2, 2, text::endswith),
+    parts("ephemeralasnull", 1, 1, ephemeralasnull),
     parts("flatten", 1, 1, collection::flatten),
     whole("floor", 1, 1, numeric::floor),
     whole("format", 1, MANY, format::format),
@@ -112,7 +116,6 @@ static FUNCTIONS: &[Entry] = &[
     whole("setintersection", 1, MANY, set::intersection),
     whole("setproduct", 0, MANY, set::product),
     whole("setsubtract", 2, 2, set::subtract),
-    whole("setsymmetricdifference", 1, MANY, set::symmetric_difference),
     whole("setunion", 1, MANY, set::union),
     whole("sha1", 1, 1, hash::sha1),
     whole("sha256", 1, 1, hash::sha256),
@@ -266,6 +269,23 @@ impl Arguments<'_> {
         self.number(at)?.to_i64().ok_or_else(|| self.failure(at, "a whole number is needed"))
     }
 
+    /// A list, set or tuple as a list whose elements have one type.
+    fn list(&self, at: usize) -> Result<(Type, Arc<Vec<Value>>)> {
+        let list = convert(self.value(at)?, &Type::List(Box::new(Type::Dynamic)));
+        match list.map_err(|why| self.failure(at, why))?.kind {
+            Kind::List(item, items) => Ok((item, items)),
+            _ => Err(self.failure(at, "a list is needed")),
+        }
+    }
+
+    /// The elements of a list or tuple: a set has no order.
+    fn ordered(&self, at: usize) -> Result<Arc<Vec<Value>>> {
+        if matches!(self.value(at)?.kind, Kind::Set(..)) {
+            return Err(self.failure(at, "a set has no order, a list is needed: tolist"));
+        }
+        self.items(at)
+    }
+
     /// The elements of a list, set or tuple.
     fn items(&self, at: usize) -> Result<Arc<Vec<Value>>> {
         let value = self.value(at)?;
@@ -296,6 +316,11 @@ fn sensitive(arguments: &Arguments<'_>) -> Result<Value> {
 fn nonsensitive(arguments: &Arguments<'_>) -> Result<Value> {
     let value = arguments.values.first().cloned().unwrap_or(Value::NULL);
     Ok(Value { sensitive: false, kind: value.kind })
+}
+
+/// Nothing of a tree is ephemeral.
+fn ephemeralasnull(arguments: &Arguments<'_>) -> Result<Value> {
+    Ok(arguments.values.first().cloned().unwrap_or(Value::NULL))
 }
 
 fn issensitive(arguments: &Arguments<'_>) -> Result<Value> {

@@ -20,14 +20,7 @@ pub(super) fn floor(given: &Arguments<'_>) -> Result<Value> {
 }
 
 pub(super) fn signum(given: &Arguments<'_>) -> Result<Value> {
-    let number = given.number(0)?;
-    Ok(Value::number(if number.is_zero() {
-        0
-    } else if number.is_negative() {
-        -1
-    } else {
-        1
-    }))
+    Ok(Value::number(given.integer(0)?.signum()))
 }
 
 fn numbers(given: &Arguments<'_>) -> Result<Vec<Number>> {

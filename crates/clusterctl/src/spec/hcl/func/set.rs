@@ -53,26 +53,16 @@ pub(super) fn subtract(given: &Arguments<'_>) -> Result<Value> {
     Ok(made(item, kept.cloned().collect()))
 }
 
-pub(super) fn symmetric_difference(given: &Arguments<'_>) -> Result<Value> {
-    let (item, sets) = sets(given)?;
-    let odd = sets.iter().fold(Vec::new(), |all: Vec<Value>, set| {
-        let left = all.iter().filter(|value| !has(set, value)).cloned();
-        let right = set.iter().filter(|value| !has(&all, value)).cloned();
-        left.chain(right).collect()
-    });
-    Ok(made(item, odd))
-}
-
 pub(super) fn product(given: &Arguments<'_>) -> Result<Value> {
     if given.len() < 2 {
         return given.fail("at least two sets are needed");
     }
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
-    let mut all_sets = true;
+    let mut any_set = false;
     for at in 0..given.len() {
         let value = given.value(at)?;
-        all_sets &= matches!(value.kind, Kind::Set(..));
-        let items = given.items(at)?;
+        any_set |= matches!(value.kind, Kind::Set(..));
+        let (_, items) = given.list(at)?;
         if rows.len().saturating_mul(items.len()) > MOST_ELEMENTS {
             return given.fail("the product is too large");
         }
@@ -95,5 +85,5 @@ pub(super) fn product(given: &Arguments<'_>) -> Result<Value> {
         .map(|row| convert(row, &item))
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(Failure::value)?;
-    Ok(if all_sets { made(item, rows) } else { Kind::List(item, Arc::new(rows)).into() })
+    Ok(if any_set { made(item, rows) } else { Kind::List(item, Arc::new(rows)).into() })
 }

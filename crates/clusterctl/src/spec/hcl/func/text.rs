@@ -6,7 +6,7 @@ use std::sync::Arc;
 use regex::{Captures, Regex};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::Arguments;
+use super::{Arguments, pattern};
 use crate::spec::hcl::eval::Result;
 use crate::spec::hcl::value::{Kind, Type, Value};
 
@@ -39,7 +39,12 @@ pub(super) fn title(given: &Arguments<'_>) -> Result<Value> {
         } else {
             out.push(letter);
         }
-        begins = !(letter.is_alphanumeric() || letter == '_' || letter == '\'');
+        // As Go has it: what ends a word is white space, or any other sign of ASCII.
+        begins = if letter.is_ascii() {
+            !(letter.is_ascii_alphanumeric() || letter == '_')
+        } else {
+            letter.is_whitespace()
+        };
     }
     Ok(Value::string(out))
 }
@@ -100,7 +105,9 @@ pub(super) fn substr(given: &Arguments<'_>) -> Result<Value> {
     let letters: Vec<&str> = text.graphemes(true).collect();
     let count = i64::try_from(letters.len()).unwrap_or(i64::MAX);
     let start = if offset < 0 { (offset + count).max(0) } else { offset.min(count) };
-    let end = if length < 0 { count } else { start.saturating_add(length).min(count) };
+    // From the end, a length of zero is no limit either: Terraform looks at it too late.
+    let open = length < 0 || (length == 0 && offset < 0);
+    let end = if open { count } else { start.saturating_add(length).min(count) };
     let take = |at: i64| usize::try_from(at).unwrap_or(0);
     let part = letters.get(take(start)..take(end)).unwrap_or_default();
     Ok(Value::string(part.concat()))
@@ -177,9 +184,11 @@ pub(in crate::spec::hcl) fn clean(path: &str) -> String {
 const LARGEST_REGEX: usize = 1 << 20;
 
 fn compiled(given: &Arguments<'_>, pattern: &str) -> Result<Regex> {
-    match regex::RegexBuilder::new(pattern).size_limit(LARGEST_REGEX).build() {
-        Ok(regex) => Ok(regex),
-        Err(_) => given.fail(format!("{pattern:?} is no regular expression (RE2 syntax)")),
+    let built = pattern::of_re2(pattern)
+        .and_then(|own| regex::RegexBuilder::new(&own).size_limit(LARGEST_REGEX).build().ok());
+    match built {
+        Some(regex) => Ok(regex),
+        None => given.fail(format!("{pattern:?} is no regular expression (RE2 syntax)")),
     }
 }
 

@@ -92,21 +92,24 @@ fn write_leaf(out: &mut String, value: &Value, indent: usize) {
 
 /// Text is quoted, or a literal block when it has several lines.
 fn write_text(out: &mut String, text: &str, indent: usize, is_key: bool) {
-    let printable = text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control());
     let literal = !is_key
         && text.contains('\n')
-        && printable
-        && !text.starts_with([' ', '\n', '\t'])
-        && !text.lines().any(|line| line.ends_with([' ', '\t']));
+        && text.chars().all(|c| c == '\n' || is_printable(c))
+        && !text.lines().any(|line| line.ends_with(' '));
     if !literal {
         out.push_str(&double_quoted(text));
         return;
     }
-    let body = text.trim_end_matches('\n');
-    out.push_str(match text.len() - body.len() {
-        0 => "|-",
-        1 => "|",
-        _ => "|+",
+    out.push('|');
+    if text.starts_with([' ', '\n']) {
+        // A reader could not tell the indentation from the first line.
+        out.push('2');
+    }
+    let all_breaks = text.bytes().all(|byte| byte == b'\n');
+    out.push_str(match text.len() - text.trim_end_matches('\n').len() {
+        0 => "-",
+        1 if !all_breaks => "",
+        _ => "+",
     });
     let lines: Vec<&str> = text.strip_suffix('\n').unwrap_or(text).split('\n').collect();
     for line in lines {
@@ -116,6 +119,12 @@ fn write_text(out: &mut String, text: &str, indent: usize, is_key: bool) {
             out.push_str(line);
         }
     }
+}
+
+/// What Terraform's library writes as it is; it takes all beyond 16 bits for unprintable.
+fn is_printable(letter: char) -> bool {
+    matches!(letter,
+        ' '..='~' | '\u{a0}'..='\u{fffd}' if !matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}'))
 }
 
 fn double_quoted(text: &str) -> String {
@@ -130,10 +139,21 @@ fn double_quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\0' => out.push_str("\\0"),
             '\u{1b}' => out.push_str("\\e"),
-            other if other.is_control() => {
-                let _ = write!(out, "\\x{:02X}", u32::from(other));
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            '\u{85}' => out.push_str("\\N"),
+            '\u{2028}' => out.push_str("\\L"),
+            '\u{2029}' => out.push_str("\\P"),
+            other if is_printable(other) => out.push(other),
+            other => {
+                let _ = match u32::from(other) {
+                    code @ 0..=0xff => write!(out, "\\x{code:02X}"),
+                    code @ 0x100..=0xffff => write!(out, "\\u{code:04X}"),
+                    code => write!(out, "\\U{code:08X}"),
+                };
             }
-            other => out.push(other),
         }
     }
     out.push('"');
@@ -184,6 +204,10 @@ fn next<'a>(parser: &mut YamlParser<'a>) -> Read<Option<Event<'a>>> {
 }
 
 fn read(text: &str) -> Read<Value> {
+    let version = text.lines().find_map(|line| line.strip_prefix("%YAML "));
+    if version.is_some_and(|version| version.trim() != "1.1") {
+        return Err("the text says that it is YAML of another version than 1.1".to_owned());
+    }
     let mut parser = Parser::new_from_str(text);
     let mut reader = Reader { anchors: BTreeMap::new(), nodes: 0 };
     let mut found: Option<Value> = None;
@@ -257,15 +281,9 @@ impl Reader {
             let Some(event) = next(parser)? else { break };
             let value = self.node(parser, event, depth + 1)?;
             if merges {
-                let parts: Vec<&Value> = match value.items() {
-                    Some(items) => items.iter().rev().collect(),
-                    None => vec![&value],
-                };
-                for part in parts {
-                    let entries = part.attributes().ok_or("`<<` needs a map, or a list of maps")?;
-                    merged
-                        .extend(entries.iter().map(|(name, value)| (name.clone(), value.clone())));
-                }
+                // Terraform's library has no lists of maps here.
+                let entries = value.attributes().ok_or("`<<` needs a map")?;
+                merged.extend(entries.iter().map(|(name, value)| (name.clone(), value.clone())));
                 continue;
             }
             let name = match &key.kind {
@@ -286,8 +304,12 @@ fn size(value: &Value) -> usize {
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Read<Value> {
-    let tag = tag.and_then(Tag::core_suffix);
-    match tag {
+    let tag = tag.map(Tag::to_string);
+    let core = tag.as_deref().and_then(|tag| tag.strip_prefix("tag:yaml.org,2002:"));
+    if let (Some(tag), None) = (&tag, core) {
+        return Err(format!("the tag {tag} is not known"));
+    }
+    match core {
         Some("str") => return Ok(Value::string(text)),
         Some("binary") => {
             let packed: String = text.split_whitespace().collect();
@@ -295,57 +317,54 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Read<Value> {
         }
         _ => {}
     }
-    if style != ScalarStyle::Plain && tag.is_none() {
+    if style != ScalarStyle::Plain {
         return Ok(Value::string(text));
     }
-    Ok(plain(text))
+    plain(text)
 }
 
 /// What a plain scalar means: YAML 1.1, so `yes` is true.
-fn plain(text: &str) -> Value {
+fn plain(text: &str) -> Read<Value> {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::NULL,
+        "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::NULL),
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "y" | "Y" => {
-            return Value::bool(true);
+            return Ok(Value::bool(true));
         }
         "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "n" | "N" => {
-            return Value::bool(false);
+            return Ok(Value::bool(false));
         }
         _ => {}
     }
-    if let Some(number) = number(text) {
-        return Value::number(number);
+    if matches!(text.trim_start_matches(['+', '-']), ".inf" | ".Inf" | ".INF")
+        || matches!(text, ".nan" | ".NaN" | ".NAN")
+    {
+        return Err(format!("{text} is no number that can be computed with"));
     }
-    match time(text) {
-        Some(time) => Value::string(time),
-        None => Value::string(text),
+    if let Some(number) = number(text)? {
+        return Ok(Value::number(number));
     }
+    Ok(Value::string(time(text).unwrap_or_else(|| text.to_owned())))
 }
 
-fn number(text: &str) -> Option<Number> {
-    let starts = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
-    if !starts {
-        return None;
-    }
-    let digits = text.replace('_', "");
-    let (negative, body) = match digits.strip_prefix('-') {
-        Some(body) => (true, body),
-        None => (false, digits.strip_prefix('+').unwrap_or(&digits)),
+/// Decimal numbers; hexadecimal and octal ones without a sign. `_` and `0b` make none.
+fn number(text: &str) -> Read<Option<Number>> {
+    let radix = |prefix: &str| {
+        let digits = text.strip_prefix(prefix)?;
+        (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .then_some(digits)
     };
-    let radix = |prefix: &str| body.strip_prefix(prefix);
-    let based = if let Some(hex) = radix("0x") {
-        i128::from_str_radix(hex, 16).ok()
-    } else if let Some(octal) = radix("0o") {
-        i128::from_str_radix(octal, 8).ok()
-    } else if let Some(binary) = radix("0b") {
-        i128::from_str_radix(binary, 2).ok()
-    } else {
-        None
+    let based = match (radix("0x"), radix("0o")) {
+        (Some(digits), _) => i64::from_str_radix(digits, 16),
+        (None, Some(digits)) if digits.bytes().all(|digit| digit < b'8') => {
+            i64::from_str_radix(digits, 8)
+        }
+        _ => {
+            let starts =
+                text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+            return Ok(Number::parse(text).filter(|_| starts));
+        }
     };
-    if let Some(based) = based {
-        return Number::parse(&(if negative { -based } else { based }).to_string());
-    }
-    Number::parse(&digits)
+    based.map(|number| Some(Number::from(number))).map_err(|_| format!("{text} is too large"))
 }
 
 /// A date or time, as RFC 3339.
@@ -368,10 +387,9 @@ fn time(text: &str) -> Option<String> {
     let (clock, zone) = clock.split_at_checked(zone_at)?;
     let parsed: jiff::civil::Time = clock.trim().parse().ok()?;
     let zone = if zone.is_empty() { "Z" } else { zone };
-    let whole = parsed.strftime("%H:%M:%S");
-    let fraction = match parsed.subsec_nanosecond() {
-        0 => String::new(),
-        nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
-    };
-    Some(format!("{date}T{whole}{fraction}{zone}"))
+    if !matches!(zone.len(), 1 | 6) {
+        return None;
+    }
+    // Parts of a second are lost.
+    Some(format!("{date}T{}{zone}", parsed.strftime("%H:%M:%S")))
 }

@@ -1,0 +1,170 @@
+//! What Terraform answers to arguments that are out of the ordinary, class by class.
+
+use std::collections::BTreeMap;
+
+use super::super::eval::{Result, Scope, evaluate};
+use super::super::parse;
+use super::super::value::Value;
+
+struct Pure;
+
+impl Scope for Pure {
+    fn root(&self, name: &str) -> Option<Result<Value>> {
+        let template = Value::string("a${x}");
+        (name == "local").then(|| Ok(Value::object(BTreeMap::from([("t".into(), template)]))))
+    }
+
+    fn call(&self, name: &str, _: &[Value]) -> Option<Result<Value>> {
+        (name == "templatestring").then(|| Ok(Value::bool(true)))
+    }
+
+    fn roots(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn answer(expr: &str) -> Option<String> {
+    let expr = parse::expression(expr).ok()?;
+    evaluate(&expr, &Pure).ok()?.to_json()
+}
+
+#[track_caller]
+fn gives(cases: &[(&str, &str)]) {
+    for (expr, wanted) in cases {
+        assert_eq!(answer(expr).as_deref(), Some(*wanted), "{expr}");
+    }
+}
+
+#[track_caller]
+fn refuses(cases: &[&str]) {
+    for expr in cases {
+        assert_eq!(answer(expr), None, "{expr}");
+    }
+}
+
+#[test]
+fn a_list_argument_has_elements_of_one_type() {
+    gives(&[
+        (r#"chunklist(["1", 2, true], 2)"#, r#"[["1","2"],["true"]]"#),
+        (r#"distinct([1, "1", 2])"#, r#"["1","2"]"#),
+        (r#"matchkeys([1, 2], ["a", "b"], ["b"])"#, "[2]"),
+    ]);
+    refuses(&["chunklist([1, [2]], 1)", "distinct([1, [2]])", "setproduct([1, [2]], [3])"]);
+}
+
+#[test]
+fn a_set_has_no_order() {
+    refuses(&[
+        "concat([1], toset([2]))",
+        "coalescelist([1], toset([2]))",
+        r#"zipmap(["a"], toset([1]))"#,
+        "matchkeys([1], [[2]], [3])",
+    ]);
+    gives(&[
+        ("setproduct(toset([true, false]), [2, 1])", "[[false,1],[false,2],[true,1],[true,2]]"),
+        ("setproduct([2, 1], [true])", "[[2,true],[1,true]]"),
+        (r#"toset(["b", null, "a"])"#, r#"["a","b",null]"#),
+    ]);
+}
+
+#[test]
+fn only_values_of_one_type_are_contained() {
+    gives(&[
+        (r#"contains(["true"], true)"#, "false"),
+        ("contains([1, 2], 2)", "true"),
+        ("element([1, 2, 3], 4)", "2"),
+        ("element([1, 2], -2)", "1"),
+    ]);
+    refuses(&["contains([null], null)", "element([1, 2, 3], -1)"]);
+}
+
+#[test]
+fn numbers_are_whole_where_they_must_be() {
+    refuses(&[
+        "signum(0.5)",
+        r#"format("%d", 1.5)"#,
+        r#"format("%x", "a")"#,
+        r#"format("%q", null)"#,
+    ]);
+    gives(&[
+        (r#"format("%.3d|%05v|%-5v|", 7, "ab", 1)"#, r#""007|000ab|1    |""#),
+        (r#"substr("abc", -2, 0)"#, r#""bc""#),
+        (r#"substr("abc", 1, 0)"#, r#""""#),
+        ("1 + ( - 4) * 2", "-7"),
+        ("1.1 - 1 == 0.1", "false"),
+    ]);
+}
+
+#[test]
+fn times_are_those_of_go() {
+    gives(&[
+        (r#"timeadd("2026-11-22T21:05:09.5Z", "600ms")"#, r#""2026-11-22T21:05:10Z""#),
+        (r#"timecmp("9999-12-31T23:59:59Z", "2026-01-01T00:00:00Z")"#, "1"),
+        (r#"timecmp("2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z")"#, "0"),
+        (r#"formatdate("ss", "2026-11-22T21:05:09.123456789123Z")"#, r#""09""#),
+    ]);
+    refuses(&[
+        r#"timeadd("2026-11-22T21:05:60Z", "1s")"#,
+        r#"formatdate("ss", "2026-11-22T21:05:09,5Z")"#,
+    ]);
+}
+
+#[test]
+fn yaml_is_that_of_terraforms_library() {
+    gives(&[
+        (r#"yamldecode("[0b1, 1_0, -0x1, 0x1F, 0o17]")"#, r#"["0b1","1_0","-0x1",31,15]"#),
+        (r#"yamldecode("!!int '5'")"#, r#""5""#),
+        (r#"yamldecode("2001-12-14t21:59:43.10-05:00")"#, r#""2001-12-14T21:59:43-05:00""#),
+        (r#"yamlencode([" a\n"])"#, r#""- |2\n   a\n""#),
+        (r#"yamlencode(["\n\n"])"#, r#""- |2+\n\n\n""#),
+        (r#"yamlencode(["a\tb\n"])"#, r#""- \"a\\tb\\n\"\n""#),
+        (r#"yamlencode(["\U0001F600\u2028\u0007"])"#, r#""- \"\\U0001F600\\L\\a\"\n""#),
+    ]);
+    refuses(&[
+        r#"yamldecode(".inf")"#,
+        r#"yamldecode("!x 1")"#,
+        r#"yamldecode("0x1FFFFFFFFFFFFFFFF")"#,
+        r#"yamldecode("%YAML 1.2\n---\na: 1")"#,
+        r#"yamldecode("x: &x {a: 1}\ny: {<<: [*x]}")"#,
+    ]);
+}
+
+#[test]
+fn encodings_and_words_are_as_lenient_as_go() {
+    gives(&[
+        (r#"base64decode("YR==")"#, r#""a""#),
+        (r#"title("it's a-b")"#, r#""It'S A-B""#),
+        ("ephemeralasnull([1])", "[1]"),
+    ]);
+    refuses(&["setsymmetricdifference([1], [2])"]);
+}
+
+#[test]
+fn what_is_expanded_is_evaluated_before_try_and_can() {
+    gives(&[("try([1, 2]...)", "1"), ("can([1]...)", "true")]);
+    refuses(&["try(1...)", "can(1...)", "try([][0]...)"]);
+}
+
+#[test]
+fn a_templates_text_is_named_not_written() {
+    gives(&[("templatestring(local.t, {})", "true")]);
+    refuses(&[r#"templatestring("a", {})"#]);
+}
+
+#[test]
+fn a_key_may_stand_twice_and_be_any_word() {
+    gives(&[
+        (r#"{ "x y" = 1, "x y" = 4, null = 2, true = 3 }"#, r#"{"null":2,"true":3,"x y":4}"#),
+        (r#"{ "é" = 1, b = { é = 2, é = 3 }, "é" = 4 }"#, r#"{"b":{"é":3},"é":4}"#),
+    ]);
+}
+
+#[test]
+fn a_splat_may_stand_within_another() {
+    gives(&[
+        ("[{a=[{b=1},{b=2}]}][*].a[*].b", "[[1,2]]"),
+        ("[[1],[2]].*.0", "[1,2]"),
+        ("[][*].*", "[]"),
+    ]);
+    refuses(&["[].*.a.*.b", "{}.*.0", "\"a\nb\"", "\"a${1}\n\""]);
+}
