@@ -1,7 +1,7 @@
 //! Serves a simulated Proxmox VE cluster.
 //!
 //! `--for-replay` serves one node `pve1` with the storage `local` and prints one JSON line with
-//! address and credentials; otherwise `--nodes`, `--listen`, `--state`, `--dialect` choose.
+//! address and credentials; otherwise `--nodes`, `--listen`, `--state`, `--dialect`, `--seed` choose.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -32,6 +32,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 ])
             }
             "--listen" => builder.listen(value()?.parse::<SocketAddr>()?),
+            "--seed" => builder.seed(value()?.parse()?),
             "--state" => builder.state_dir(value()?),
             "--dialect" => builder.dialect(match value()?.as_str() {
                 "8.4" => Dialect::V8_4,
@@ -39,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 "9.2" => Dialect::V9_2,
                 other => return Err(format!("unknown version {other}: 8.4, 9.1 or 9.2").into()),
             }),
-            other => return Err(format!("unknown argument {other}: --for-replay, --nodes A,B, --listen ADDR, --state DIR, --dialect 9.2").into()),
+            other => return Err(format!("unknown argument {other}: --for-replay, --nodes A,B, --listen ADDR, --state DIR, --dialect 9.2, --seed 1").into()),
         };
     }
     let sim = builder.start().await?;

@@ -37,6 +37,13 @@ struct Login {
 }
 
 impl Client {
+    /// Whether the client is `root@pam` itself: with its password, not with a token of it. There is
+    /// what only that may do: see
+    /// [`Rights::root_only`](crate::plan::rights::Rights::root_only).
+    pub fn is_root(&self) -> bool {
+        matches!(self.auth(), Auth::Password { user, .. } if user == "root@pam")
+    }
+
     /// Headers that prove who calls.
     pub(crate) async fn credentials(&self, endpoint: &Endpoint) -> Sent<Credentials> {
         Ok(match self.auth() {

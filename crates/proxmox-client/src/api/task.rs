@@ -104,9 +104,22 @@ impl TaskRow {
 #[non_exhaustive]
 pub struct LogLine {
     /// Its number, from 1.
+    #[serde(deserialize_with = "line_number")]
     pub n: u64,
     /// Its text.
     pub t: String,
+}
+
+fn line_number<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<u64, D::Error> {
+    let number = crate::loose::number(from)?;
+    number.ok_or_else(|| serde::de::Error::custom("a line without a number"))
+}
+
+impl LogLine {
+    /// What the server says of a log that is not there.
+    fn is_absence(&self) -> bool {
+        self.n == 1 && self.t.starts_with("unable to open file - ")
+    }
 }
 
 /// Tasks.
@@ -203,8 +216,9 @@ impl Tasks<'_> {
             let left = end.saturating_duration_since(Instant::now());
             let ended = self.wait(upid, left.min(FOLLOW)).await;
             match self.log(upid, told, 0).await {
+                // A task that was not yet known has a line that is not of its log.
                 Ok(lines) => {
-                    for one in lines {
+                    for one in lines.into_iter().filter(|line| !line.is_absence()) {
                         told = told.max(one.n);
                         line(&one.t);
                     }

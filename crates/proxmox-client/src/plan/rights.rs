@@ -32,7 +32,8 @@ impl fmt::Display for Right {
 /// A collection of what is needed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rights {
-    rights: BTreeSet<Right>,
+    needed: BTreeSet<Right>,
+    root: BTreeSet<String>,
     /// Zones by VNet; a bridge that is in none is one of the node's own.
     zones: BTreeMap<String, String>,
 }
@@ -40,22 +41,29 @@ pub struct Rights {
 impl Rights {
     /// Nothing. `zones` says in which zone a VNet is, as planned or as it is there.
     pub fn new(zones: BTreeMap<String, String>) -> Self {
-        Self { rights: BTreeSet::new(), zones }
+        Self { needed: BTreeSet::new(), root: BTreeSet::new(), zones }
+    }
+
+    /// What only `root@pam` itself may do, with a ticket: no token may, whatever it is granted.
+    /// Each says what of which machine it is. See
+    /// [`Client::is_root`](crate::Client::is_root).
+    pub fn root_only(&self) -> impl Iterator<Item = &str> {
+        self.root.iter().map(String::as_str)
     }
 
     /// What was collected.
     pub fn iter(&self) -> impl Iterator<Item = &Right> {
-        self.rights.iter()
+        self.needed.iter()
     }
 
     /// As pairs of path and privilege, for
     /// [`Permissions::missing`](crate::Permissions::missing).
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.rights.iter().map(|right| (right.path.as_str(), right.privilege))
+        self.needed.iter().map(|right| (right.path.as_str(), right.privilege))
     }
 
     fn add(&mut self, path: impl Into<String>, privilege: &'static str) {
-        self.rights.insert(Right { path: path.into(), privilege });
+        self.needed.insert(Right { path: path.into(), privilege });
     }
 
     fn vm(&mut self, id: VmId, privilege: &'static str) {
@@ -83,9 +91,11 @@ impl Rights {
         for change in changes {
             match change {
                 VmChange::Set { key, after, .. } => self.key(id, key, after),
-                VmChange::Delete { key, .. } | VmChange::Grow { key, .. } => {
-                    self.vm(id, privilege_of(key));
-                }
+                VmChange::Delete { key, before } => match of_root(key, before) {
+                    Some(what) => drop(self.root.insert(format!("{what} of machine {id}"))),
+                    None => self.vm(id, privilege_of(key)),
+                },
+                VmChange::Grow { key, .. } => self.vm(id, privilege_of(key)),
             }
         }
     }
@@ -229,6 +239,10 @@ impl Rights {
 
     fn key(&mut self, id: VmId, key: &str, value: &str) {
         let name = stem(key);
+        if let Some(what) = of_root(key, value) {
+            self.root.insert(format!("{what} of machine {id}"));
+            return;
+        }
         let is_medium = value.contains("media=cdrom") || value.ends_with(":cloudinit");
         let privilege = if is_medium { "VM.Config.CDROM" } else { privilege_of(key) };
         self.vm(id, privilege);
@@ -259,6 +273,11 @@ impl Rights {
         let is_new = rest.parse::<f64>().is_ok() || rest == "cloudinit";
         let privilege = if is_new { "Datastore.AllocateSpace" } else { "Datastore.Audit" };
         self.add(format!("/storage/{storage}"), privilege);
+        // What is imported is read where it lies.
+        let source = value.split(',').find_map(|part| part.strip_prefix("import-from="));
+        if let Some((storage, _)) = source.and_then(|source| source.split_once(':')) {
+            self.add(format!("/storage/{storage}"), "Datastore.Audit");
+        }
     }
 
     fn bridge(&mut self, value: &str) {
@@ -293,6 +312,35 @@ fn is_drive(name: &str) -> bool {
     matches!(name, "scsi" | "virtio" | "sata" | "ide" | "efidisk" | "tpmstate")
 }
 
+/// Names what only `root@pam` may set, if a key with this value is such a thing.
+fn of_root(key: &str, value: &str) -> Option<String> {
+    let name = stem(key);
+    let why = match name {
+        "affinity" | "amd-sev" | "arch" | "args" | "hookscript" | "hugepages" | "intel-tdx"
+        | "ivshmem" | "keephugepages" | "lock" | "parallel" | "spice_enhancements" | "vmgenid" => {
+            return Some(key.to_owned());
+        }
+        "hostpci" if part(Format::HostPci, value, "mapping").is_none() => {
+            "a device without a mapping"
+        }
+        "hostpci" if part(Format::HostPci, value, "romfile").is_some() => "a file of the node",
+        "usb" => {
+            let host = part(Format::Usb, value, "host")?;
+            (!host.eq_ignore_ascii_case("spice")).then_some("a device without a mapping")?
+        }
+        "serial" if value.starts_with("/dev/") => "a device of the node",
+        _ if is_drive(name) => {
+            let mut parts = value.split(',');
+            let by_path = value.starts_with('/')
+                || parts
+                    .any(|part| part.starts_with("import-from=/") || part.starts_with("file=/"));
+            by_path.then_some("a path of the node")?
+        }
+        _ => return None,
+    };
+    Some(format!("{key} ({why})"))
+}
+
 /// The privilege that changing a key takes.
 fn privilege_of(key: &str) -> &'static str {
     match stem(key) {
@@ -302,10 +350,8 @@ fn privilege_of(key: &str) -> &'static str {
         "ciuser" | "cipassword" | "citype" | "ciupgrade" | "sshkeys" | "nameserver"
         | "searchdomain" | "ipconfig" | "cicustom" => "VM.Config.Cloudinit",
         "acpi" | "hotplug" | "kvm" | "machine" | "scsihw" | "smbios" | "tablet" | "vga"
-        | "watchdog" | "audio" | "rng" | "hostpci" | "usb" | "serial" | "vmgenid" => {
-            "VM.Config.HWType"
-        }
-        "boot" | "bootdisk" | "unused" => "VM.Config.Disk",
+        | "watchdog" | "audio" | "rng" | "hostpci" | "usb" | "serial" => "VM.Config.HWType",
+        "boot" | "bootdisk" | "unused" | "vmstatestorage" => "VM.Config.Disk",
         name if is_drive(name) => "VM.Config.Disk",
         _ => "VM.Config.Options",
     }
@@ -350,6 +396,58 @@ mod tests {
                 "VM.Config.Disk on /vms/100",
                 "VM.Config.HWType on /vms/100",
                 "VM.Config.Network on /vms/100",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_only_root_may_do_is_told_apart() {
+        let id = VmId::try_from(100).unwrap();
+        let set = |key: &str, after: &str| VmChange::Set {
+            key: key.to_owned(),
+            before: None,
+            after: after.to_owned(),
+        };
+        let mut rights = Rights::default();
+        rights.change_vm(
+            id,
+            &[
+                set("args", "-device x"),
+                set("hostpci0", "0000:00:02.0,pcie=1"),
+                set("hostpci1", "mapping=gpu,romfile=x.rom"),
+                set("usb0", "host=8087:0aaa"),
+                set("usb1", "host=spice"),
+                set("usb2", "mapping=zigbee"),
+                set("serial0", "/dev/ttyS0"),
+                set("serial1", "socket"),
+                set("scsi0", "rbd:0,import-from=/srv/talos.raw"),
+                set("scsi1", "rbd:0,import-from=local:import/talos.raw"),
+                VmChange::Delete { key: "hookscript".into(), before: "local:snippets/x".into() },
+            ],
+        );
+        let told: Vec<&str> = rights.root_only().collect();
+        assert_eq!(
+            told,
+            [
+                "args of machine 100",
+                "hookscript of machine 100",
+                "hostpci0 (a device without a mapping) of machine 100",
+                "hostpci1 (a file of the node) of machine 100",
+                "scsi0 (a path of the node) of machine 100",
+                "serial0 (a device of the node) of machine 100",
+                "usb0 (a device without a mapping) of machine 100",
+            ]
+        );
+        let texts: Vec<String> = rights.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "Mapping.Use on /mapping/usb/zigbee",
+                "Datastore.Audit on /storage/local",
+                "Datastore.AllocateSpace on /storage/rbd",
+                "VM.Audit on /vms/100",
+                "VM.Config.Disk on /vms/100",
+                "VM.Config.HWType on /vms/100",
             ]
         );
     }

@@ -130,6 +130,18 @@ fn verify_token(state: &State, text: &str, now: u64) -> Option<Identity> {
         .then(|| Identity { user: user.to_owned(), token: Some(token.to_owned()) })
 }
 
+/// What is wrong with a token that was refused.
+fn why_not(state: &State, text: &str) -> String {
+    let id = text.split(['=', ' ']).next().unwrap_or_default();
+    let (user, token) = id.split_once('!').unwrap_or((id, ""));
+    let owner = state.users.get(user);
+    match owner.map(|owner| owner.tokens.contains_key(token)) {
+        None => format!("no such user ('{user}')"),
+        Some(false) => format!("no such token '{token}' for user '{user}'"),
+        Some(true) => "invalid token value!".to_owned(),
+    }
+}
+
 /// Identifies the caller of a request.
 ///
 /// # Errors
@@ -143,10 +155,14 @@ pub(crate) fn identify(
 ) -> Result<Identity, Fail> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let authorization = text("authorization").unwrap_or_default();
-    let failed = || Fail::unauthorized("Authentication failed!");
+    let failed = |why: &str| {
+        // Before 9.1.5 the server told what was wrong.
+        let told = if state.tells_why { why } else { "Authentication failed!" };
+        Fail::unauthorized(told)
+    };
     if let Some(token) = authorization.strip_prefix("PVEAPIToken") {
         let token = token.strip_prefix(['=', ' ']).unwrap_or(token);
-        return verify_token(state, token, now).ok_or_else(failed);
+        return verify_token(state, token, now).ok_or_else(|| failed(&why_not(state, token)));
     }
     let cookies = text("cookie").unwrap_or_default();
     let cookie = cookies.split(';').find_map(|part| part.trim().strip_prefix("PVEAuthCookie="));
@@ -157,7 +173,8 @@ pub(crate) fn identify(
         }
         None => return Err(Fail::unauthorized("No ticket")),
     };
-    let user = verify_ticket(state, &ticket, now).ok_or_else(failed)?;
+    let refused = || failed("permission denied - invalid PVE ticket");
+    let user = verify_ticket(state, &ticket, now).ok_or_else(refused)?;
     if write && !upload {
         let csrf = text("csrfpreventiontoken").unwrap_or_default();
         if !verify_csrf(state, csrf, &user, now) {

@@ -431,7 +431,9 @@ impl SimBuilder {
         self
     }
 
-    /// Seed of everything that is random.
+    /// Disorder of answers, as the real server has it: keys and rows in any order, numbers as texts
+    /// now and then, keys that nobody knows. The same seed gives the same disorder; 0, the default,
+    /// gives none.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::{broadcast, watch};
 
 use super::event::GuestEvent;
@@ -166,6 +166,20 @@ impl SimHandle {
     /// (`node=pve01,path=0000:00:02.1,id=8086:4680`).
     pub fn add_pci_mapping(&self, id: &str, entries: &[&str]) {
         self.inner.lock().mapping_set(id, entries);
+        self.inner.save_soon();
+    }
+
+    /// Adds or replaces a job that backs machines up, with keys such as `schedule`, `storage`,
+    /// `vmid`.
+    pub fn add_backup_job(&self, id: &str, keys: Map<String, Value>) {
+        self.inner.lock().backup_jobs.insert(id.to_owned(), keys);
+        self.inner.save_soon();
+    }
+
+    /// Adds or replaces a job that copies the volumes of a machine to another node, with keys such
+    /// as `target`, `schedule`; its id is `NUMBER-COUNT`.
+    pub fn add_replication_job(&self, id: &str, keys: Map<String, Value>) {
+        self.inner.lock().replication_jobs.insert(id.to_owned(), keys);
         self.inner.save_soon();
     }
 

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::auth::percent_encoding_lite::decode;
 use super::auth::{self, Identity};
 use super::decode::{decode_body, decode_form};
+use super::disorder::disordered;
 use super::disturb::{Answered, after, before, cut_body, given};
 use super::fail::{Bare, Fail};
 use super::fault::{CallRecord, FaultAction};
@@ -123,7 +124,13 @@ pub(crate) async fn serve(
             query: parts.uri.query(),
             fault: job_fault,
         };
-        let outcome = visit.run(body, &mut user).await;
+        let (data, envelope) = visit.run(body, &mut user).await;
+        let seed = inner.config.seed;
+        let data = match data {
+            Ok(data) if seed != 0 => Ok(disordered(seed, seq, &endpoint, data)),
+            other => other,
+        };
+        let outcome = (data, envelope);
         after(&inner, fault.as_ref(), &target.path, outcome)
     };
     let response = result.map(|(outcome, envelope)| {

@@ -22,6 +22,7 @@ mod clock;
 mod cloudinit;
 mod decode;
 mod digest;
+mod disorder;
 mod disturb;
 mod drive;
 mod event;

@@ -55,15 +55,18 @@ const PRIVILEGES: [&str; 45] = [
     "VM.PowerMgmt",
     "VM.Replicate",
 ];
-const MORE: [&str; 2] = ["VM.Snapshot", "VM.Snapshot.Rollback"];
+const MORE: [&str; 3] = ["VM.Monitor", "VM.Snapshot", "VM.Snapshot.Rollback"];
 
-fn all() -> impl Iterator<Item = &'static str> {
-    PRIVILEGES.into_iter().chain(MORE)
+/// Privileges of 8.4, or of 9: there the guest agent has its own.
+fn all(old: bool) -> impl Iterator<Item = &'static str> {
+    let is_new = |name: &str| name.starts_with("VM.GuestAgent.") || name == "VM.Replicate";
+    let here = move |name: &&str| if old { !is_new(name) } else { *name != "VM.Monitor" };
+    PRIVILEGES.into_iter().chain(MORE).filter(here)
 }
 
-/// Whether a privilege of this name exists.
-pub(crate) fn is_privilege(name: &str) -> bool {
-    all().any(|known| known == name)
+/// Whether a privilege of this name exists in 8.4, or in 9.
+pub(crate) fn is_privilege(name: &str, old: bool) -> bool {
+    all(old).any(|known| known == name)
 }
 
 /// Names of the roles that exist without being made.
@@ -94,7 +97,7 @@ pub(crate) fn role(state: &State, name: &str) -> Option<BTreeSet<String>> {
         return Some(own.clone());
     }
     let pick = |test: &dyn Fn(&str) -> bool| {
-        Some(all().filter(|name| test(name)).map(str::to_owned).collect())
+        Some(all(state.old).filter(|name| test(name)).map(str::to_owned).collect())
     };
     let admin = |name: &str| {
         !matches!(
@@ -203,7 +206,7 @@ fn granted(
 
 fn user_privileges(state: &State, userid: &str, path: &str) -> BTreeMap<String, bool> {
     if userid == "root@pam" {
-        return all().map(|name| (name.to_owned(), true)).collect();
+        return all(state.old).map(|name| (name.to_owned(), true)).collect();
     }
     let groups = state.users.get(userid).map(|user| user.groups.clone()).unwrap_or_default();
     let mut rights = granted(state, path, &[("user", userid)], &groups);

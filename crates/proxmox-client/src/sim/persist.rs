@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 
-use super::builder::{SimBuilder, SimError};
+use super::builder::{Dialect, SimBuilder, SimError};
 use super::digest;
 use super::state::{AclRow, Node, State, Token, User};
 
@@ -164,6 +164,8 @@ pub(crate) fn initialise(state: &mut State, config: &SimBuilder, secrets: &Crede
         state.ticket_key = uuid::Uuid::new_v4().to_string();
         state.quorum = true;
     }
+    state.tells_why = config.dialect < Dialect::V9_2;
+    state.old = config.dialect == Dialect::V8_4;
     state.cluster_name =
         config.cluster_name.clone().or_else(|| (config.nodes.len() > 1).then(|| "lab".to_owned()));
     for (index, name) in config.nodes.iter().enumerate() {

@@ -153,6 +153,12 @@ pub(crate) struct Sdn {
     pub(crate) running: Layer,
     pub(crate) lock: Option<String>,
     pub(crate) version: u64,
+    /// IPAMs and DNS servers, which are in force when they are saved.
+    #[serde(default)]
+    pub(crate) services: Layer,
+    /// Hardware addresses by `ZONE VNET ADDRESS`.
+    #[serde(default)]
+    pub(crate) addresses: BTreeMap<String, String>,
 }
 
 /// A mapping of devices.
@@ -181,6 +187,11 @@ pub(crate) struct State {
     pub(crate) usb_mappings: BTreeMap<String, Mapping>,
     #[serde(default)]
     pub(crate) ha: Ha,
+    #[serde(default)]
+    pub(crate) backup_jobs: BTreeMap<String, Map<String, Value>>,
+    /// By `GUEST-NUMBER`.
+    #[serde(default)]
+    pub(crate) replication_jobs: BTreeMap<String, Map<String, Value>>,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) groups: BTreeMap<String, Option<String>>,
     pub(crate) roles: BTreeMap<String, BTreeSet<String>>,
@@ -192,6 +203,12 @@ pub(crate) struct State {
     pub(crate) tasks: BTreeMap<u64, Task>,
     pub(crate) serial: u64,
     pub(crate) ticket_key: String,
+    /// The server tells why it lets somebody not in.
+    #[serde(skip)]
+    pub(crate) tells_why: bool,
+    /// The cluster is of 8.4.
+    #[serde(skip)]
+    pub(crate) old: bool,
     #[serde(skip)]
     pub(crate) upids: BTreeMap<String, u64>,
     #[serde(skip)]

@@ -409,12 +409,24 @@ fn delete_role(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn groups(call: &mut Call<'_>) -> Result<Value, Fail> {
-    Ok(call
-        .state
-        .groups
-        .iter()
-        .map(|(id, comment)| json!({"groupid": id, "comment": comment}))
-        .collect())
+    let mut rows = Vec::new();
+    for (id, comment) in &call.state.groups {
+        let path = format!("/access/groups/{id}");
+        let rights = ["User.Modify", "Sys.Audit", "Group.Allocate"];
+        if !rights.iter().any(|privilege| call.may(&path, privilege)) {
+            continue;
+        }
+        let users = call.state.users.iter().filter(|(_, user)| user.groups.contains(id));
+        let users: Vec<&str> = users.map(|(id, _)| id.as_str()).collect();
+        let mut row = Map::new();
+        row.insert("groupid".to_owned(), json!(id));
+        row.insert("users".to_owned(), json!(users.join(",")));
+        if let Some(comment) = comment {
+            row.insert("comment".to_owned(), json!(comment));
+        }
+        rows.push(Value::Object(row));
+    }
+    Ok(Value::Array(rows))
 }
 
 fn group_exists(call: &Call<'_>, prefix: &str) -> Result<String, Fail> {

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::Row;
 use super::content;
 use super::disk::{self, Maker};
-use super::ha;
 use super::qemu::{absent, existing, free_of_lock};
+use super::{ha, jobs};
 use crate::sim::auth::percent_encoding_lite::decode;
 use crate::sim::drive;
 use crate::sim::event::GuestEvent;
@@ -45,7 +45,7 @@ const CONTROL: [&str; 20] = [
     "cdrom",
     "export",
 ];
-const ROOT_ONLY: [&str; 9] = [
+const ROOT_ONLY: [&str; 12] = [
     "affinity",
     "amd-sev",
     "arch",
@@ -54,7 +54,10 @@ const ROOT_ONLY: [&str; 9] = [
     "hugepages",
     "intel-tdx",
     "ivshmem",
+    "keephugepages",
     "lock",
+    "spice_enhancements",
+    "vmgenid",
 ];
 
 /// The privilege that a key of a configuration needs.
@@ -66,10 +69,10 @@ fn privilege(key: &str) -> &'static str {
         "net" => "VM.Config.Network",
         "ciuser" | "cipassword" | "citype" | "ciupgrade" | "sshkeys" | "nameserver"
         | "searchdomain" | "ipconfig" | "cicustom" => "VM.Config.Cloudinit",
-        "bios" | "machine" | "scsihw" | "vga" | "serial" | "hostpci" | "usb" | "efidisk"
-        | "tpmstate" | "rng" | "watchdog" | "smbios" | "keyboard" | "audio" | "tablet" | "acpi"
-        | "kvm" => "VM.Config.HWType",
-        "ide" | "sata" | "scsi" | "virtio" | "unused" => "VM.Config.Disk",
+        "machine" | "scsihw" | "vga" | "serial" | "hostpci" | "usb" | "rng" | "watchdog"
+        | "smbios" | "audio" | "tablet" | "acpi" | "kvm" | "hotplug" => "VM.Config.HWType",
+        "ide" | "sata" | "scsi" | "virtio" | "efidisk" | "tpmstate" | "unused" | "boot"
+        | "bootdisk" | "vmstatestorage" => "VM.Config.Disk",
         _ => "VM.Config.Options",
     }
 }
@@ -91,7 +94,8 @@ pub(super) fn check(
 ) -> Result<(), Fail> {
     let root = call.user.user == "root@pam" && call.user.token.is_none();
     for (key, text) in wanted {
-        if ROOT_ONLY.contains(&key.as_str()) && !root {
+        let of_root = ROOT_ONLY.contains(&key.as_str()) || key.starts_with("parallel");
+        if of_root && !root {
             return Err(Fail::die(format!("only root can set '{key}' config")));
         }
         if key.starts_with("hostpci") || key.starts_with("usb") {
@@ -215,6 +219,9 @@ fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
     if call.get("archive").is_some() {
         return Err(Fail::perl("Only root can pass arbitrary filesystem paths.", "Storage"));
     }
+    if call.flag("ha-managed") {
+        call.require("/", "Sys.Console")?;
+    }
     let wanted = settings(call);
     check(call, vmid, &wanted)?;
     if let Some(other) = call.state.vms.get(&vmid) {
@@ -237,7 +244,7 @@ fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
     if let Some(pool) = pool.and_then(|pool| call.state.pools.get_mut(&pool)) {
         pool.vms.insert(vmid);
     }
-    let starting = call.flag("start");
+    let (starting, managed) = (call.flag("start"), call.flag("ha-managed"));
     Ok(call.start(
         "qmcreate",
         &vmid.to_string(),
@@ -249,6 +256,10 @@ fn create(call: &mut Call<'_>) -> Result<Value, Fail> {
                 }
                 if starting && let Err(text) = guest::start(state, inner, vmid) {
                     state.task_log(number, text);
+                }
+                if managed {
+                    let now = inner.clock.now_ms();
+                    ha::register(state, vmid, if starting { "started" } else { "stopped" }, now);
                 }
                 Ok(())
             }
@@ -357,6 +368,7 @@ fn destroy(call: &mut Call<'_>) -> Result<Value, Fail> {
             }
             if purge {
                 ha::purge(state, &sid);
+                jobs::purge(state, vmid);
             }
             for (key, text) in vm.conf.iter().chain(&vm.pending) {
                 let owned = drive::is_drive(key) || key.starts_with("unused");

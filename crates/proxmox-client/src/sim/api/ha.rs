@@ -204,6 +204,12 @@ fn update(call: &mut Call<'_>) -> Result<Value, Fail> {
     Ok(Value::Null)
 }
 
+/// Puts a machine that was just made under the manager.
+pub(super) fn register(state: &mut State, vmid: u32, wanted: &str, since_ms: u64) {
+    let keys = BTreeMap::from([("state".to_owned(), wanted.to_owned())]);
+    state.ha.resources.insert(format!("vm:{vmid}"), Resource { keys, service: None, since_ms });
+}
+
 /// Takes a resource out of the rules, which go when nothing is left of them.
 pub(super) fn purge(state: &mut State, sid: &str) {
     state.ha.resources.remove(sid);

@@ -2,6 +2,7 @@
 #![expect(clippy::unnecessary_wraps, reason = "all handlers have one signature")]
 
 mod access;
+mod agent;
 mod cluster;
 mod config;
 pub(crate) mod content;
@@ -17,6 +18,8 @@ mod hotplug;
 mod ifaces;
 pub(crate) mod import;
 mod indexes;
+mod ipam;
+mod jobs;
 mod lxc;
 mod mapping;
 mod migrate;
@@ -26,6 +29,7 @@ mod power;
 mod qemu;
 mod routing;
 mod sdn;
+mod sdnnode;
 mod sdnrules;
 mod sdnview;
 mod snapshot;
@@ -52,8 +56,9 @@ pub(crate) type Row = (&'static str, &'static str, Handler);
 
 /// All handlers.
 pub(crate) fn routes() -> Routes {
-    let tables: [&[Row]; 24] = [
+    let tables: [&[Row]; 28] = [
         access::ROUTES,
+        agent::ROUTES,
         cluster::ROUTES,
         config::ROUTES,
         content::ROUTES,
@@ -65,6 +70,8 @@ pub(crate) fn routes() -> Routes {
         ha::ROUTES,
         ifaces::ROUTES,
         indexes::ROUTES,
+        ipam::ROUTES,
+        jobs::ROUTES,
         lxc::ROUTES,
         mapping::ROUTES,
         migrate::ROUTES,
@@ -74,6 +81,7 @@ pub(crate) fn routes() -> Routes {
         qemu::ROUTES,
         routing::ROUTES,
         sdn::ROUTES,
+        sdnnode::ROUTES,
         snapshot::ROUTES,
         storage::ROUTES,
         tasks::ROUTES,

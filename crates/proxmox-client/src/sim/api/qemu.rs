@@ -1,8 +1,9 @@
-//! Machines: lists, status, cloud-init, the guest agent.
+//! Machines: lists, status, cloud-init.
 
 use serde_json::{Map, Value, json};
 
 use super::Row;
+use super::agent::is_configured;
 use crate::sim::builder::Dialect;
 use crate::sim::cloudinit;
 use crate::sim::drive;
@@ -19,10 +20,8 @@ pub(super) const ROUTES: &[Row] = &[
     ("GET", "/nodes/{node}/qemu/{vmid}/cloudinit/dump", dump),
     ("POST", "/nodes/{node}/qemu/{vmid}/monitor", monitor),
     ("PUT", "/nodes/{node}/qemu/{vmid}/sendkey", send_key),
-    ("POST", "/nodes/{node}/qemu/{vmid}/agent/ping", ping),
-    ("POST", "/nodes/{node}/qemu/{vmid}/agent", agent_generic),
-    ("GET", "/nodes/{node}/qemu/{vmid}/agent/network-get-interfaces", interfaces),
-    ("GET", "/nodes/{node}/qemu/{vmid}/agent/get-osinfo", osinfo),
+    ("GET", "/nodes/{node}/qemu/{vmid}/feature", feature),
+    ("GET", "/nodes/{node}/qemu/{vmid}/rrddata", history),
 ];
 
 /// The text for a machine that is not on a node.
@@ -112,16 +111,6 @@ fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
     Ok(seen.map(|(vmid, vm)| Value::Object(row(call, *vmid, vm))).collect())
 }
 
-fn agent_enabled(vm: &Vm) -> bool {
-    let text = vm.conf.get("agent").map(String::as_str).unwrap_or_default();
-    let first = text
-        .split(',')
-        .map(|part| part.strip_prefix("enabled=").unwrap_or(part))
-        .next()
-        .unwrap_or_default();
-    matches!(first.to_ascii_lowercase().as_str(), "1" | "yes" | "on" | "true")
-}
-
 fn current(call: &mut Call<'_>) -> Result<Value, Fail> {
     let vmid = existing(call)?;
     let vm = machine(call)?;
@@ -142,7 +131,7 @@ fn current(call: &mut Call<'_>) -> Result<Value, Fail> {
     };
     map.insert("ha".to_owned(), ha);
     map.insert("clipboard".to_owned(), Value::Null);
-    if agent_enabled(vm) {
+    if is_configured(vm) {
         map.insert("agent".to_owned(), json!(1));
     }
     if vm.running.is_some() {
@@ -235,44 +224,34 @@ fn send_key(call: &mut Call<'_>) -> Result<Value, Fail> {
     Ok(Value::Null)
 }
 
-fn agent(call: &Call<'_>) -> Result<Value, Fail> {
-    let vmid = existing(call)?;
+/// Whether the disks of a machine can do something, and on which nodes it could be then.
+fn feature(call: &mut Call<'_>) -> Result<Value, Fail> {
     let vm = machine(call)?;
-    if !agent_enabled(vm) {
-        return Err(Fail::die("No QEMU guest agent configured"));
-    }
-    if vm.running.is_none() {
-        return Err(Fail::die(format!("VM {vmid} is not running")));
-    }
-    call.state
-        .agents
-        .get(&vmid)
-        .cloned()
-        .ok_or_else(|| Fail::die("QEMU guest agent is not running"))
-}
-
-fn ping(call: &mut Call<'_>) -> Result<Value, Fail> {
-    agent(call)?;
-    Ok(json!({"result": {}}))
-}
-
-fn agent_generic(call: &mut Call<'_>) -> Result<Value, Fail> {
-    let rows = agent(call)?;
-    match call.get("command") {
-        Some("ping") => Ok(json!({"result": {}})),
-        Some("network-get-interfaces") => Ok(json!({"result": rows})),
-        Some(other) => {
-            Err(Fail::die(format!("Agent error: The command guest-{other} has not been found")))
+    let (state, what) = (&*call.state, call.get("feature").unwrap_or_default());
+    let is_template = vm.conf.get("template").is_some_and(|flag| flag == "1");
+    let drives = || {
+        let all = vm.conf.iter().filter(|(key, _)| drive::is_drive(key));
+        all.map(|(_, text)| text).filter(|text| !drive::is_cdrom(text))
+    };
+    let can = |text: &String| {
+        let Some(volume) = state.volume(drive::file_of(text), &vm.node) else { return true };
+        let storage = drive::file_of(text).split(':').next().unwrap_or_default();
+        match what {
+            "snapshot" => !state.is_file_storage(storage) || volume.format == "qcow2",
+            "clone" => is_template,
+            _ => true,
         }
-        None => Ok(Value::Null),
-    }
+    };
+    let has = drives().all(can);
+    let shared = drives()
+        .all(|text| state.is_shared(drive::file_of(text).split(':').next().unwrap_or_default()));
+    let nodes: Vec<&String> =
+        state.nodes.keys().filter(|name| shared || **name == call.node).collect();
+    Ok(json!({"hasFeature": u8::from(has), "nodes": if has { nodes } else { Vec::new() }}))
 }
 
-fn interfaces(call: &mut Call<'_>) -> Result<Value, Fail> {
-    Ok(json!({"result": agent(call)?}))
-}
-
-fn osinfo(call: &mut Call<'_>) -> Result<Value, Fail> {
-    agent(call)?;
-    Ok(json!({"result": {"id": "talos", "name": "Talos"}}))
+/// No history is kept.
+fn history(call: &mut Call<'_>) -> Result<Value, Fail> {
+    existing(call)?;
+    Ok(json!([]))
 }

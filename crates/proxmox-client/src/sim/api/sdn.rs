@@ -32,7 +32,6 @@ pub(super) const ROUTES: &[Row] = &[
     ("GET", "/cluster/sdn/controllers/{controller}", |call| read(call, Kind::Controller)),
     ("PUT", "/cluster/sdn/controllers/{controller}", |call| update(call, Kind::Controller)),
     ("DELETE", "/cluster/sdn/controllers/{controller}", |call| delete(call, Kind::Controller)),
-    ("GET", "/cluster/sdn/ipams", ipams),
     ("GET", "/cluster/sdn/dry-run", dry_run),
     ("POST", "/cluster/sdn/lock", lock),
     ("DELETE", "/cluster/sdn/lock", unlock),
@@ -282,10 +281,6 @@ fn delete(call: &mut Call<'_>, kind: Kind) -> Result<Value, Fail> {
         rows.remove(&id);
     }
     Ok(Value::Null)
-}
-
-fn ipams(_: &mut Call<'_>) -> Result<Value, Fail> {
-    Ok(json!([{"ipam": "pve", "type": "pve", "digest": null}]))
 }
 
 fn dry_run(call: &mut Call<'_>) -> Result<Value, Fail> {

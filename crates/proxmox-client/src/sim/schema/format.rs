@@ -211,9 +211,10 @@ fn check_access(name: &str, value: &str) -> Result<(), String> {
         "pve-realm" => {
             must(full(r"[A-Za-z][A-Za-z0-9._-]+", value), "value does not look like a valid realm")
         }
-        "pve-priv" => {
-            must(super::super::perm::is_privilege(value), &format!("invalid privilege '{value}'"))
-        }
+        "pve-priv" | "pve-priv-8" => must(
+            super::super::perm::is_privilege(value, name == "pve-priv-8"),
+            &format!("invalid privilege '{value}'"),
+        ),
         "pve-storage-content" => must(
             matches!(
                 value,

@@ -118,6 +118,7 @@ pub(crate) struct Schema {
 }
 
 struct Loader<'a> {
+    dialect: Dialect,
     formats: &'a Value,
     named: BTreeMap<String, Arc<BTreeMap<String, Prop>>>,
 }
@@ -185,7 +186,10 @@ impl Loader<'_> {
         let Some(Value::Object(keys)) =
             self.formats.get(name).and_then(|format| format.get("keys"))
         else {
-            return Format::Named(name.to_owned());
+            // What is a privilege depends on the release.
+            let old = self.dialect == Dialect::V8_4;
+            let name = if old { name.replace("pve-priv", "pve-priv-8") } else { name.to_owned() };
+            return Format::Named(name);
         };
         if let Some(done) = self.named.get(name) {
             return Format::Keys(Arc::clone(done));
@@ -236,6 +240,18 @@ fn extras() -> Vec<Value> {
     rows.push(json!({"m": "PUT", "p": "/nodes/{node}/config", "n": "node", "a": config,
         "c": {"check": ["perm", "/nodes/{node}", ["Sys.Modify"]]}}));
     rows.extend(usb_mappings());
+    let audit = json!({"check": ["perm", "/", ["Sys.Audit"]]});
+    let id = json!({"type": "string", "format": "pve-configid"});
+    let job = json!({"type": "string", "pattern": r"\d+-\d+"});
+    rows.push(json!({"m": "GET", "p": "/cluster/backup", "a": {}, "c": audit}));
+    rows.push(json!({"m": "GET", "p": "/cluster/backup/{id}", "a": {"id": id}, "c": audit}));
+    rows.push(json!({"m": "GET", "p": "/cluster/replication", "a": {}, "c": {"user": "all"}}));
+    rows.push(json!({"m": "GET", "p": "/cluster/replication/{id}", "a": {"id": job}, "c": {"user": "all"}}));
+    rows.push(
+        json!({"m": "GET", "p": "/nodes/{node}/replication", "n": "node", "a": {"node": node,
+        "guest": {"type": "integer", "format": "pve-vmid", "minimum": 100, "optional": 1}},
+        "c": {"user": "all"}}),
+    );
     let vmid =
         json!({"type": "integer", "format": "pve-vmid", "minimum": 100, "maximum": 999_999_999});
     rows.push(json!({"m": "GET", "p": "/nodes/{node}/lxc", "n": "node", "a": {"node": node},
@@ -292,7 +308,7 @@ impl Schema {
             .map_err(|error| fail(error.to_string()))?;
         let doc: Value = serde_json::from_slice(&plain).map_err(|error| fail(error.to_string()))?;
         let formats = doc.get("formats").cloned().unwrap_or_default();
-        let mut loader = Loader { formats: &formats, named: BTreeMap::new() };
+        let mut loader = Loader { dialect, formats: &formats, named: BTreeMap::new() };
         let rows = doc.get("props").and_then(Value::as_array).cloned().unwrap_or_default();
         let props: Vec<Prop> = rows.iter().map(|row| loader.prop(row)).collect();
         let rows = doc.get("endpoints").and_then(Value::as_array).cloned().unwrap_or_default();

@@ -102,6 +102,12 @@ async fn machine(place: &Place) {
     assert_eq!(config.get("description"), None);
     let drive = config.get("scsi0").and_then(|drive| drive.as_str()).unwrap_or_default();
     assert!(drive.contains("size=2G"), "{drive}");
+    let rows = place.client.tasks().list(&place.node, &[("source", "all")]).await.expect("tasks");
+    let made = rows.iter().find(|row| row.kind == "qmcreate").expect("its task");
+    let made = made.upid.parse().expect("an id");
+    let log = place.client.tasks().log(&made, 0, 0).await.expect("a log");
+    assert_eq!(log.last().map(|line| line.t.as_str()), Some("TASK OK"), "{log:?}");
+    assert!(log.iter().zip(1..).all(|(line, number)| line.n == number), "{log:?}");
     let again = qemu.create(place.vmid, &[("name", "ctrt")]).await.expect_err("it exists");
     assert_eq!(again.kind(), ErrorKind::AlreadyExists, "{again}");
     let stale = [("cores", "1"), ("digest", "0000000000000000000000000000000000000000")];

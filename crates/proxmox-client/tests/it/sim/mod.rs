@@ -12,5 +12,6 @@ mod fabrics;
 mod firewall;
 mod life;
 mod matcher;
+mod parts;
 mod replay;
 mod wire;
