@@ -55,6 +55,9 @@ pub(crate) struct Cluster {
     /// How much longer its snapshots are than what Kubernetes keeps.
     #[serde(default)]
     pub(crate) filler: u64,
+    /// The minor version that it goes back to; empty while it does not.
+    #[serde(default)]
+    pub(crate) downgrade: String,
     /// Alarms that are on: the member and the name of the alarm.
     #[serde(default)]
     pub(crate) alarms: Vec<(u64, String)>,

@@ -15,11 +15,12 @@ use super::fact::Fact;
 use super::wire::resource;
 
 /// Namespaces that can be read.
-const NAMESPACES: [&str; 17] = [
+const NAMESPACES: [&str; 18] = [
     "runtime",
     "config",
     "network",
     "cluster",
+    "cluster-raw",
     "k8s",
     "controlplane",
     "etcd",
@@ -50,11 +51,12 @@ pub(crate) enum Refusal {
 ///
 /// # Errors
 /// Which of them is unknown.
-pub(crate) fn check(namespace: &str, kind: &str) -> Result<(), Refusal> {
-    if !NAMESPACES.contains(&namespace) {
+pub(crate) fn check(namespace: &str, kind: &str, minor: u64) -> Result<(), Refusal> {
+    let newest = minor >= 14 && namespace == "storage";
+    if !NAMESPACES.contains(&namespace) && !newest {
         return Err(Refusal::Namespace(format!("namespace {namespace:?} is not supported")));
     }
-    if !resource::is_known(kind) {
+    if !resource::is_known(kind, minor) {
         return Err(Refusal::Type(format!("resource type {kind:?} is not supported")));
     }
     Ok(())
@@ -254,9 +256,15 @@ impl Store {
     ///
     /// # Errors
     /// When there is none.
-    pub(crate) fn get(&self, namespace: &str, kind: &str, id: &str) -> Result<Value, Refusal> {
+    pub(crate) fn get(
+        &self,
+        (namespace, kind): (&str, &str),
+        id: &str,
+        minor: u64,
+    ) -> Result<Value, Refusal> {
         if namespace == "meta"
-            && let Some(found) = meta(kind).and_then(|all| all.into_iter().find(|r| id_of(r) == id))
+            && let Some(found) =
+                meta(kind, minor).and_then(|all| all.into_iter().find(|r| id_of(r) == id))
         {
             return Ok(found);
         }
@@ -268,9 +276,9 @@ impl Store {
     }
 
     /// All resources of a type, by id.
-    pub(crate) fn list(&self, namespace: &str, kind: &str) -> Vec<Value> {
+    pub(crate) fn list(&self, namespace: &str, kind: &str, minor: u64) -> Vec<Value> {
         if namespace == "meta"
-            && let Some(all) = meta(kind)
+            && let Some(all) = meta(kind, minor)
         {
             return all;
         }
@@ -282,12 +290,17 @@ impl Store {
     /// What a watch begins with; after a bookmark only what came since.
     ///
     /// Gives `None` when the bookmark is of another boot, or too old.
-    pub(crate) fn watch(&self, namespace: &str, kind: &str, after: Option<&str>) -> Option<Watch> {
+    pub(crate) fn watch(
+        &self,
+        (namespace, kind): (&str, &str),
+        after: Option<&str>,
+        minor: u64,
+    ) -> Option<Watch> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let later = self.sender.subscribe();
         let fits = |key: &Key| key.0 == namespace && key.1 == kind;
         let kept = || inner.entries.iter().filter(|(k, _)| fits(k)).map(|(_, e)| show(e)).collect();
-        let now = meta(kind).filter(|_| namespace == "meta").unwrap_or_else(kept);
+        let now = meta(kind, minor).filter(|_| namespace == "meta").unwrap_or_else(kept);
         let since = match after {
             Some(text) => inner.position(text)?,
             None => 0,
@@ -335,8 +348,8 @@ fn show(entry: &Entry) -> Value {
     json!({"metadata": metadata, "spec": {"protoSpec": message, "yamlSpec": yaml::write(&fact.spec)}})
 }
 
-/// Types and namespaces that a node tells of; the same on all nodes, so that none keeps them.
-fn meta(kind: &str) -> Option<Vec<Value>> {
+/// Types and namespaces that a node tells of; the same on all nodes of a version, so that none keeps them.
+fn meta(kind: &str, minor: u64) -> Option<Vec<Value>> {
     const KINDS: [&str; 2] = ["Namespaces.meta.cosi.dev", "ResourceDefinitions.meta.cosi.dev"];
     let kind = KINDS.into_iter().find(|k| *k == kind)?;
     let shown = |id: String, spec: Value| {
@@ -351,7 +364,9 @@ fn meta(kind: &str) -> Option<Vec<Value>> {
                 shown((*name).to_owned(), json!({"description": format!("{name} resources")}))
             })
             .collect(),
-        _ => resource::definitions().map(|(k, d)| shown(k.to_lowercase(), d.clone())).collect(),
+        _ => {
+            resource::definitions(minor).map(|(k, d)| shown(k.to_lowercase(), d.clone())).collect()
+        }
     };
     all.sort_by(|a, b| id_of(a).cmp(id_of(b)));
     Some(all)

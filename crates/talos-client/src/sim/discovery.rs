@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -70,6 +71,8 @@ pub(crate) struct View {
 #[derive(Debug, Default)]
 struct Inner {
     peers: BTreeMap<String, (Peer, Vec<Arc<Fact>>)>,
+    /// Until when machines are remembered that say nothing and have not said goodbye.
+    silent: BTreeMap<String, Instant>,
     views: BTreeMap<String, View>,
     /// What each view showed last of control planes: it is kept while it is the same.
     planes: BTreeMap<String, Arc<Vec<(String, String)>>>,
@@ -85,28 +88,30 @@ fn circle(uuid: &str, peer: &Peer) -> String {
 }
 
 impl Discovery {
-    /// What a machine tells from now on; none for nothing.
+    /// What a machine tells from now on; none if it says goodbye.
     pub(crate) fn publish(&self, uuid: &str, peer: Option<Peer>) {
         let inner = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = inner.peers.get(uuid).map(|(peer, _)| peer);
-        if old == peer.as_ref() {
-            return;
-        }
-        for changed in old.into_iter().chain(&peer) {
-            inner.views.remove(&circle(uuid, changed));
-        }
-        match peer {
-            Some(peer) => {
-                let facts = peer.facts();
-                inner.peers.insert(uuid.to_owned(), (peer, facts));
-            }
-            None => drop(inner.peers.remove(uuid)),
+        inner.silent.remove(uuid);
+        inner.publish(uuid, peer);
+    }
+
+    /// A machine says nothing more: it is off, or boots. It is known for as long as `keep`.
+    pub(crate) fn falls_silent(&self, uuid: &str, keep: Duration) {
+        let inner = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((peer, _)) = inner.peers.get(uuid) else { return };
+        if !inner.silent.contains_key(uuid) {
+            inner.views.remove(&circle(uuid, peer));
+            inner.silent.insert(uuid.to_owned(), Instant::now() + keep);
         }
     }
 
     /// What a machine sees: itself and the others of its cluster.
     pub(crate) fn seen_by(&self, uuid: &str) -> View {
         let inner = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.expire();
+        if inner.silent.contains_key(uuid) {
+            return View::default();
+        }
         let Some((peer, _)) = inner.peers.get(uuid) else { return View::default() };
         let circle = circle(uuid, peer);
         if let Some(view) = inner.views.get(&circle) {
@@ -119,19 +124,57 @@ impl Discovery {
 }
 
 impl Inner {
+    /// Forgets those who were silent for too long.
+    fn expire(&mut self) {
+        if self.silent.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let over = self.silent.iter().filter(|(_, end)| **end <= now);
+        for uuid in over.map(|(uuid, _)| uuid.clone()).collect::<Vec<_>>() {
+            self.silent.remove(&uuid);
+            self.publish(&uuid, None);
+        }
+    }
+
+    fn publish(&mut self, uuid: &str, peer: Option<Peer>) {
+        let old = self.peers.get(uuid).map(|(peer, _)| peer);
+        if old == peer.as_ref() {
+            return;
+        }
+        for changed in old.into_iter().chain(&peer) {
+            self.views.remove(&circle(uuid, changed));
+        }
+        match peer {
+            Some(peer) => {
+                let facts = peer.facts();
+                self.peers.insert(uuid.to_owned(), (peer, facts));
+            }
+            None => drop(self.peers.remove(uuid)),
+        }
+    }
+
     fn view(&mut self, of: &str) -> View {
-        let own = self.peers.iter().filter(|(uuid, (peer, _))| circle(uuid, peer) == of);
+        // One that speaks comes before a silent one of the same name, which it has replaced.
+        let speaks = |uuid: &&String| !self.silent.contains_key(*uuid);
+        let (present, silent): (Vec<_>, Vec<_>) = self
+            .peers
+            .iter()
+            .filter(|(uuid, (peer, _))| circle(uuid, peer) == of)
+            .partition(|(uuid, _)| speaks(uuid));
+        let own = present.into_iter().chain(silent);
         let mut facts: Vec<Arc<Fact>> = own.clone().flat_map(|(_, (_, f))| f.clone()).collect();
         facts.retain(|fact| !fact.id.is_empty());
         facts.sort_by(|a, b| a.place().cmp(&b.place()));
         // Of two machines with one name, one is seen.
         facts.dedup_by(|a, b| a.place() == b.place());
-        let nodes: Vec<(String, String, bool)> = own
+        let mut nodes: Vec<(String, String, bool)> = own
             .filter_map(|(uuid, (peer, _))| {
                 let first = peer.addresses.first()?.clone();
                 Some((uuid.clone(), first, peer.is_control_plane()))
             })
             .collect();
+        nodes.sort();
         let planes: Vec<(String, String)> = nodes
             .iter()
             .filter(|(.., plane)| *plane)
@@ -179,6 +222,27 @@ mod tests {
         discovery.publish("2", None);
         assert_eq!(names(&discovery.seen_by("1")), ["cp"]);
         assert!(discovery.seen_by("2").facts.is_empty());
+    }
+
+    #[test]
+    fn who_falls_silent_is_known_for_a_while() {
+        let discovery = Discovery::default();
+        discovery.publish("1", Some(peer("a", "cp", "controlplane")));
+        discovery.publish("2", Some(peer("a", "wk", "worker")));
+        discovery.falls_silent("2", Duration::from_hours(1));
+        assert_eq!(names(&discovery.seen_by("1")), ["cp", "wk"]);
+        assert!(discovery.seen_by("2").facts.is_empty(), "it sees nobody meanwhile");
+        discovery.publish("2", Some(peer("a", "wk", "worker")));
+        assert_eq!(names(&discovery.seen_by("2")), ["cp", "wk"]);
+        discovery.falls_silent("2", Duration::ZERO);
+        assert_eq!(names(&discovery.seen_by("1")), ["cp"]);
+        // A machine made anew has the name of the one that it replaces.
+        discovery.falls_silent("1", Duration::from_hours(1));
+        let anew = Peer { id: "id-new".into(), ..peer("a", "cp", "controlplane") };
+        discovery.publish("9", Some(anew));
+        let view = discovery.seen_by("9");
+        let member = view.facts.iter().find(|fact| fact.kind.starts_with("Members")).unwrap();
+        assert_eq!(member.spec["nodeId"], "id-new");
     }
 
     #[test]

@@ -114,7 +114,11 @@ pub(crate) struct Machine {
     /// What a Bootstrap is to restore.
     pub(crate) restore: Option<Arc<Upload>>,
     pub(crate) kube: Option<Arc<rustls::ServerConfig>>,
+    /// The kubelet has registered the node.
+    pub(crate) registered: bool,
     pub(crate) node_ready: bool,
+    /// Kubernetes gives it no new pods.
+    pub(crate) unschedulable: bool,
     /// Until when the clock is known to be wrong.
     pub(crate) skewed: Option<jiff::Timestamp>,
     pub(crate) early: Early,

@@ -39,6 +39,9 @@ pub(crate) struct NodeInner {
     stop: CancellationToken,
 }
 
+/// Seconds of a real machine for which discovery remembers one that says nothing.
+const DISCOVERED: f64 = 1800.0;
+
 /// What the resources of a machine were made with last.
 #[derive(Default)]
 struct Synced {
@@ -156,7 +159,13 @@ impl NodeInner {
         let Some(net) = self.net() else { return };
         let stale = self.stale.swap(false, Ordering::AcqRel);
         if stale {
-            net.discovery.publish(&self.uuid, fact::peer(self, &self.content()));
+            let content = self.content();
+            match fact::peer(self, &content) {
+                None if !content.node_id.is_empty() => {
+                    net.discovery.falls_silent(&self.uuid, net.config.pace.of(DISCOVERED));
+                }
+                peer => net.discovery.publish(&self.uuid, peer),
+            }
         }
         let view = net.discovery.seen_by(&self.uuid);
         if stale || !Arc::ptr_eq(&synced.planes, &view.planes) {

@@ -39,25 +39,55 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
             life::leave(node);
             Ok(Reply::One(json!({"messages": [{}]})))
         }
-        "EtcdDowngradeValidate" | "EtcdDowngradeEnable" => {
-            let version = call.text("version");
-            let right = version.split('.').count() == 2
-                && version.split('.').all(|p| p.parse::<u32>().is_ok());
-            if !right {
-                return Err(Status::new(
-                    code::INVALID_ARGUMENT,
-                    "version should be in MAJOR.MINOR format",
-                ));
-            }
-            Ok(downgrade())
-        }
-        "EtcdDowngradeCancel" => Ok(downgrade()),
+        name if name.starts_with("EtcdDowngrade") => downgrade(node, &net, &cluster, call),
         _ => Ok(Reply::One(json!({"messages": [{}]}))),
     }
 }
 
-fn downgrade() -> Reply {
-    Reply::One(json!({"messages": [{"clusterDowngrade": {"clusterVersion": "3.6"}}]}))
+/// Version of the etcd that a node runs.
+fn version(node: &NodeInner) -> &'static str {
+    match node.minor() {
+        11 => "3.6.5",
+        12 => "3.6.11",
+        13 => "3.6.12",
+        _ => "3.7.1",
+    }
+}
+
+fn minor_of(version: &str) -> &str {
+    version.rsplit_once('.').map_or(version, |(minor, _)| minor)
+}
+
+/// A cluster goes back by one minor version, and one at a time.
+fn downgrade(
+    node: &NodeInner,
+    net: &NetInner,
+    cluster: &Cluster,
+    call: &Call,
+) -> Result<Reply, Status> {
+    let now = minor_of(version(node));
+    let refused =
+        |why: &str| Status::new(code::UNKNOWN, format!("failed to query etcd status: {why}"));
+    let wanted = call.text("version");
+    if call.method() == "EtcdDowngradeCancel" {
+        net.clusters.change(&cluster.id, |c| c.downgrade.clear());
+    } else {
+        let numbers: Vec<Option<u32>> = wanted.split('.').map(|part| part.parse().ok()).collect();
+        let [Some(major), Some(minor)] = numbers.as_slice() else {
+            let text = "version should be in MAJOR.MINOR format";
+            return Err(Status::new(code::INVALID_ARGUMENT, text));
+        };
+        if format!("{major}.{}", minor + 1) != now {
+            return Err(refused("etcdserver: invalid downgrade target version"));
+        }
+        if !cluster.downgrade.is_empty() {
+            return Err(refused("etcdserver: cluster has an ongoing downgrade job"));
+        }
+        if call.method() == "EtcdDowngradeEnable" {
+            net.clusters.change(&cluster.id, |c| wanted.clone_into(&mut c.downgrade));
+        }
+    }
+    Ok(Reply::One(json!({"messages": [{"clusterDowngrade": {"clusterVersion": now}}]})))
 }
 
 fn bootstrap(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
@@ -149,11 +179,7 @@ fn status(node: &NodeInner, cluster: &Cluster) -> Result<Reply, Status> {
     let Some(member) = cluster.member(own) else {
         return Err(Status::new(code::UNAVAILABLE, "etcdserver: server stopped"));
     };
-    let version = match node.minor() {
-        11 => "3.6.5",
-        12 => "3.6.11",
-        _ => "3.6.12",
-    };
+    let (version, storage) = (version(node), format!("{}.0", minor_of(version(node))));
     let index = (cluster.revision + 10).to_string();
     let size = (20480 + cluster.revision * 512).to_string();
     // Every member tells the alarms of all.
@@ -164,7 +190,7 @@ fn status(node: &NodeInner, cluster: &Cluster) -> Result<Reply, Status> {
         .collect();
     let status = json!({
         "errors": errors,
-        "protocolVersion": version, "storageVersion": "3.6.0", "dbSize": size, "dbSizeInUse": size,
+        "protocolVersion": version, "storageVersion": storage, "dbSize": size, "dbSizeInUse": size,
         "leader": cluster.leader.to_string(), "raftIndex": index, "raftTerm": cluster.term.to_string(),
         "raftAppliedIndex": index, "isLearner": member.learner, "memberId": own.to_string(),
     });

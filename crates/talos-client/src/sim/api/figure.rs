@@ -261,7 +261,10 @@ fn capture(machine: &Machine, call: &Call) -> Result<Reply, Status> {
             format!("interface {name:?} not found: route ip+net: no such network interface");
         return Err(Status::new(code::UNKNOWN, message));
     }
-    let head = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];
+    let kept = call.request().get("snapLen").and_then(Value::as_u64).unwrap_or(0);
+    let kept = u32::try_from(kept).unwrap_or(u32::MAX).to_le_bytes();
+    let mark: [u8; 16] = [0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let head = [&mark[..], &kept, &[1, 0, 0, 0]].concat();
     let bytes = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, head);
     Ok(Reply::list(vec![json!({"bytes": bytes})]))
 }

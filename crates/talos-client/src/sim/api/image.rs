@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -30,10 +32,14 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
             }
             Ok(Reply::list(list(node, is_cri, true)))
         }
-        "Pull" => Ok(Reply::list(vec![json!({ "name": pull(node, image, is_cri)? })])),
+        "Pull" => {
+            let name = pull(node, image, is_cri)?;
+            let steps = progress(image).into_iter().map(|step| json!({ "pullProgress": step }));
+            Ok(Reply::list(steps.chain([json!({ "name": name })]).collect()))
+        }
         "Remove" => remove(node, image),
         "Verify" => Ok(Reply::One(json!({"message": "no matched rule"}))),
-        _ => Err(Status::new(code::INTERNAL, "failed to import image: unexpected EOF")),
+        _ => import(node, call),
     }
 }
 
@@ -120,6 +126,73 @@ pub(super) fn pull(node: &NodeInner, image: &str, is_cri: bool) -> Result<String
         store.insert(image.to_owned());
     });
     Ok(format!("{repository}@{digest}"))
+}
+
+/// How its one layer comes.
+fn progress(image: &str) -> Vec<Value> {
+    const TOTAL: u64 = 10 << 20;
+    let digest = Sha256::digest(image);
+    let layer = digest.iter().take(6).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let part = |offset: u64| json!({"offset": offset.to_string(), "total": TOTAL.to_string()});
+    let state = |state: &str| json!({ "status": state });
+    let steps = [
+        part(TOTAL / 2),
+        part(TOTAL),
+        state("DOWNLOAD_COMPLETE"),
+        state("EXTRACTING"),
+        state("EXTRACT_COMPLETE"),
+    ];
+    steps.map(|step| json!({"layerId": layer, "progress": step})).into()
+}
+
+/// Takes an archive in pieces; the first message says which store it is for.
+fn import(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+    let pieces = call.requests.iter().filter_map(|request| {
+        let piece = request.pointer("/imageChunk/bytes").and_then(Value::as_str)?;
+        STANDARD.decode(piece).ok()
+    });
+    let archive: Vec<u8> = pieces.flatten().collect();
+    let Some(image) = named_in(&archive) else {
+        return Err(Status::new(code::INTERNAL, "failed to import image: unexpected EOF"));
+    };
+    let namespace = call.request().pointer("/containerd/namespace").and_then(Value::as_str);
+    node.write(|content| {
+        let is_cri = namespace == Some("NS_CRI");
+        let store = if is_cri { &mut content.images } else { &mut content.system_images };
+        store.insert(image.clone());
+    });
+    Ok(Reply::One(json!({ "name": image })))
+}
+
+/// The first name that an archive gives its image: in the form of Docker, or of OCI.
+fn named_in(archive: &[u8]) -> Option<String> {
+    let member = |name| member_of(archive, name);
+    let text = |value: &Value, at: &str| value.pointer(at)?.as_str().map(str::to_owned);
+    if let Some(manifest) = member("manifest.json") {
+        return text(&serde_json::from_slice(manifest).ok()?, "/0/RepoTags/0");
+    }
+    let index: Value = serde_json::from_slice(member("index.json")?).ok()?;
+    ["io.containerd.image.name", "org.opencontainers.image.ref.name"]
+        .iter()
+        .find_map(|key| text(&index, &format!("/manifests/0/annotations/{key}")))
+}
+
+/// A file of a tape archive.
+fn member_of<'a>(mut archive: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    const BLOCK: usize = 512;
+    loop {
+        let (head, rest) = archive.split_at_checked(BLOCK)?;
+        let text = |bytes: &[u8]| {
+            let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+            String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).trim().to_owned()
+        };
+        let size = usize::from_str_radix(&text(head.get(124..136)?), 8).ok()?;
+        let found = text(head.get(..100)?);
+        if found.trim_start_matches("./") == name {
+            return rest.get(..size);
+        }
+        archive = rest.get(size.next_multiple_of(BLOCK)..)?;
+    }
 }
 
 fn remove(node: &NodeInner, image: &str) -> Result<Reply, Status> {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::super::config::yaml;
+use super::super::event;
 use super::super::grpc::{Call, Frames, Reply, Status, code};
 use super::super::node::{Api, NodeInner, Order};
 use super::super::pki::{Authority, PkiError, Request};
@@ -270,13 +271,28 @@ fn meta(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
 
 fn events(node: &NodeInner, call: &Call) -> Reply {
     let (past, receiver) = node.log.watch();
-    let tail = call.request().get("tailEvents").and_then(Value::as_i64).unwrap_or(0);
+    let number = |key: &str| call.request().get(key).and_then(Value::as_i64).unwrap_or(0);
+    let (tail, seconds) = (number("tailEvents"), number("tailSeconds"));
     let actor = call.text("withActorId").to_owned();
-    let count = usize::try_from(tail).unwrap_or(if tail < 0 { usize::MAX } else { 0 });
     let fits = move |e: &Value| {
         actor.is_empty() || e.get("actorId").and_then(Value::as_str) == Some(&actor)
     };
-    let chosen: Vec<Value> = past.into_iter().filter(|e| fits(e)).collect();
+    // One of these is set, else only what comes is told.
+    let after = match (call.text("tailId"), seconds) {
+        ("", 1..) => Some(event::first_of(jiff::Timestamp::now().as_second() - seconds)),
+        ("", _) => None,
+        (id, _) => Some(id.to_owned()),
+    };
+    let count = match (tail, &after) {
+        (0, None) => 0,
+        (0, Some(_)) => usize::MAX,
+        (tail, _) => usize::try_from(tail).unwrap_or(usize::MAX),
+    };
+    let is_later = |e: &Value| match (&after, e.get("id").and_then(Value::as_str)) {
+        (Some(after), Some(id)) => id > after.as_str(),
+        _ => true,
+    };
+    let chosen: Vec<Value> = past.into_iter().filter(|e| fits(e) && is_later(e)).collect();
     let skip = chosen.len().saturating_sub(count);
     let hello = json!({"data": {}, "id": "0"});
     let queue: std::collections::VecDeque<Value> =

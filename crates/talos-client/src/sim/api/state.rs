@@ -23,17 +23,17 @@ fn status(refusal: Refusal) -> Status {
 pub(super) fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
     let (namespace, kind, id) = (call.text("namespace"), call.text("type"), call.text("id"));
     match call.method() {
-        "Get" | "List" | "Watch" => cosi::check(namespace, kind).map_err(status)?,
+        "Get" | "List" | "Watch" => cosi::check(namespace, kind, node.minor()).map_err(status)?,
         _ => return Err(Status::new(code::PERMISSION_DENIED, "write access is not allowed")),
     }
     match call.method() {
         "Get" => {
-            let resource = node.store.get(namespace, kind, id).map_err(status)?;
+            let resource = node.store.get((namespace, kind), id, node.minor()).map_err(status)?;
             Ok(Reply::One(json!({"resource": resource})))
         }
         "List" => {
             let queries = call.request().get("options").cloned().unwrap_or_default();
-            let all = node.store.list(namespace, kind).into_iter();
+            let all = node.store.list(namespace, kind, node.minor()).into_iter();
             let chosen = all.filter(|r| is_asked_for(r, &queries));
             Ok(Reply::list(chosen.map(|resource| json!({"resource": resource})).collect()))
         }
@@ -103,7 +103,7 @@ fn watch(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, Status> {
     let newer = call.request().get("apiVersion").and_then(Value::as_i64).unwrap_or(0) >= 1;
     let tail = options.get("tailEvents").and_then(Value::as_u64).unwrap_or(0);
     let from = options.get("startFromBookmark").and_then(Value::as_str).filter(|b| !b.is_empty());
-    let Some(begun) = node.store.watch(&namespace, &kind, from) else {
+    let Some(begun) = node.store.watch((&namespace, &kind), from, node.minor()) else {
         return Err(Status::new(code::FAILED_PRECONDITION, "invalid watch bookmark"));
     };
     let fits = {

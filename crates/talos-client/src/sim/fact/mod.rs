@@ -133,7 +133,11 @@ pub(crate) fn conditions(machine: &Machine) -> (bool, Value) {
         out.push(json!({"name": "services", "reason": waiting.join(", ")}));
     }
     if configured && !machine.node_ready {
-        let reason = format!("node {:?} status is not available yet", machine.hostname());
+        let name = machine.hostname();
+        let reason = match machine.registered {
+            true => format!("node {name:?} is not ready"),
+            false => format!("node {name:?} status is not available yet"),
+        };
         out.push(json!({"name": "nodeReady", "reason": reason}));
     }
     (out.is_empty(), Value::Array(out))
@@ -218,6 +222,11 @@ fn system(machine: &Machine, content: &Content, out: &mut Facts) {
         "version",
         version,
     );
+    if machine.minor() >= 14 {
+        let place = ("runtime", "BootIDs.runtime.talos.dev");
+        let spec = json!({"bootID": machine.boot_id});
+        out.add(place, "runtime.BootIDController", "boot-id", spec);
+    }
     let time = json!({"epoch": 0, "synced": machine.early == Early::Done && !is_skewed(machine), "syncDisabled": machine.config.at("machine.time.disabled") == Some(&json!(true))});
     if machine.early != Early::Nothing {
         out.add(
@@ -310,8 +319,11 @@ fn cluster(machine: &Machine, content: &Content, planes: &[String], out: &mut Fa
     let spec = json!({"nodename": name, "hostnameVersion": "1", "skipNodeRegistration": false});
     out.add(("k8s", "Nodenames.kubernetes.talos.dev"), "k8s.NodenameController", "nodename", spec);
     kubernetes::add(machine, planes, out);
-    if machine.node_ready {
-        let spec = json!({"nodename": name, "nodeReady": true, "unschedulable": false});
+    if machine.registered {
+        let spec = json!({
+            "annotations": {}, "labels": kubernetes::labels(machine), "nodename": name,
+            "nodeReady": machine.node_ready, "unschedulable": machine.unschedulable,
+        });
         out.add(
             ("k8s", "NodeStatuses.kubernetes.talos.dev"),
             "k8s.NodeStatusController",

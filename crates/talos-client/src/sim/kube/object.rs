@@ -80,8 +80,17 @@ pub(crate) fn tend(node: &Arc<NodeInner>) {
             }
         });
     }
-    if node.machine().node_ready != ready {
-        node.machine().node_ready = ready;
+    let closed = net
+        .clusters
+        .read(&home, |c| c.objects.get(&path)?.pointer("/spec/unschedulable")?.as_bool());
+    let now = (true, ready, closed.flatten().unwrap_or(false));
+    let known = {
+        let machine = node.machine();
+        (machine.registered, machine.node_ready, machine.unschedulable)
+    };
+    if known != now {
+        let machine = &mut *node.machine();
+        (machine.registered, machine.node_ready, machine.unschedulable) = now;
     }
 }
 

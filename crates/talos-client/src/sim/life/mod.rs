@@ -67,7 +67,7 @@ fn close(node: &NodeInner) {
     {
         let mut machine = node.machine();
         machine.kube = None;
-        machine.node_ready = false;
+        (machine.registered, machine.node_ready) = (false, false);
     }
     node.halt_etcd();
 }
@@ -424,6 +424,8 @@ async fn obey(node: &Arc<NodeInner>, order: Order) -> End {
         });
     }
     sequence::end(node, sequence);
+    // However fast it lives, who follows its events hears the last of them.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     close(node);
     pause(node, 5.0).await;
     if off {

@@ -1,7 +1,8 @@
 //! Resources: how each type is shown and named, and its specification in protobuf.
 //!
 //! A node sends a specification twice, as YAML and as a message. The table tells the number of each field; it is
-//! made by the program in `tests/peer/facts` from what Talos' machinery library registers.
+//! made by the program in `tests/peer/facts` from what Talos' machinery library registers: that of 1.13 for the types
+//! of `types.txt`, that of 1.14 for those of `types-1.14.txt`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -42,14 +43,38 @@ enum Shape {
     Map,
 }
 
-/// Definitions of all types that there are, by type.
-pub(crate) fn definitions() -> impl Iterator<Item = (&'static str, &'static Value)> {
-    kinds().types.iter().map(|(name, kind)| (name.as_str(), &kind.definition))
+/// Definitions of all types that Talos `1.minor` has, by type.
+pub(crate) fn definitions(minor: u64) -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let known = kinds().types.iter().filter(move |(name, _)| is_known(name, minor));
+    known.map(|(name, kind)| (name.as_str(), &kind.definition))
 }
 
-/// Whether a type exists.
-pub(crate) fn is_known(kind: &str) -> bool {
-    kinds().types.contains_key(kind)
+/// Types that came after 1.11, with the minor version that has them first.
+const SINCE: [(&str, u64); 11] = [
+    ("APIServiceConfigs.runtime.talos.dev", 13),
+    ("Environments.runtime.talos.dev", 13),
+    ("ImageVerificationRules.security.talos.dev", 13),
+    ("KubeletKubeconfigs.kubernetes.talos.dev", 12),
+    ("LinkAliasSpecs.net.talos.dev", 12),
+    ("OOMActions.talos.dev", 12),
+    ("PlatformConfigs.net.talos.dev", 12),
+    ("RoutingRuleSpecs.net.talos.dev", 13),
+    ("RoutingRuleStatuses.net.talos.dev", 13),
+    ("ServicePIDs.runtime.talos.dev", 13),
+    ("TUFTrustedRoots.security.talos.dev", 13),
+];
+
+/// Types that came with 1.14.
+const NEWEST: &str = include_str!("types-1.14.txt");
+
+/// Whether a type exists at Talos `1.minor`.
+pub(crate) fn is_known(kind: &str, minor: u64) -> bool {
+    let since = match SINCE.iter().find(|(name, _)| *name == kind) {
+        Some((_, since)) => *since,
+        None if NEWEST.lines().any(|name| name == kind) => 14,
+        None => 0,
+    };
+    since <= minor && kinds().types.contains_key(kind)
 }
 
 /// Whether only an administrator may read a type.
@@ -387,10 +412,21 @@ mod tests {
     }
 
     #[test]
+    fn types_come_with_versions() {
+        assert!(!is_known("PlatformConfigs.net.talos.dev", 11));
+        assert!(is_known("PlatformConfigs.net.talos.dev", 12));
+        // Each of them is a type at all.
+        let newest = NEWEST.lines().map(|kind| (kind, 14));
+        for (kind, since) in SINCE.into_iter().chain(newest) {
+            assert!(is_known(kind, since) && !is_known(kind, since - 1), "{kind}");
+        }
+    }
+
+    #[test]
     fn secrets_are_known_as_such() {
         assert!(is_sensitive("OSRootSecrets.secrets.talos.dev"));
         assert!(
-            is_known("Members.cluster.talos.dev") && !is_sensitive("Members.cluster.talos.dev")
+            is_known("Members.cluster.talos.dev", 11) && !is_sensitive("Members.cluster.talos.dev")
         );
     }
 }
