@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
+use tokio::io::AsyncRead;
 
 use super::service::timestamp;
 use crate::client::{Client, call};
@@ -174,6 +175,30 @@ impl Client {
             });
         }
         Ok(images)
+    }
+
+    /// Imports an image out of an archive, as `docker save` and `skopeo copy … oci-archive:…` write it, in
+    /// constant memory; gives its reference. Administrators only; from 1.13 on.
+    ///
+    /// # Errors
+    /// See [`Error`]; also if the source cannot be read.
+    pub async fn image_import(
+        &self,
+        store: ImageStore,
+        archive: impl AsyncRead + Unpin,
+    ) -> Result<String, Error> {
+        use machine::image_service_import_request::Request;
+
+        let call = &call::IMAGE_IMPORT;
+        let message = |request| machine::ImageServiceImportRequest { request: Some(request) };
+        let head = message(Request::Containerd(store.wire()));
+        let wrap = |frame| message(Request::ImageChunk(frame));
+        let answer: machine::ImageServiceImportResponse =
+            self.feed(call, archive, Some(head), wrap).await?;
+        if answer.name.is_empty() {
+            return Err(self.odd(call, "the node did not name the image that it imported"));
+        }
+        Ok(answer.name)
     }
 
     /// Removes an image; false if it was not there. Administrators only; from 1.13 on.

@@ -66,7 +66,11 @@ pub mod kinds {
         ("controlplane", "ControllerManagerConfigs.kubernetes.talos.dev");
     /// Settings of the scheduler; id `kube-scheduler`.
     pub const SCHEDULER_CONFIG: Kind = ("controlplane", "SchedulerConfigs.kubernetes.talos.dev");
-    /// Pods that the control plane runs itself.
+    /// The node as Kubernetes has it; id is its name.
+    pub const NODE_STATUS: Kind = ("k8s", "NodeStatuses.kubernetes.talos.dev");
+    /// Pods that a node shall run itself.
+    pub const STATIC_POD: Kind = ("k8s", "StaticPods.kubernetes.talos.dev");
+    /// Pods that a node runs itself, as its kubelet sees them.
     pub const STATIC_POD_STATUS: Kind = ("k8s", "StaticPodStatuses.kubernetes.talos.dev");
     /// Manifests that the control plane applies.
     pub const MANIFEST: Kind = ("controlplane", "Manifests.kubernetes.talos.dev");

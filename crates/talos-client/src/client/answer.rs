@@ -51,6 +51,9 @@ envelopes! {
     machine::EtcdLeaveClusterResponse => machine::EtcdLeaveCluster;
     machine::EtcdRemoveMemberByIdResponse => machine::EtcdRemoveMemberById;
     machine::EtcdRecoverResponse => machine::EtcdRecover;
+    machine::EtcdDowngradeValidateResponse => machine::EtcdDowngradeValidate;
+    machine::EtcdDowngradeEnableResponse => machine::EtcdDowngradeEnable;
+    machine::EtcdDowngradeCancelResponse => machine::EtcdDowngradeCancel;
     machine::RebootResponse => machine::Reboot;
     machine::ShutdownResponse => machine::Shutdown;
     machine::ResetResponse => machine::Reset;

@@ -66,6 +66,9 @@ calls! {
     ETCD_REMOVE "/machine.MachineService/EtcdRemoveMemberByID" "remove an etcd member" changes Etcd;
     ETCD_SNAPSHOT "/machine.MachineService/EtcdSnapshot" "take a snapshot of etcd" reads Long;
     ETCD_RECOVER "/machine.MachineService/EtcdRecover" "upload a snapshot of etcd" changes Long;
+    ETCD_DOWNGRADE_CHECK "/machine.MachineService/EtcdDowngradeValidate" "check whether etcd may go back" reads Etcd;
+    ETCD_DOWNGRADE "/machine.MachineService/EtcdDowngradeEnable" "let etcd go back" changes Etcd;
+    ETCD_DOWNGRADE_CANCEL "/machine.MachineService/EtcdDowngradeCancel" "keep etcd from going back" changes Etcd;
     REBOOT "/machine.MachineService/Reboot" "reboot" changes Call;
     SHUTDOWN "/machine.MachineService/Shutdown" "shut down" changes Call;
     RESET "/machine.MachineService/Reset" "reset" changes Call;
@@ -77,10 +80,12 @@ calls! {
     IMAGE_PULL "/machine.ImageService/Pull" "pull an image" changes Long "1.13";
     IMAGE_LIST "/machine.ImageService/List" "list the images" reads Long "1.13";
     IMAGE_REMOVE "/machine.ImageService/Remove" "remove an image" changes Long "1.13";
+    IMAGE_IMPORT "/machine.ImageService/Import" "import an image" changes Long "1.13";
     OLD_IMAGE_PULL "/machine.MachineService/ImagePull" "pull an image" changes Long;
     OLD_IMAGE_LIST "/machine.MachineService/ImageList" "list the images" reads Long;
     LIFECYCLE_UPGRADE "/machine.LifecycleService/Upgrade" "install another version" changes Long "1.13";
     LIFECYCLE_ASK "/machine.LifecycleService/Upgrade" "ask for the installer" reads Call "1.13";
+    CAPTURE "/machine.MachineService/PacketCapture" "capture packets" reads Call;
     READ "/machine.MachineService/Read" "read a file" reads Long;
     FILES "/machine.MachineService/List" "list files" reads Long;
     USAGE "/machine.MachineService/DiskUsage" "measure folders" reads Long;

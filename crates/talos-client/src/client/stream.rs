@@ -88,26 +88,49 @@ impl Client {
     pub(crate) async fn upload<A>(
         &self,
         call: &Call,
-        mut source: impl AsyncRead + Unpin,
+        source: impl AsyncRead + Unpin,
     ) -> Result<A::Item, Error>
     where
         A: Envelope + prost::Message + Default + 'static,
+    {
+        let answer = self.feed::<Frame, A>(call, source, None, |frame| frame).await?;
+        self.first(call, answer)
+    }
+
+    /// Sends a stream of messages: one that says what it is about, and then bytes in chunks.
+    pub(crate) async fn feed<F, A>(
+        &self,
+        call: &Call,
+        mut source: impl AsyncRead + Unpin,
+        first: Option<F>,
+        wrap: impl Fn(Frame) -> F,
+    ) -> Result<A, Error>
+    where
+        F: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
     {
         let (sender, receiver) = mpsc::channel(4);
         let stall = self.timeouts().long;
         let feed = async {
             let sender = sender;
+            let mut head = first;
             loop {
-                let mut chunk = vec![0; CHUNK];
-                let length = source.read(&mut chunk).await.map_err(|error| {
-                    self.refused(call, format!("what shall be sent cannot be read: {error}"))
-                })?;
-                if length == 0 {
-                    return Ok(());
-                }
-                chunk.truncate(length);
-                let frame = Frame { metadata: None, bytes: chunk.into() };
-                match tokio::time::timeout(stall, sender.send(frame)).await {
+                let message = match head.take() {
+                    Some(head) => head,
+                    None => {
+                        let mut chunk = vec![0; CHUNK];
+                        let length = source.read(&mut chunk).await.map_err(|error| {
+                            let text = format!("what shall be sent cannot be read: {error}");
+                            self.refused(call, text)
+                        })?;
+                        if length == 0 {
+                            return Ok(());
+                        }
+                        chunk.truncate(length);
+                        wrap(Frame { metadata: None, bytes: chunk.into() })
+                    }
+                };
+                match tokio::time::timeout(stall, sender.send(message)).await {
                     Ok(Ok(())) => {}
                     // The call has ended; its own result says why.
                     Ok(Err(_)) => return Ok(()),
@@ -118,12 +141,12 @@ impl Client {
         let send = async {
             let mut grpc = self.grpc(call).await?;
             let path = http::uri::PathAndQuery::from_static(call.path);
-            let codec: ProstCodec<Frame, A> = ProstCodec::default();
+            let codec: ProstCodec<F, A> = ProstCodec::default();
             let request = self.request(ReceiverStream::new(receiver));
             let answer = grpc.client_streaming(request, path, codec).await;
             answer.map(tonic::Response::into_inner).map_err(|status| self.failed(call, &status))
         };
         let ((), answer) = futures_util::try_join!(feed, send)?;
-        self.first(call, answer)
+        Ok(answer)
     }
 }

@@ -68,6 +68,19 @@ fn one(name: &str, nodes: &[NodeFacts]) -> State {
                 [first, ..] => waits(first.clone()),
             })
         }),
+        "registered" => each(nodes, |node| {
+            known(&node.kubernetes, |status| match status {
+                Some(_) => Ok(()),
+                None => waits("its kubelet has not registered it yet"),
+            })
+        }),
+        "static-pods" => each_control_plane(nodes, static_pods),
+        "schedulable" => each(nodes, |node| {
+            known(&node.kubernetes, |status| match status {
+                Some(status) if status.unschedulable => waits("it is cordoned"),
+                _ => Ok(()),
+            })
+        }),
         _ => each(nodes, ready),
     };
     summed(&problems)
@@ -181,6 +194,17 @@ fn boot(node: &NodeFacts) -> Result<(), Gap> {
             return waits(format!("the machine is {}", status.stage));
         }
         waits(format!("the machine is {} ({})", status.stage, unmet.join(", ")))
+    })
+}
+
+fn static_pods(node: &NodeFacts) -> Result<(), Gap> {
+    known(&node.static_pods, |pods| {
+        let mut open = pods.iter().filter_map(|pod| Some((&pod.name, pod.problem.as_ref()?)));
+        match open.next() {
+            Some((name, why)) => waits(format!("{name}: {why}")),
+            None if pods.is_empty() => waits("it has no pods of a control plane yet"),
+            None => Ok(()),
+        }
     })
 }
 

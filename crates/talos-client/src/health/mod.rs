@@ -1,8 +1,9 @@
 //! Is a cluster well, and what is it waiting for?
 //!
 //! [`observe`] asks every node for what the machine API tells; [`check`] is a pure function over
-//! that: named checks, each with the real reason while it does not hold. What Kubernetes alone
-//! knows (nodes that are ready, pods) is not part of it.
+//! that: named checks, each with the real reason while it does not hold. Of Kubernetes it is what the
+//! nodes themselves know: that they are registered, ready and open to pods, and how the pods of the
+//! control plane are.
 
 mod check;
 mod etcd;
@@ -15,7 +16,9 @@ use std::fmt;
 pub use check::check;
 pub use observe::{Target, observe, wait};
 
-use crate::api::{Alarm, Disk, EtcdMember, EtcdStatus, MachineStatus, Service, Version};
+use crate::api::{
+    Alarm, Disk, EtcdMember, EtcdStatus, MachineStatus, NodeStatus, Service, StaticPod, Version,
+};
 use crate::error::{Error, ErrorKind};
 
 /// Why something about a node is not known.
@@ -85,6 +88,10 @@ pub struct NodeFacts {
     pub diagnostics: Fact<Vec<String>>,
     /// Its clock is in sync.
     pub time_synced: Fact<bool>,
+    /// The node as Kubernetes has it; none until it is registered.
+    pub kubernetes: Fact<Option<NodeStatus>>,
+    /// Pods of the control plane on it.
+    pub static_pods: Fact<Vec<StaticPod>>,
 }
 
 impl NodeFacts {
@@ -103,6 +110,8 @@ impl NodeFacts {
             disks: Err(gap.clone()),
             diagnostics: Err(gap.clone()),
             time_synced: Err(gap.clone()),
+            kubernetes: Err(gap.clone()),
+            static_pods: Err(gap.clone()),
         }
     }
 }
@@ -161,7 +170,7 @@ impl fmt::Display for CheckResult {
 }
 
 /// Names of the checks with what they mean, in the order in which a cluster comes up.
-pub const CHECKS: [(&str, &str); 14] = [
+pub const CHECKS: [(&str, &str); 17] = [
     ("apid", "every node answers"),
     ("time", "every node's clock is in sync"),
     ("memory", "every node has enough memory"),
@@ -175,6 +184,9 @@ pub const CHECKS: [(&str, &str); 14] = [
     ("services", "every service is up"),
     ("boot", "every node has booted"),
     ("diagnostics", "no node sees a problem"),
+    ("registered", "every node is registered in Kubernetes"),
+    ("static-pods", "the pods of every control plane are ready"),
+    ("schedulable", "every node takes pods"),
     ("ready", "every machine is ready, Kubernetes' view of the node included"),
 ];
 

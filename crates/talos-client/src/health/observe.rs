@@ -37,13 +37,21 @@ async fn one(target: &Target) -> NodeFacts {
         // The rest would fail for the same reason, one time limit after the other.
         Err(gap) => return NodeFacts::unknown(&target.name, target.control_plane, &gap),
     };
-    let (status, services, memory, disks, diagnostics, time) = futures_util::join!(
+    let static_pods = async {
+        match target.control_plane {
+            true => client.static_pods().await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let (status, services, memory, disks, diagnostics, time, kubernetes, static_pods) = futures_util::join!(
         client.machine_status(),
         client.services(),
         client.memory(),
         client.disks(),
         client.diagnostics(),
         time_synced(client),
+        client.kubernetes_node(),
+        static_pods,
     );
     let services = fact(services);
     // etcd does not answer before its bootstrap.
@@ -82,6 +90,8 @@ async fn one(target: &Target) -> NodeFacts {
         disks: fact(disks),
         diagnostics: fact(diagnostics),
         time_synced: fact(time),
+        kubernetes: fact(kubernetes),
+        static_pods: fact(static_pods),
     }
 }
 

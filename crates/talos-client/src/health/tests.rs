@@ -1,7 +1,7 @@
 //! Checks over facts, without a node.
 
 use super::*;
-use crate::api::{ServiceEvent, Stage, Unmet};
+use crate::api::{NodeStatus, ServiceEvent, Stage, StaticPod, Unmet};
 
 fn service(id: &str) -> Service {
     Service { id: id.into(), state: "Running".into(), healthy: Some(true), ..Service::default() }
@@ -28,6 +28,9 @@ fn node(name: &str, control_plane: bool) -> NodeFacts {
     node.disks = Ok(vec![Disk { size: 10 << 30, system: true, ..Disk::default() }]);
     node.diagnostics = Ok(Vec::new());
     node.time_synced = Ok(true);
+    node.kubernetes =
+        Ok(Some(NodeStatus { name: name.into(), ready: true, ..NodeStatus::default() }));
+    node.static_pods = Ok(vec![StaticPod { name: "kube-apiserver".into(), problem: None }]);
     node
 }
 
@@ -59,14 +62,41 @@ fn a_cluster_that_is_well_passes_every_check() {
 fn nobody_is_not_well() {
     assert!(matches!(state(&Observation::default(), "apid"), State::Failed(_)));
     let workers = Observation { nodes: vec![node("w1", false)] };
-    for name in ["etcd-service", "etcd-consistent", "etcd-members", "etcd-leader", "etcd-alarms"] {
+    let planes = ["etcd-service", "etcd-consistent", "etcd-members", "etcd-leader", "etcd-alarms"];
+    for name in planes.into_iter().chain(["static-pods"]) {
         assert_eq!(state(&workers, name), failed("the cluster has no control plane"), "{name}");
     }
 }
 
 #[test]
 fn each_reason_names_the_node() {
-    let cases: [(&str, fn(&mut NodeFacts), State); 14] = [
+    let cases: [(&str, fn(&mut NodeFacts), State); 18] = [
+        (
+            "registered",
+            |n| n.kubernetes = Ok(None),
+            waiting("cp1: its kubelet has not registered it yet"),
+        ),
+        (
+            "static-pods",
+            |n| {
+                let problem = Some("ImagePullBackOff".into());
+                n.static_pods = Ok(vec![StaticPod { name: "kube-scheduler".into(), problem }]);
+            },
+            waiting("cp1: kube-scheduler: ImagePullBackOff"),
+        ),
+        (
+            "static-pods",
+            |n| n.static_pods = Ok(Vec::new()),
+            waiting("cp1: it has no pods of a control plane yet"),
+        ),
+        (
+            "schedulable",
+            |n| {
+                let status = NodeStatus { unschedulable: true, ..NodeStatus::default() };
+                n.kubernetes = Ok(Some(status));
+            },
+            waiting("cp1: it is cordoned"),
+        ),
         (
             "apid",
             |n| n.version = Err(Gap::new("read the version: cannot connect")),
