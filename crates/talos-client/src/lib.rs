@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod again;
 pub mod api;
 mod client;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod pki;
 pub mod plan;
 #[doc(hidden)]
 pub mod proto;
+pub mod restore;
 pub mod rollout;
 pub mod rotation;
 pub mod secrets;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::unsure::twice;
 use super::{OPERATION, Progress, Wanted, Workloads, refused};
+use crate::again::repeat;
 use crate::api::{ImageStore, RebootMode, Stage, UpgradeOptions, Version};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
@@ -14,7 +14,7 @@ use crate::health::{Target, observe};
 use crate::plan::{Etcd, NodeStep, Refusal, UpgradeWay, upgrade_steps};
 
 /// Between two looks.
-pub(super) const POLL: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_secs(1);
 
 /// A node that is upgraded, and what is known of it so far.
 pub(super) struct Run<'a, W, P> {
@@ -164,11 +164,11 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
             NodeStep::AskQuorum => self.until(step, async || self.quorum().await).await,
             // Another one may lead by now; then nothing happens.
             NodeStep::Forfeit => {
-                twice(async || client.etcd_forfeit_leadership().await).await.map(drop)
+                repeat(async || client.etcd_forfeit_leadership().await).await.map(drop)
             }
             NodeStep::Pull => {
                 let (store, image) = (ImageStore::System, &self.wanted.image);
-                twice(async || client.image_pull(store, image, |_| {}).await).await.map(drop)
+                repeat(async || client.image_pull(store, image, |_| {}).await).await.map(drop)
             }
             // One call of the other side does both.
             NodeStep::Cordon => Ok(()),

@@ -5,35 +5,11 @@
 //! never a reason to install again in the same boot: the node boots what there is, which is harmless, and
 //! tells its version.
 
-use tokio::time::{Duration, Instant, sleep};
-use uuid::Uuid;
-
 use super::Workloads;
-use super::node::{POLL, Run};
-use crate::api::Stage;
+use super::node::Run;
+use crate::again::{self, is_lost};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{NodeStep, Refusal};
-
-/// How long a node that took a call may look as if it had not: it tells another stage within a second,
-/// and one that is busy within some.
-const SETTLE: Duration = Duration::from_secs(15);
-
-/// A call that may be made twice without harm: once more if its answer was lost.
-pub(super) async fn twice<T>(call: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
-    match call().await {
-        Err(error) if is_lost(&error) => {
-            tracing::debug!(%error, "the answer is lost; once more");
-            call().await
-        }
-        done => done,
-    }
-}
-
-/// Whether the node may have done it although this failed. A failure of its own checks has no code of its
-/// own, but it is an answer.
-fn is_lost(error: &Error) -> bool {
-    error.may_have_been_applied() && error.kind() != ErrorKind::Server
-}
 
 impl<W: Workloads, P: Fn(super::Progress)> Run<'_, W, P> {
     /// The installer writes the other slot. If it is not known what it did, or another one is at work, it is
@@ -65,57 +41,17 @@ impl<W: Workloads, P: Fn(super::Progress)> Run<'_, W, P> {
         }
     }
 
-    /// Makes a call after which the node leaves its boot. Without an answer the node itself tells whether it
-    /// goes; if it stays, the call has not reached it and is made again, once.
+    /// Makes a call after which the node leaves its boot.
     pub(super) async fn leave(
         &mut self,
         step: &NodeStep,
         call: impl AsyncFn() -> Result<String, Error>,
     ) -> Result<(), Error> {
-        if self.before.is_some() {
-            return Ok(());
+        if self.before.is_none() {
+            let (client, limit) = (&self.target.client, self.wanted.limit);
+            let boot = again::leave(client, limit, |text| self.tell(step, text), call).await?;
+            self.before = Some(boot);
         }
-        let boot = self.target.client.boot_id().await?;
-        let mut answer = call().await;
-        if let Err(error) = &answer
-            && is_lost(error)
-            && !self.goes(boot).await
-        {
-            self.tell(step, &format!("{}; the node stays, so once more", error.message()));
-            answer = call().await;
-        }
-        match answer {
-            Err(error) if !is_lost(&error) => Err(error),
-            _ => {
-                self.before = Some(boot);
-                Ok(())
-            }
-        }
-    }
-
-    /// Whether the node leaves this boot. One that does not answer may be about to.
-    async fn goes(&self, boot: Uuid) -> bool {
-        let client = &self.target.client;
-        let limit = self.wanted.limit;
-        let end = Instant::now() + limit;
-        let mut stays: Option<Instant> = None;
-        while Instant::now() < end {
-            let (now, status) = futures_util::join!(client.boot_id(), client.machine_status());
-            match (now, status) {
-                (Ok(now), _) if now != boot => return true,
-                (_, Ok(status)) if matches!(status.stage, Stage::Rebooting | Stage::Upgrading) => {
-                    return true;
-                }
-                (Ok(_), Ok(_)) => {
-                    let since = *stays.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= SETTLE.min(limit / 20) {
-                        return false;
-                    }
-                }
-                _ => stays = None,
-            }
-            sleep(POLL.min(limit / 100)).await;
-        }
-        true
+        Ok(())
     }
 }

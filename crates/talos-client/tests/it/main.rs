@@ -9,6 +9,7 @@
 
 mod bring_up;
 mod calls;
+mod examples;
 mod faults;
 mod files;
 mod flow;
@@ -16,8 +17,10 @@ mod fuzz;
 mod go;
 mod health;
 mod lab;
+mod newer;
 mod openssl;
 mod peer;
+mod restore;
 mod role;
 mod rolling;
 mod rollout;

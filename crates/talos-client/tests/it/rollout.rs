@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use talos_client::api::{ApplyMode, Bootstrap, ImageStore};
+use talos_client::api::{ApplyMode, Bootstrap};
 use talos_client::health::{Target, check, observe};
 use talos_client::plan::NodeStep;
 use talos_client::rollout::{NoWorkloads, Progress, Wanted, Workloads, rollout, upgrade_node};
@@ -302,35 +302,55 @@ async fn an_installer_that_was_never_asked_is_asked_in_the_next_boot() {
     assert!(workloads.closed.lock().unwrap().is_empty());
 }
 
+/// Somebody who installs when the node has just been drained.
+struct Meddler {
+    client: Client,
+    work: Mutex<Option<tokio::task::JoinHandle<Result<(), talos_client::Error>>>>,
+}
+
+impl Workloads for Meddler {
+    async fn drain(&self, _: &str) -> Result<(), String> {
+        let (begun, begins) = tokio::sync::oneshot::channel::<()>();
+        let (client, mut begun) = (self.client.clone(), Some(begun));
+        let work = async move {
+            let first = |_: &str| drop(begun.take());
+            client.install_version(&image("v1.13.9"), first).await
+        };
+        *self.work.lock().unwrap() = Some(tokio::spawn(work));
+        // Its first line lets the other end go.
+        assert!(begins.await.is_err());
+        assert!(self.client.is_installing().await.unwrap());
+        let error = self.client.install_version(&image("v1.13.9"), |_| {}).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        assert_eq!(error.message(), "another installation/upgrade is already in progress");
+        assert!(!error.may_have_been_applied());
+        Ok(())
+    }
+
+    async fn wait_ready(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn uncordon(&self, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn is_drained(&self, _: &str) -> Result<bool, String> {
+        Ok(false)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_somebody_else_installs_a_node_says_so_and_is_waited_for() {
-    let mut lab = Lab::new("v1.13.8", Pace::scaled(0.03));
+    let mut lab = Lab::new("v1.13.8", Pace::scaled(0.1));
     let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
     let client = targets[0].client.clone();
-    client.image_pull(ImageStore::System, &image("v1.13.9"), |_| {}).await.unwrap();
     assert!(!client.is_installing().await.unwrap());
-    let (begun, begins) = tokio::sync::oneshot::channel();
-    let other = tokio::spawn({
-        let client = client.clone();
-        let mut begun = Some(begun);
-        async move {
-            let first = |_: &str| {
-                if let Some(begun) = begun.take() {
-                    begun.send(()).unwrap_or(());
-                }
-            };
-            client.install_version(&image("v1.13.9"), first).await
-        }
-    });
-    begins.await.unwrap();
-    assert!(client.is_installing().await.unwrap());
-    let error = client.install_version(&image("v1.13.9"), |_| {}).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
-    assert_eq!(error.message(), "another installation/upgrade is already in progress");
-    assert!(!error.may_have_been_applied());
+    let meddler = Meddler { client, work: Mutex::default() };
     let wanted = wanted("v1.13.9").downtime(true);
-    upgrade_node(&targets, "cp1", &wanted, &NoWorkloads, &|_| {}).await.unwrap();
-    other.await.unwrap().unwrap();
+    upgrade_node(&targets, "cp1", &wanted, &meddler, &|_| {}).await.unwrap();
+    let work = meddler.work.lock().unwrap().take().unwrap();
+    work.await.unwrap().unwrap();
     assert_eq!(systems(&nodes[0]), ("v1.13.9".into(), "v1.13.8".into()));
 }
 
