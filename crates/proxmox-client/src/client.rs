@@ -22,7 +22,7 @@ use crate::config::{Auth, ClientConfig};
 use crate::dialect::{self, Release};
 use crate::error::{Error, ErrorKind, Result, classify, found};
 use crate::login::Ticket;
-use crate::transport::{Lost, Payload, Transport};
+use crate::transport::{Lost, Payload, Reply, Transport};
 
 /// Parameters of a call.
 pub type Parameters<'a> = [(&'a str, &'a str)];
@@ -429,13 +429,13 @@ pub(crate) async fn answer(
         let error = Error::new(kind, operation.to_owned(), text).at(&endpoint.name);
         (error.applied(write && sent).because(lost), sent)
     };
-    let (status, bytes) = endpoint.transport.send(request, timeout).await.map_err(lost)?;
-    if !(200..300).contains(&status) {
-        let applied = write && matches!(status, 596..=599);
-        let error = refusal(operation, status, &bytes);
+    let reply = endpoint.transport.send(request, timeout).await.map_err(lost)?;
+    if !(200..300).contains(&reply.status) {
+        let applied = write && matches!(reply.status, 596..=599);
+        let error = refusal(operation, &reply);
         return Err((error.at(&endpoint.name).applied(applied), true));
     }
-    Ok(bytes)
+    Ok(reply.body)
 }
 
 /// What an answer says.
@@ -478,8 +478,12 @@ fn is_certificate(source: &std::io::Error) -> bool {
     false
 }
 
-fn refusal(operation: &str, status: u16, body: &[u8]) -> Error {
-    let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
+/// The longest text of a refusal that is no answer of the API: that of something in between.
+const LONGEST: usize = 300;
+
+fn refusal(operation: &str, reply: &Reply) -> Error {
+    let status = reply.status;
+    let refusal: Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
     let parameters: BTreeMap<String, String> = refusal
         .errors
         .unwrap_or_default()
@@ -489,7 +493,18 @@ fn refusal(operation: &str, status: u16, body: &[u8]) -> Error {
             other => (name, other.to_string()),
         })
         .collect();
-    let text = refusal.message.unwrap_or_else(|| format!("refused with status {status}"));
+    let text = refusal.message.unwrap_or_else(|| told_beside(reply));
     let kind = classify(status, &text, &parameters);
     Error::new(kind, operation, text).answered(status, parameters)
+}
+
+/// What a refusal without a message says: a line of plain text, or what stands beside the status.
+fn told_beside(reply: &Reply) -> String {
+    let body = std::str::from_utf8(&reply.body).unwrap_or_default().trim();
+    let is_line = !body.is_empty() && !body.starts_with(['{', '<']) && body.len() <= LONGEST;
+    let text = if is_line { body } else { reply.reason.trim() };
+    if text.is_empty() {
+        return format!("refused with status {}", reply.status);
+    }
+    text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

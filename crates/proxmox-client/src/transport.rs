@@ -141,12 +141,12 @@ impl Transport {
         })
     }
 
-    /// Sends a request: the status and the whole body of its answer. Connecting has its own limit.
+    /// Sends a request and reads its whole answer. Connecting has its own limit.
     pub(crate) async fn send(
         &self,
         mut request: Request<Payload>,
         limit: Duration,
-    ) -> Result<(u16, Bytes), Lost> {
+    ) -> Result<Reply, Lost> {
         request.headers_mut().insert(header::HOST, self.host.clone());
         let mut line = match self.kept().await {
             Some(line) => line,
@@ -202,17 +202,17 @@ impl Line {
         .await
     }
 
-    async fn exchange(&mut self, request: Request<Payload>) -> Result<(u16, Bytes), Lost> {
+    async fn exchange(&mut self, request: Request<Payload>) -> Result<Reply, Lost> {
         let Self { sender, driver, .. } = self;
         let sending = sender.send_request(request);
         let mut answer = pin!(async move {
             let response = sending.await.map_err(Lost::Broken)?;
-            let status = response.status().as_u16();
+            let (status, reason) = (response.status().as_u16(), reason_of(&response));
             let body = Limited::new(response.into_body(), LARGEST).collect().await;
             let body = body.map_err(|error| {
                 error.downcast().map_or(Lost::TooLong, |broken| Lost::Broken(*broken))
             })?;
-            Ok((status, body.to_bytes()))
+            Ok(Reply { status, reason, body: body.to_bytes() })
         });
         let mut runs = true;
         poll_fn(|context| {
@@ -227,6 +227,23 @@ impl Line {
         })
         .await
     }
+}
+
+/// What came back.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// What stands beside the status: of a refusal without a body, all that the server says.
+    pub(crate) reason: String,
+    pub(crate) body: Bytes,
+}
+
+fn reason_of<T>(response: &hyper::Response<T>) -> String {
+    if response.status().is_success() {
+        return String::new();
+    }
+    let own = response.extensions().get::<hyper::ext::ReasonPhrase>();
+    let known = response.status().canonical_reason().unwrap_or_default();
+    own.map_or(known.into(), |own| String::from_utf8_lossy(own.as_bytes())).into_owned()
 }
 
 /// The body of a request: text, or a file between two texts.

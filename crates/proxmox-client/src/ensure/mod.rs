@@ -7,6 +7,7 @@ mod access;
 mod firewall;
 mod ha;
 mod mapping;
+mod names;
 mod pool;
 mod rules;
 mod sdn;

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use proxmox_client::sim::SimHandle;
+use proxmox_client::sim::{Fault, FaultAction, SimHandle};
 use proxmox_client::{Auth, Client, ClientConfig, ErrorKind, Fingerprint, Trust};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -66,7 +67,7 @@ async fn calls_share_a_connection_until_the_server_closes_it() {
     assert!((2..=16).contains(&relay.seen()), "{} connections for 16 at a time", relay.seen());
 
     relay.cut.notify_waiters();
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     let before = relay.seen();
     // A write is never sent twice: it finds out before it is sent that the connection is gone.
     let node = super::node();
@@ -108,4 +109,26 @@ fn an_endpoint_keeps_its_port_and_tells_no_password() {
 
 fn pin() -> Fingerprint {
     ["AA"; 32].join(":").parse().expect("a fingerprint")
+}
+
+#[tokio::test]
+async fn what_stands_beside_the_status_is_told() {
+    let sim = one().auth_delay(Duration::from_millis(1)).start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    sim.faults().add(Fault::new("POST", "/pools", FaultAction::ProxyUnreachable));
+    let error = client.pools().create("sol", "").await.expect_err("no route");
+    assert_eq!((error.status(), error.text()), (Some(595), "No route to host"));
+    sim.faults().clear();
+    let long = "x".repeat(600_000);
+    let error = client.pools().create("sol", &long).await.expect_err("too long");
+    assert_eq!((error.status(), error.text()), (Some(501), "for data too large"));
+    let page = FaultAction::Answer { status: 502, body: b"<html>of a proxy</html>".to_vec() };
+    sim.faults().add(Fault::new("GET", "/version", page));
+    let error = client.version().await.expect_err("a proxy");
+    assert_eq!((error.status(), error.text()), (Some(502), "Bad Gateway"));
+    let wrong = Auth::token("root@pam!lab=00000000-0000-4000-8000-000000000000").expect("a token");
+    let config = ClientConfig::new(sim.base_url(), wrong).trust(Trust::Ca(sim.ca_pem().to_owned()));
+    let error = Client::new(&config).expect("a client").nodes().await.expect_err("it is wrong");
+    assert_eq!((error.kind(), error.text()), (ErrorKind::Auth, "Authentication failed!"));
+    sim.shutdown().await;
 }

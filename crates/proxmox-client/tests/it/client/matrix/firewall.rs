@@ -87,6 +87,35 @@ async fn life_of_sets_and_options(sim: SimHandle, client: Client, name: String) 
     sim.shutdown().await;
 }
 
+async fn life_of_names(sim: SimHandle, client: Client, name: String) {
+    let firewall = client.firewall(FirewallLevel::Cluster);
+    for cidr in ["10.0.0.5/24", "10.0.0.6/24"] {
+        tried(&name, |_| firewall.ensure_alias("Office", cidr, Some("of a test"))).await;
+        let state = sim.snapshot();
+        let there = &state["firewall"]["cluster"]["aliases"];
+        assert_eq!(there.as_object().map(serde_json::Map::len), Some(1), "{name}");
+        let told = (&there["office"]["cidr"], &there["office"]["comment"]);
+        assert_eq!(told, (&json!(cidr), &json!("of a test")), "{name}");
+    }
+    tried(&name, |_| firewall.ensure_group("web", None)).await;
+    let rules = client.firewall(FirewallLevel::Group("web".to_owned()));
+    let (inside, nets) = ([accept("443")], set(&["10.1.0.0/16"]));
+    tried(&name, |_| rules.ensure_rules(&inside)).await;
+    tried(&name, |_| firewall.ensure_set("office", &nets)).await;
+    tried(&name, |_| firewall.ensure_no_alias("office")).await;
+    tried(&name, |_| firewall.ensure_no_group("web")).await;
+    tried(&name, |_| firewall.ensure_no_set("office")).await;
+    let left = sim.snapshot()["firewall"]["cluster"].clone();
+    let told = (&left["aliases"], &left["groups"], &left["ipsets"]);
+    assert_eq!(told, (&json!({}), &json!({}), &json!({})), "{name}");
+    sim.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_a_firewall_end_as_they_should_whatever_goes_wrong() {
+    all_faults(Dialect::V9_2, 200, life_of_names).await;
+}
+
 async fn a_vnet(client: &Client) {
     let write = async |path: &str, keys: &[(&str, &str)]| {
         client.call::<Value>(Method::POST, path, keys).await.expect("it is saved");
