@@ -192,3 +192,44 @@ fn networks_go_when_the_tree_has_none_any_more() {
     assert_eq!(networks(&site), [""; 0]);
     site.run(&["-y", "destroy"]).expect(0).says("Nothing to remove");
 }
+
+#[test]
+fn a_guest_that_goes_while_guests_are_read_is_on_no_network() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "common"]).expect(0);
+    site.edit("common/sdn-vnets.hcl", "[100, 101, 102, 103]", "[101, 102, 103]");
+    let proxmox = site.proxmox();
+    let node = "pve01".parse().unwrap();
+    let guest = proxmox_client::VmId::try_from(901).unwrap();
+    let limit = std::time::Duration::from_secs(30);
+    super::wait(async {
+        let keys = [("name", "web"), ("net0", "virtio,bridge=vnet100")];
+        let upid = proxmox.qemu(&node).create(guest, &keys).await.unwrap();
+        proxmox.tasks().wait(&upid, limit).await.unwrap();
+    });
+    let plan = ["plan", "common", "--allow-remove", "--detailed-exitcode"];
+    site.run(&plan).expect(0).says("vnet vnet100 stays: VM 901 web is on it");
+    // It was listed, and is gone once its node is asked for it.
+    let late = json!({ "path": "/nodes/pve01/qemu/901/pending", "times": 1,
+                       "action": { "delay-ms": 10_000 } });
+    site.lab().faults(json!({ "pve": [late] })).unwrap();
+    let run = site.command(&plan).spawn().unwrap();
+    let is_asked = || {
+        let calls = &site.lab().snapshot().unwrap()["pve_calls"];
+        calls["GET /nodes/{node}/qemu/{vmid}/pending"]["active"].as_u64().is_some_and(|n| n > 0)
+    };
+    let mut asked = is_asked();
+    for _ in 0..600 {
+        if asked {
+            break;
+        }
+        super::pause(50);
+        asked = is_asked();
+    }
+    assert!(asked, "nobody reads the guest");
+    super::wait(async {
+        let upid = proxmox.qemu(&node).destroy(guest).await.unwrap();
+        proxmox.tasks().wait(&upid, limit).await.unwrap();
+    });
+    super::Said::of(run.wait_with_output().unwrap()).expect(2).says("delete vnet vnet100");
+}
