@@ -4,6 +4,7 @@ mod apply;
 mod boot;
 mod bootstrap;
 mod capture;
+mod cluster;
 mod disk;
 mod downgrade;
 mod etcd;

@@ -46,6 +46,7 @@ macro_rules! calls {
 }
 
 calls! {
+    CLUSTER_HEALTH "/cluster.ClusterService/HealthCheck" "check the cluster" reads Call;
     VERSION "/machine.MachineService/Version" "read the version" reads Call;
     HOSTNAME "/machine.MachineService/Hostname" "read the host name" reads Call;
     APPLY "/machine.MachineService/ApplyConfiguration" "apply the configuration" changes Long;
@@ -108,6 +109,7 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
         let mut found = std::collections::BTreeSet::new();
         for file in [
+            "cluster/cluster.proto",
             "machine/machine.proto",
             "machine/image.proto",
             "machine/lifecycle.proto",

@@ -8,7 +8,7 @@ use talos_client::health::{CHECKS, CheckResult, Target, check, observe, wait};
 use talos_client::sim::{Fault, FaultAction, Pace};
 use talos_client::{Client, ErrorKind};
 
-use super::lab::Lab;
+use super::lab::{Lab, address};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -57,4 +57,29 @@ async fn what_cannot_heal_ends_the_wait() {
     let error = wait(&[target("cp1", &nobody)], &[], LIMIT, |_| {}).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
     assert!(error.message().starts_with("apid: cp1: read the version: not authorized"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_checks_what_kubernetes_alone_knows() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (_a, cp1) = lab.install("cp1", 11).await;
+    let (_b, w1) = lab.install("w1", 21).await;
+    super::lab::eventually("the bootstrap", || cp1.bootstrap()).await;
+    super::lab::eventually("the worker", || w1.version()).await;
+    let (planes, workers) = ([address(11)], [address(21)]);
+    let short = Duration::from_secs(20);
+    // Without a network for pods the worker is not ready.
+    let mut lines = Vec::new();
+    let told = |line: &str| lines.push(line.to_owned());
+    let error = cp1.cluster_health(&planes, &workers, short, told).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(error.message().contains("all k8s nodes to report ready: "), "{error}");
+    assert!(error.message().contains("\"w1\" is not ready"), "{error}");
+    assert!(lines.iter().any(|line| line == "waiting for etcd to be healthy: OK"), "{lines:?}");
+    let snapshot = lab.net.snapshot();
+    let cluster = snapshot["clusters"].as_object().unwrap().values().next().unwrap();
+    lab.net.declare_cni(cluster["cluster_id"].as_str().unwrap());
+    cp1.cluster_health(&planes, &workers, LIMIT, |_| {}).await.unwrap();
+    let error = w1.cluster_health(&[], &[], LIMIT, |_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unimplemented, "{error}");
 }

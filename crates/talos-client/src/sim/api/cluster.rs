@@ -109,7 +109,7 @@ const CHECKS: [(&str, Check); 16] = [
             (stage != "running").then(|| format!("expected machine stage running, got {stage}"))
         })
     }),
-    ("all k8s nodes to report", |nodes, stub| kubernetes(nodes, stub, |_| None)),
+    ("all k8s nodes to report", |nodes, stub| kubernetes(nodes, stub, registered)),
     ("all control plane static pods to be running", |nodes, stub| {
         kubernetes(nodes, stub, |_| None)
     }),
@@ -117,7 +117,7 @@ const CHECKS: [(&str, Check); 16] = [
     ("all k8s nodes to report ready", |nodes, stub| kubernetes(nodes, stub, ready)),
     ("kube-proxy to report ready", |nodes, stub| kubernetes(nodes, stub, ready)),
     ("coredns to report ready", |nodes, stub| kubernetes(nodes, stub, ready)),
-    ("all k8s nodes to report schedulable", |nodes, stub| kubernetes(nodes, stub, |_| None)),
+    ("all k8s nodes to report schedulable", |nodes, stub| kubernetes(nodes, stub, schedulable)),
 ];
 
 /// What is wrong with each of the nodes, as one text.
@@ -198,6 +198,14 @@ fn kubernetes(
         return Some("the Kubernetes API refuses connections".to_owned());
     }
     each(nodes, false, check)
+}
+
+fn registered(machine: &Machine) -> Option<String> {
+    (!machine.registered).then(|| format!("node {:?} is not registered", machine.hostname()))
+}
+
+fn schedulable(machine: &Machine) -> Option<String> {
+    machine.unschedulable.then(|| format!("node {:?} is not schedulable", machine.hostname()))
 }
 
 fn ready(machine: &Machine) -> Option<String> {

@@ -188,6 +188,14 @@ fn reset(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
         );
         return Err(Status::new(code::UNKNOWN, message));
     }
+    let disks = call.request().get("userDisksToWipe").and_then(Value::as_array).cloned();
+    for disk in disks.iter().flatten().filter_map(Value::as_str) {
+        let is = |known: &super::super::spec::DiskSpec| format!("/dev/{}", known.dev) == disk;
+        if !node.machine().spec.disks.iter().any(is) {
+            let text = format!("reset user disk failed: device {disk} wasn't found");
+            return Err(Status::new(code::UNKNOWN, text));
+        }
+    }
     let mode = call.text("mode");
     let system = labels.is_empty() && mode != "USER_DISKS";
     if call.flag("graceful") {
