@@ -432,8 +432,8 @@ impl SimBuilder {
     }
 
     /// Disorder of answers, as the real server has it: keys and rows in any order, numbers as texts
-    /// now and then, keys that nobody knows. The same seed gives the same disorder; 0, the default,
-    /// gives none.
+    /// now and then, keys that nobody knows, tasks that are not found at first. The same seed
+    /// gives the same disorder; 0, the default, gives none.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

@@ -99,6 +99,9 @@ pub(crate) struct Task {
     pub(crate) end: Option<u64>,
     pub(crate) exit: Option<String>,
     pub(crate) log: Vec<String>,
+    /// Its log is not there yet: who asks for it first does not find the task.
+    #[serde(skip)]
+    pub(crate) hidden: bool,
 }
 
 /// An API token; the secret is kept as a hash.

@@ -227,7 +227,7 @@ fn list(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 /// Splits the volume of a path, with or without its storage.
-fn volume_name(call: &Call<'_>) -> (String, String) {
+pub(super) fn volume_name(call: &Call<'_>) -> (String, String) {
     let (storage, volume) = (call.text("storage"), call.text("volume"));
     match volume.split_once(':') {
         Some((own, name)) => (own.to_owned(), name.to_owned()),

@@ -3,6 +3,7 @@
 
 mod access;
 mod agent;
+mod attributes;
 mod cluster;
 mod config;
 pub(crate) mod content;
@@ -56,9 +57,10 @@ pub(crate) type Row = (&'static str, &'static str, Handler);
 
 /// All handlers.
 pub(crate) fn routes() -> Routes {
-    let tables: [&[Row]; 28] = [
+    let tables: [&[Row]; 29] = [
         access::ROUTES,
         agent::ROUTES,
+        attributes::ROUTES,
         cluster::ROUTES,
         config::ROUTES,
         content::ROUTES,

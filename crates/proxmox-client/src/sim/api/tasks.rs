@@ -76,6 +76,11 @@ fn row(task: &Task) -> Map<String, Value> {
 }
 
 fn status(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let number = call.get("upid").and_then(|upid| call.state.upids.get(upid)).copied();
+    let task = number.and_then(|number| call.state.tasks.get_mut(&number));
+    if task.is_some_and(|task| std::mem::take(&mut task.hidden)) {
+        return Err(Fail::param("upid", "no such task"));
+    }
     let task = found(call)?;
     let mut map = row(task);
     map.insert("status".to_owned(), json!(if task.end.is_some() { "stopped" } else { "running" }));

@@ -195,3 +195,42 @@ async fn a_node_tells_who_is_on_a_bridge() {
     assert_eq!(rows[0]["ports"][0]["name"], "tap100i0");
     sim.shutdown().await;
 }
+
+#[tokio::test]
+async fn only_backups_have_notes_and_a_storage_has_an_identity() {
+    let sim = begun(Dialect::V9_2).await;
+    let client = root(&sim);
+    made(&client, 100, &[("scsi0", "rbd:1")]).await;
+    let path = "/nodes/pve01/storage/rbd/content/rbd%3Avm-100-disk-0";
+    let error = client.call::<Value>(Method::PUT, path, &[("notes", "x")]).await;
+    let error = error.expect_err("a disk");
+    assert!(error.text().contains("'notes' is not supported for storage type 'rbd'"), "{error}");
+    let one: Value = client.get("/nodes/pve01/storage/rbd/identity", &[]).await.expect("an id");
+    assert_eq!(one["type"], "rbd");
+    let rows: Vec<Value> =
+        client.get("/nodes/pve01/storage/rbd/prunebackups", &[]).await.expect("backups");
+    assert!(rows.is_empty(), "{rows:?}");
+    let error = client.get::<Value>("/nodes/pve01/hardware/pci/0000:09:00.0/mdev", &[]).await;
+    assert_eq!(error.expect_err("no device").kind(), ErrorKind::NotFound);
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_task_may_not_be_found_at_first() {
+    let sim = SimCluster::builder().seed(1).start().await.expect("a simulator");
+    let client = root(&sim);
+    let node: NodeName = "pve1".parse().expect("a name");
+    let mut late = 0;
+    for number in 100..106 {
+        let upid = client.qemu(&node).create(id(number), &[("memory", "64")]).await;
+        let upid = upid.expect("a task");
+        match client.tasks().exit(&upid).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => late += 1,
+            Err(error) => panic!("{error}"),
+            Ok(_) => {}
+        }
+        client.tasks().wait(&upid, WAIT).await.expect("an end");
+    }
+    assert!((1..6).contains(&late), "{late}");
+    sim.shutdown().await;
+}
