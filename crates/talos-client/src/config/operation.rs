@@ -57,6 +57,9 @@ pub(super) fn apply(document: &Value, operations: &[Operation]) -> Result<Value,
     let mut root = document.clone();
     for operation in operations {
         let Operation { op, path, from, value } = operation;
+        if !path.is_empty() && !path.contains('/') {
+            return Err(missing(path));
+        }
         match op.as_str() {
             "add" => add(&mut root, path, value.clone())?,
             "replace" => replace(&mut root, path, value.clone())?,
@@ -199,6 +202,18 @@ mod tests {
 
     fn done(document: &Value, list: &Value) -> Result<Value, &'static str> {
         parse(list).and_then(|list| apply(document, &list)).map_err(|error| error.class())
+    }
+
+    #[test]
+    fn a_path_without_a_slash_leads_nowhere() {
+        let document = serde_json::json!({ "a": 1 });
+        let apply_at = |path: &str| {
+            let list = serde_json::json!([{ "op": "add", "path": path, "value": 2 }]);
+            apply(&document, &parse(&list).unwrap()).map_err(|error| error.class().to_owned())
+        };
+        assert_eq!(apply_at("a"), Err("json-missing-path".to_owned()));
+        assert_eq!(apply_at("x/a"), Ok(serde_json::json!({ "a": 2 })));
+        assert_eq!(apply_at(""), Ok(serde_json::json!(2)));
     }
 
     #[test]

@@ -74,6 +74,26 @@ const HELD: [&str; 4] = [
     "network.RulePortSelector",
 ];
 
+/// Structures and free forms that are left out as long as all within them is nothing.
+const VANISHING: [&str; 16] = [
+    "block.DiskSelector",
+    "block.EncryptionSpec",
+    "block.ExistingMountSpec",
+    "block.ExternalMountSpec",
+    "block.FilesystemSpec",
+    "block.MountSpec",
+    "block.ProvisioningSpec",
+    "block.UserMountSpec",
+    "block.VolumeDiscoverySpec",
+    "block.VolumeSelector",
+    "network.BridgeSTPConfig",
+    "network.BridgeVLANConfig",
+    "network.LinkSelector",
+    "network.SearchDomainsConfig",
+    "v1alpha1.RegistriesConfig",
+    "v1alpha1.Unstructured",
+];
+
 /// A document of a kind, typed; unknown fields are refused after everything else.
 pub(crate) fn document(kind: &str, node: &Node) -> Result<Value, Refused> {
     let schema =
@@ -109,8 +129,28 @@ fn bad<T>(path: &str, what: &str) -> Result<T, Refused> {
     Err(Refused::of("bad-value", path, format!("{path} is no {what}")))
 }
 
+/// What is read part by part: what has the wrong type is told before any value that is bad.
+#[derive(Default)]
+struct Bad(Option<Refused>);
+
+impl Bad {
+    fn keep(&mut self, part: Result<Value, Refused>) -> Result<Value, Refused> {
+        match part {
+            Err(refused) if refused.class == "bad-value" => {
+                self.0.get_or_insert(refused);
+                Ok(Value::Null)
+            }
+            other => other,
+        }
+    }
+
+    fn whole(self, value: Value) -> Result<Value, Refused> {
+        self.0.map_or(Ok(value), Err)
+    }
+}
+
 fn typed(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, Refused> {
-    let kind = bare(kind);
+    let (kind, mut bad) = (bare(kind), Bad::default());
     if node.is_null() {
         return Ok(Value::Null);
     }
@@ -118,13 +158,13 @@ fn typed(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, 
         let Node::List(items) = node else { return wrong(path, "list") };
         let mut out = Vec::new();
         for (index, node) in items.iter().enumerate() {
-            let value = typed(schema, item, node, &format!("{path}[{index}]"))?;
+            let value = bad.keep(typed(schema, item, node, &format!("{path}[{index}]")))?;
             // Nothing is no text.
             if !(value.is_null() && bare(item) == "string") {
                 out.push(value);
             }
         }
-        return Ok(Value::Array(out));
+        return bad.whole(Value::Array(out));
     }
     if let Some((_, inner)) = kind
         .strip_prefix("map<")
@@ -136,11 +176,11 @@ fn typed(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, 
         for (key, node) in entries {
             let value = match inner {
                 "any" => text::free(node.clone()),
-                inner => typed(schema, inner, node, &format!("{path}.{key}"))?,
+                inner => bad.keep(typed(schema, inner, node, &format!("{path}.{key}")))?,
             };
             out.insert(key.clone(), value);
         }
-        return Ok(Value::Object(out));
+        return bad.whole(Value::Object(out));
     }
     if let Some(fields) = schema.types.get(kind) {
         if let Some(rest) = fields.get("*").and_then(Value::as_str) {
@@ -151,13 +191,13 @@ fn typed(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value, 
         for (name, node) in entries {
             let place = format!("{path}.{name}");
             let value = match fields.get(name).and_then(Value::as_str) {
-                Some(kind) => typed(schema, kind, node, &place)?,
+                Some(kind) => bad.keep(typed(schema, kind, node, &place))?,
                 // Told later: what does not fit comes first.
                 None => text::value(node.clone()),
             };
             out.insert(name.clone(), value);
         }
-        return Ok(Value::Object(out));
+        return bad.whole(Value::Object(out));
     }
     scalar(schema, kind, node, path)
 }
@@ -183,6 +223,9 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
         }
         "v1alpha1.ArgValue" => {
             if let Node::List(items) = node {
+                if !items.iter().all(|item| matches!(item, Node::Scalar { .. })) {
+                    return bad(path, "text or list of texts");
+                }
                 let texts = items.iter().filter_map(Node::text).collect::<Vec<_>>();
                 return Ok(json!(texts));
             }
@@ -219,18 +262,24 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
             // Those with a name are not taken by their number.
             () if table.is_some_and(|table| (1..253).contains(&table)) => Ok(json!(text)),
             () if words.iter().any(|word| word == text) => Ok(json!(text)),
-            () => bad(path, "word that it takes"),
+            // One of them is read by other code, which takes nothing for the first word.
+            () if kind == "nethelpers.FailOverMAC" => match text {
+                "" => Ok(json!(words.first())),
+                _ => bad(path, "word that it takes"),
+            },
+            () => match words.iter().find(|word| **word == text.to_lowercase()) {
+                Some(word) => Ok(json!(word)),
+                None => bad(path, "word that it takes"),
+            },
         };
     }
     match kind {
+        // The words of YAML 1.1 count in quotes too, those of 1.2 do not.
         "bool" => match text {
-            _ if !plain => wrong(path, "truth value"),
-            "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => {
-                Ok(json!(true))
-            }
-            "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
-                Ok(json!(false))
-            }
+            "true" | "True" | "TRUE" if plain => Ok(json!(true)),
+            "false" | "False" | "FALSE" if plain => Ok(json!(false)),
+            "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Ok(json!(true)),
+            "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Ok(json!(false)),
             _ => wrong(path, "truth value"),
         },
         "duration" => match crate::talosconfig::lifetime(text) {
@@ -240,7 +289,12 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
         "netip.Addr" | "network.Addr" => match text.parse::<IpAddr>() {
             Ok(address) => Ok(json!(address.to_string())),
             Err(_) if text.is_empty() => Ok(json!("")),
-            Err(_) => bad(path, "address"),
+            Err(_) => match text.split_once('%').map(|(address, zone)| (address.parse(), zone)) {
+                Some((Ok(IpAddr::V6(address)), zone)) if !zone.is_empty() => {
+                    Ok(json!(format!("{address}%{zone}")))
+                }
+                _ => bad(path, "address"),
+            },
         },
         "netip.Prefix" | "network.Prefix" => match text.parse::<IpNet>() {
             Ok(net) if text.contains('/') => Ok(json!(net.to_string())),
@@ -264,7 +318,10 @@ fn scalar(schema: &Schema, kind: &str, node: &Node, path: &str) -> Result<Value,
             Some(mac) => Ok(json!(mac)),
             None => bad(path, "hardware address"),
         },
-        "v1alpha1.FileMode" => Ok(number().map_or_else(|| json!(text), |number| json!(number))),
+        "v1alpha1.FileMode" => match number().and_then(|number| u32::try_from(number).ok()) {
+            Some(mode) => Ok(json!(mode)),
+            None => wrong(path, "mode of a file"),
+        },
         "v1alpha1.DiskSize" => match number() {
             Some(number) => Ok(json!(number)),
             None if is_size(text, false) => Ok(json!(text)),
@@ -330,10 +387,13 @@ fn pair(node: &Node, path: &str, parts: &[&str]) -> Result<Value, Refused> {
     Ok(Value::Object(out))
 }
 
+/// Pairs of hexadecimal digits; colons may stand anywhere, and nothing is an address too.
 fn mac(text: &str) -> Option<String> {
-    let parts: Vec<&str> = text.split([':', '-']).collect();
-    let is_octet = |part: &&str| part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit());
-    (!text.is_empty() && parts.iter().all(is_octet)).then(|| parts.join(":").to_ascii_lowercase())
+    let digits: String = text.chars().filter(|c| *c != ':').collect();
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let fits = rest.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let pairs = pairs.iter().map(|pair| String::from_utf8_lossy(pair).to_ascii_lowercase());
+    fits.then(|| pairs.collect::<Vec<_>>().join(":"))
 }
 
 /// A duration as Go writes it; fractions of a second stay as they were written.
@@ -383,7 +443,9 @@ fn shaped(schema: &Schema, kind: &str, value: Value) -> Value {
             for (name, kind) in fields {
                 let kind = kind.as_str().unwrap_or("any");
                 let is_optional = kind.ends_with('?');
+                let vanishes = |value: &Value| is_optional && is_nothing(schema, bare(kind), value);
                 match map.shift_remove(name).filter(|value| !value.is_null()) {
+                    Some(value) if vanishes(&value) => {}
                     Some(value) => {
                         let value = shaped(schema, kind, value);
                         let is_kept = is_optional_value(owner, name, kind);
@@ -402,6 +464,28 @@ fn shaped(schema: &Schema, kind: &str, value: Value) -> Value {
         Value::Null if kind == "string" => json!(""),
         other => other,
     }
+}
+
+/// Whether a structure that may vanish holds nothing but zeros.
+fn is_nothing(schema: &Schema, kind: &str, value: &Value) -> bool {
+    let Value::Object(map) = value else { return false };
+    if !VANISHING.contains(&kind) {
+        return false;
+    }
+    let Some(fields) = schema.types.get(kind) else { return map.is_empty() };
+    // Without keys nothing is encrypted, whatever else is said.
+    let has_keys = || map.get("keys").is_some_and(|keys| *keys != json!([]));
+    if kind == "block.EncryptionSpec" && map.get("provider").is_none_or(|name| name == "none") {
+        return !has_keys();
+    }
+    map.iter().all(|(name, value)| {
+        let Some(field) = fields.get(name).and_then(Value::as_str) else { return false };
+        let first = schema.enums.get(bare(field)).and_then(|words| words.first());
+        let is_zero = is_empty(field, value) || first.is_some_and(|word| value == word);
+        value.is_null()
+            || (is_zero && !is_optional_value(kind, name, field))
+            || is_nothing(schema, bare(field), value)
+    })
 }
 
 fn is_empty(kind: &str, value: &Value) -> bool {
@@ -426,7 +510,12 @@ fn zero(schema: &Schema, kind: &str) -> Value {
     }
     match kind {
         "string" | "meta.URL" => json!(""),
-        "int" | "uint" | "uint64" | "uint32" | "uint16" | "uint8" => json!(0),
+        _ if kind.starts_with("netip.") => json!(""),
+        "network.Addr" | "network.AddrPort" | "network.Prefix" => json!(""),
+        "v1alpha1.Unstructured" => json!({}),
+        // It has no word for nothing; a node refuses this one, and so does the reader here.
+        "nethelpers.Protocol" => json!("Protocol(0)"),
+        "v1alpha1.FileMode" | "int" | "uint" | "uint64" | "uint32" | "uint16" | "uint8" => json!(0),
         "bool" => json!(false),
         "duration" => json!("0s"),
         _ if kind.starts_with('[') => json!([]),
@@ -442,6 +531,61 @@ fn zero(schema: &Schema, kind: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(kind: &str, text: &str) -> Result<Value, &'static str> {
+        let node = crate::yaml::first_document(text).unwrap().unwrap();
+        document(kind, &node).map_err(|refused| refused.class)
+    }
+
+    #[test]
+    fn what_has_the_wrong_type_is_told_before_a_bad_value() {
+        let bad = "name: a\naddresses: [{address: x}]\n";
+        assert_eq!(read("LinkConfig", bad), Err("bad-value"));
+        assert_eq!(read("LinkConfig", &format!("{bad}mtu: x\n")), Err("wrong-type"));
+        assert_eq!(read("LinkConfig", &format!("{bad}nothing: 1\n")), Err("bad-value"));
+    }
+
+    #[test]
+    fn words_are_taken_as_the_library_takes_them() {
+        let field = |kind: &str, name: &str, text: &str| {
+            read(kind, &format!("name: a\n{name}: {text}\n")).map(|value| value[name].clone())
+        };
+        for (text, wanted) in [("yes", true), ("'On'", true), ("\"n\"", false), ("True", true)] {
+            assert_eq!(field("LinkConfig", "up", text), Ok(json!(wanted)), "{text}");
+        }
+        assert_eq!(field("LinkConfig", "up", "'true'"), Err("wrong-type"));
+        assert_eq!(field("BondConfig", "bondMode", "802.3AD"), Ok(json!("802.3ad")));
+        assert_eq!(field("BondConfig", "bondMode", "''"), Err("bad-value"));
+        assert_eq!(field("BondConfig", "failOverMac", "''"), Ok(json!("none")));
+        assert_eq!(field("BondConfig", "failOverMac", "NONE"), Err("bad-value"));
+        assert_eq!(field("BondConfig", "arpIpTargets", "['fe80::1%eth0', '']").is_ok(), true);
+        for (text, wanted) in [("'0200'", Ok("02:00")), ("''", Ok("")), ("02-00", Err("bad-value"))]
+        {
+            let mac = field("DummyLinkConfig", "hardwareAddr", text);
+            assert_eq!(mac, wanted.map(|text| json!(text)), "{text}");
+        }
+        let mode = |text: &str| {
+            let file = format!("machine: {{files: [{{permissions: {text}}}]}}\n");
+            read("v1alpha1", &file).map(|value| value["machine"]["files"][0]["permissions"].clone())
+        };
+        assert_eq!(mode("0644"), Ok(json!(420)));
+        assert_eq!(mode("'0644'"), Err("wrong-type"));
+        assert_eq!(mode("-1"), Err("wrong-type"));
+    }
+
+    #[test]
+    fn what_is_free_and_empty_is_not_written() {
+        let config = json!({ "machine": { "type": "worker", "baseRuntimeSpecOverrides": {} } });
+        assert_eq!(shape("v1alpha1", config)["machine"].get("baseRuntimeSpecOverrides"), None);
+        let volume = json!({ "name": "a", "mount": {}, "encryption": { "provider": "none", "blockSize": 4096 } });
+        assert_eq!(shape("RawVolumeConfig", volume).get("encryption"), None);
+        let bridge = json!({ "name": "a", "stp": { "enabled": false }, "vlan": {} });
+        let bridge = shape("BridgeConfig", bridge);
+        assert_eq!(bridge["stp"], json!({ "enabled": false }));
+        assert_eq!(bridge.get("vlan"), None);
+        let link = shape("LinkConfig", json!({ "name": "a", "addresses": [{}] }));
+        assert_eq!(link["addresses"][0]["address"], json!(""));
+    }
 
     #[test]
     fn a_duration_of_nothing_is_not_written() {

@@ -37,7 +37,7 @@ pub(super) fn check(findings: &mut Findings, id: &DocumentId, document: Part<'_>
         "StaticHostConfig" => static_host(findings, id, document),
         "BlackholeRouteConfig" => {
             named(findings, id);
-            if !id.name.is_empty() && !is_prefix(&id.name) {
+            if !is_prefix(&id.name) {
                 findings.error("name-not-prefix", format!("{:?} is no prefix", id.name));
             }
         }
@@ -288,7 +288,7 @@ fn static_host(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
 }
 
 fn kubespan(findings: &mut Findings, document: Part<'_>) {
-    if document.at("mtu").number().is_some_and(|mtu| mtu != 0 && mtu < 1280) {
+    if document.at("mtu").number().is_some_and(|mtu| mtu < 1280) {
         findings.error("kubespan-mtu-small", "the MTU of KubeSpan is below 1280");
     }
     for text in document.at("filters.endpoints").texts().filter(|text| !is_subnet_filter(text)) {

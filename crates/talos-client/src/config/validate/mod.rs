@@ -339,6 +339,39 @@ mod tests {
     const WORKER: &str = "machine: {type: worker, token: t, ca: {crt: Y2E=}, install: {disk: /dev/sda}}\ncluster: {controlPlane: {endpoint: 'https://10.0.0.1:6443'}}\n";
 
     #[test]
+    fn a_document_is_checked_as_far_as_the_library_checks_it() {
+        let errors = |kind: &str, rest: &str| {
+            let text = format!("apiVersion: v1alpha1\nkind: {kind}\n{rest}\n");
+            classes(&text, Mode::Metal).0
+        };
+        let rule = |rule: &str| errors("ImageVerificationConfig", &format!("rules: [{rule}]"));
+        assert_eq!(
+            rule("{image: a/*, skip: true, keyless: {issuer: i}, publicKey: {certificate: c}}"),
+            [
+                "image-rule-verifier-unwanted",
+                "image-rule-two-verifiers",
+                "image-rule-verifier-incomplete"
+            ]
+        );
+        assert!(rule("{image: a/*, deny: true}").is_empty());
+        let volume = |rest: &str| errors("UserVolumeConfig", &format!("name: abc\n{rest}"));
+        let odd = "filesystem: {type: vfat}";
+        assert_eq!(volume(&format!("volumeType: tmpfs\n{odd}")), ["volume-type-unsupported"]);
+        assert_eq!(
+            volume(&format!("volumeType: directory\n{odd}")),
+            ["volume-section-unsupported"]
+        );
+        assert_eq!(errors("KubeSpanConfig", "mtu: 0"), ["kubespan-mtu-small"]);
+        assert!(errors("KubeSpanConfig", "enabled: true").is_empty());
+        assert_eq!(
+            errors("BlackholeRouteConfig", "metric: 1"),
+            ["name-required", "name-not-prefix"]
+        );
+        let swap = "name: abc\nprovisioning: {diskSelector: {match: 'true'}, maxSize: -10%}";
+        assert!(errors("SwapVolumeConfig", swap).is_empty());
+    }
+
+    #[test]
     fn a_worker_passes_and_its_install_disk_matters_on_metal() {
         assert_eq!(classes(WORKER, Mode::Metal), (vec![], vec![]));
         let without = WORKER.replace("install: {disk: /dev/sda}", "install: {}");

@@ -145,16 +145,14 @@ pub(super) fn images(findings: &mut Findings, document: Part<'_>) {
                 .of(rule)
                 .error("image-rule-skip-and-deny", format!("rule {index} skips and denies"));
         }
-        if skip || deny {
-            if keyless.is_there() || key.is_there() {
-                findings.of(rule).error(
-                    "image-rule-verifier-unwanted",
-                    format!("rule {index} has a verifier too many"),
-                );
-            }
-            continue;
+        if (skip || deny) && (keyless.is_there() || key.is_there()) {
+            findings.of(rule).error(
+                "image-rule-verifier-unwanted",
+                format!("rule {index} has a verifier too many"),
+            );
         }
         match (keyless.is_there(), key.is_there()) {
+            (false, false) if skip || deny => {}
             (false, false) => {
                 findings
                     .of(rule)

@@ -33,7 +33,11 @@ pub(super) fn bytes(text: &str) -> Option<i128> {
 /// Whether a text is a size; a percentage of 0 to 100 where it may be one.
 pub(in crate::config) fn is_size(text: &str, may_be_percent: bool) -> bool {
     match text.strip_suffix('%').filter(|_| may_be_percent) {
-        Some(number) => number.parse::<f64>().is_ok_and(|number| (0.0..=100.0).contains(&number)),
+        Some(number) => {
+            // Its sign does not count.
+            let number = number.strip_prefix('-').unwrap_or(number);
+            number.parse::<f64>().is_ok_and(|number| (0.0..=100.0).contains(&number))
+        }
         None => bytes(text).is_some(),
     }
 }
@@ -152,8 +156,12 @@ fn user(findings: &mut Findings, id: &DocumentId, document: Part<'_>) {
                     );
                 }
             }
+            return;
         }
-        other => findings.error("volume-type-unsupported", format!("a volume cannot be {other:?}")),
+        other => {
+            findings.error("volume-type-unsupported", format!("a volume cannot be {other:?}"));
+            return;
+        }
     }
     if id.kind == "UserVolumeConfig" && document.at("filesystem").is_there() {
         let kind = document.at("filesystem.type").text();
