@@ -278,7 +278,8 @@ fn meta(node: &Node) -> Result<Vec<MetaValue>> {
         return Err(SchematicError::new(node.line, "a list is expected here"));
     };
     let mut values = Vec::new();
-    for item in items {
+    // Nothing is no item, as in every list.
+    for item in items.iter().filter(|item| !item.is_null()) {
         let mut value = MetaValue { key: 0, value: String::new() };
         for (name, field) in fields(item)? {
             match name.as_str() {

@@ -85,3 +85,28 @@ proptest! {
         drop(Schematic::parse(&bytes));
     }
 }
+
+#[test]
+fn items_that_are_nothing_vanish_and_keys_of_several_lines_are_marked() {
+    let canonical = |text: &str| Schematic::parse(text.as_bytes()).unwrap().canonical();
+    assert_eq!(canonical("customization: {meta: [null]}"), "customization: {}\n");
+    let options = "overlay: {options: {a: {\"b\\r\": 1, \"c\\nd\": {e: 2, f: [3]}}, g: [{\"h\\n\": [4, 5]}]}}";
+    let wanted = r#"    options:
+        a:
+            ? "b\r"
+            : 1
+            ? |-
+                c
+                d
+            :   e: 2
+                f:
+                    - 3
+        g:
+            - ? |
+                h
+              : - 4
+                - 5
+"#;
+    let written = canonical(options);
+    assert!(written.contains(wanted), "{written}");
+}

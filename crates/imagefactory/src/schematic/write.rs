@@ -7,6 +7,9 @@ use super::style::{Style, double, single, style};
 /// One level of indentation.
 const STEP: usize = 4;
 
+/// What ends a line: a key that has one stands behind `?`.
+const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
 /// Longest key that stands before its colon, in bytes; a longer one is marked with `?`.
 const LONGEST_KEY: usize = 128;
 
@@ -189,46 +192,68 @@ impl Writer {
     }
 
     fn map(&mut self, indent: usize, entries: &[(OptionValue, OptionValue)]) {
+        self.pad(indent);
+        self.map_from_here(indent, entries);
+    }
+
+    /// The first entry stands where the line is, the others below it.
+    fn map_from_here(&mut self, indent: usize, entries: &[(OptionValue, OptionValue)]) {
         let mut sorted: Vec<&(OptionValue, OptionValue)> = entries.iter().collect();
         sorted.sort_by(|(a, _), (b, _)| natural(&plain_key(a), &plain_key(b)));
-        for (key, value) in sorted {
-            self.pad(indent);
+        for (number, (key, value)) in sorted.into_iter().enumerate() {
+            if number > 0 {
+                self.pad(indent);
+            }
             self.entry(indent, key, value);
         }
     }
 
     fn entry(&mut self, indent: usize, key: &OptionValue, value: &OptionValue) {
-        if let OptionValue::Text(text) = key
-            && (text.contains('\n') || text.len() > LONGEST_KEY)
-        {
-            self.text.push_str("? ");
-            self.string(text, deeper(indent));
-            self.line_end();
-            self.pad(indent);
-        } else {
-            self.leaf(key, deeper(indent));
+        let inner = deeper(indent);
+        let mut marked = false;
+        match key {
+            OptionValue::Text(text) if text.contains(BREAKS) || text.len() > LONGEST_KEY => {
+                self.text.push_str("? ");
+                self.string(text, inner);
+                self.line_end();
+                self.pad(indent);
+                marked = true;
+            }
+            _ => self.leaf(key, inner),
         }
         self.text.push(':');
         match value {
+            // Behind a marked key the value begins on the line of its colon.
+            OptionValue::Map(entries) if marked && !entries.is_empty() => {
+                self.pad(inner - indent - 1);
+                self.map_from_here(inner, entries);
+            }
+            OptionValue::List(items) if marked && !items.is_empty() => {
+                self.pad(inner - indent - 1);
+                self.items_from_here(inner, items);
+            }
             OptionValue::Map(entries) if !entries.is_empty() => {
                 self.text.push('\n');
-                self.map(deeper(indent), entries);
+                self.map(inner, entries);
             }
             OptionValue::List(items) if !items.is_empty() => {
                 self.text.push('\n');
-                self.items(deeper(indent), items);
+                self.pad(inner);
+                self.items_from_here(inner, items);
             }
             _ => {
                 self.text.push(' ');
-                self.leaf(value, deeper(indent));
+                self.leaf(value, inner);
                 self.line_end();
             }
         }
     }
 
-    fn items(&mut self, indent: usize, items: &[OptionValue]) {
-        for item in items {
-            self.pad(indent);
+    fn items_from_here(&mut self, indent: usize, items: &[OptionValue]) {
+        for (number, item) in items.iter().enumerate() {
+            if number > 0 {
+                self.pad(indent);
+            }
             self.item(indent, item);
         }
     }
@@ -237,22 +262,10 @@ impl Writer {
         self.text.push_str("- ");
         match item {
             OptionValue::Map(entries) if !entries.is_empty() => {
-                let mut sorted: Vec<&(OptionValue, OptionValue)> = entries.iter().collect();
-                sorted.sort_by(|(a, _), (b, _)| natural(&plain_key(a), &plain_key(b)));
-                for (number, (key, value)) in sorted.into_iter().enumerate() {
-                    if number > 0 {
-                        self.pad(indent + 2);
-                    }
-                    self.entry(indent + 2, key, value);
-                }
+                self.map_from_here(indent + 2, entries);
             }
             OptionValue::List(items) if !items.is_empty() => {
-                for (number, inner) in items.iter().enumerate() {
-                    if number > 0 {
-                        self.pad(indent + 2);
-                    }
-                    self.item(indent + 2, inner);
-                }
+                self.items_from_here(indent + 2, items);
             }
             _ => {
                 self.leaf(item, indent + 2);
