@@ -62,7 +62,9 @@ impl Decrypted {
     /// Whether it holds what a plain text of this form holds.
     pub fn same_as_text(&self, text: &[u8], format: Format) -> bool {
         match (self, parse(text, format)) {
-            (Self::Tree(tree), Ok((other, _))) => *tree == other,
+            (Self::Tree(tree), Ok((other, _))) => {
+                tree.len() == other.len() && tree.iter().zip(&other).all(|(a, b)| a.is_same(b))
+            }
             _ => false,
         }
     }

@@ -89,3 +89,22 @@ fn nothing_of_a_value_is_shown() {
     let tree = yaml::read(b"a: geheim\n").unwrap();
     assert!(!format!("{tree:?}").contains("geheim"));
 }
+
+#[test]
+fn numbers_lose_their_form_and_stay_what_they_are() {
+    let (secret, public) = key();
+    let config = format!("creation_rules:\n  - age: {public}\n    encrypted_suffix: _secret\n");
+    let rule = rule(&config).unwrap();
+    for (format, plain, written) in [
+        (Format::Yaml, "a: 1.0\nb: 1e3\nc: -0.0\nd: .nan\n", "a: 1\nb: 1000\nc: -0.0\nd: .nan\n"),
+        (Format::Json, "{\"a\": 12345678901234567890}", "\"a\": 1"),
+    ] {
+        let now = "2026-11-24T00:00:00Z";
+        let file = encrypt(Plain::Text(plain.as_bytes()), format, &rule, now).unwrap();
+        let text = String::from_utf8(file.bytes.clone()).unwrap();
+        assert!(text.contains(written), "{text}");
+        let opened = decrypt(&file.bytes, format, &mut identities(&secret)).unwrap();
+        assert!(opened.same_as_text(plain.as_bytes(), format), "{text}");
+        assert!(!opened.same_as_text(b"{\"a\": 2}", format));
+    }
+}

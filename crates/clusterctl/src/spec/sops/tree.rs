@@ -147,16 +147,33 @@ impl Value {
         })
     }
 
+    /// Whether two values are the same to sops: a number loses its form when it is written.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(whole), Self::Float(number)) | (Self::Float(number), Self::Int(whole)) => {
+                float_text(*number) == whole.to_string()
+            }
+            (Self::Map(a), Self::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|((x, a), (y, b))| x == y && a.is_same(b))
+            }
+            (Self::List(a), Self::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is_same(b))
+            }
+            (Self::Float(a), Self::Float(b)) => float_text(*a) == float_text(*b),
+            (a, b) => a == b,
+        }
+    }
+
     /// Makes a value of JSON.
     pub fn of_json(json: &serde_json::Value) -> Self {
         use serde_json::Value as Json;
         match json {
             Json::Null => Self::Null,
             Json::Bool(flag) => Self::Bool(*flag),
-            Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-                (Some(number), _) => Self::Int(number),
-                (None, Some(_)) => Self::Huge(number.to_string()),
-                (None, None) => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            // What is no whole number of 64 bits is a fraction to sops, as to Go.
+            Json::Number(number) => match number.as_i64() {
+                Some(number) => Self::Int(number),
+                None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
             },
             Json::String(text) => Self::Str(text.clone()),
             Json::Array(items) => Self::List(items.iter().map(Self::of_json).collect()),

@@ -416,6 +416,8 @@ fn write_leaf(out: &mut String, value: &Value, indent: usize) {
                     "-.inf".to_owned()
                 }
             }
+            // Without a point it would be read as a whole number, which has no sign.
+            number if *number == 0.0 && number.is_sign_negative() => "-0.0".to_owned(),
             number => super::tree::float_text(*number),
         }),
         Value::Str(text) => write_text(out, text, indent, false),
