@@ -558,7 +558,7 @@ mod tests {
         assert_eq!(field("BondConfig", "bondMode", "''"), Err("bad-value"));
         assert_eq!(field("BondConfig", "failOverMac", "''"), Ok(json!("none")));
         assert_eq!(field("BondConfig", "failOverMac", "NONE"), Err("bad-value"));
-        assert_eq!(field("BondConfig", "arpIpTargets", "['fe80::1%eth0', '']").is_ok(), true);
+        assert!(field("BondConfig", "arpIpTargets", "['fe80::1%eth0', '']").is_ok());
         for (text, wanted) in [("'0200'", Ok("02:00")), ("''", Ok("")), ("02-00", Err("bad-value"))]
         {
             let mac = field("DummyLinkConfig", "hardwareAddr", text);
