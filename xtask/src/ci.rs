@@ -29,8 +29,8 @@ pub(crate) fn run(sh: &Shell) -> anyhow::Result<()> {
             }),
         ),
         ("test", Box::new(|| suite::test(sh, &[]))),
-        ("e2e", Box::new(|| suite::program(sh, "e2e", &[]))),
-        ("crash", Box::new(|| suite::program(sh, "crash", &[]))),
+        ("e2e", Box::new(|| suite::built(sh, "e2e"))),
+        ("crash", Box::new(|| suite::built(sh, "crash"))),
         ("bench", Box::new(|| suite::bench_smoke(sh))),
         ("package", Box::new(|| package::run(sh))),
     ];

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use xshell::{Shell, cmd};
 
-use crate::root;
+use crate::{root, target};
 
 const CRATES: [&str; 5] =
     ["netplan", "proxmox-ve-client", "talos-client", "imagefactory", "clusterctl"];
@@ -14,8 +14,7 @@ const LARGEST: u64 = 10 << 20;
 
 pub(crate) fn run(sh: &Shell) -> anyhow::Result<()> {
     forget_unpacked()?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let target = sh.current_dir().join(target);
+    let target = target();
     forget_built(&target.join("debug/.fingerprint"))?;
     let packages = CRATES.iter().flat_map(|name| ["-p", name]);
     let profile = target.join("package-profile.toml");

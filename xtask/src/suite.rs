@@ -2,6 +2,8 @@
 
 use xshell::{Shell, cmd};
 
+use crate::target;
+
 /// All tests and doc tests: the second command of the README.
 pub(crate) fn test(sh: &Shell, args: &[String]) -> anyhow::Result<()> {
     cmd!(sh, "cargo test --workspace --all-features --no-fail-fast {args...}").run()?;
@@ -13,6 +15,14 @@ pub(crate) fn program(sh: &Shell, name: &str, args: &[String]) -> anyhow::Result
     // With the features of the tests nothing is built twice.
     cmd!(sh, "cargo build -q -p cluster-tests --bins --all-features").run()?;
     cmd!(sh, "cargo run -q -p cluster-tests --all-features --bin {name} -- {args...}").run()?;
+    Ok(())
+}
+
+/// Runs a program of `cluster-tests` that the tests have built. For one package alone cargo would
+/// build much of it once more, since dependencies have fewer features then.
+pub(crate) fn built(sh: &Shell, name: &str) -> anyhow::Result<()> {
+    let program = target().join("debug").join(name);
+    cmd!(sh, "{program}").run()?;
     Ok(())
 }
 
@@ -33,11 +43,11 @@ fn build_benches(sh: &Shell, profile: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every benchmark in its smallest form; what is looked at is the shape of the output, not times.
+/// Every benchmark in its smallest form, as the tests have built it; what is looked at is the shape
+/// of the output, not times.
 pub(crate) fn bench_smoke(sh: &Shell) -> anyhow::Result<()> {
-    build_benches(sh, "dev")?;
-    let run = ["-p", "cluster-tests", "--all-features", "--bin", "bench"];
-    let text = cmd!(sh, "cargo run -q {run...} -- --smoke --json").read()?;
+    let program = target().join("debug/bench");
+    let text = cmd!(sh, "{program} --smoke --json").read()?;
     let mut lines = 0;
     for line in text.lines() {
         let value: serde_json::Value = serde_json::from_str(line)?;
