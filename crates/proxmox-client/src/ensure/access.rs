@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{ATTEMPTS, may_work, pause, until};
+use super::until;
 use crate::api::{Access, AclRow, RoleRow, UserRow};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::access::{RoleChange, RoleState, diff_role};
@@ -54,7 +54,6 @@ impl Access<'_> {
     /// As [`Client::call`](crate::Client::call).
     pub async fn ensure_no_role(&self, id: &str) -> Result<bool> {
         until::gone(
-            "remove a role",
             || Box::pin(async move { Ok(self.role(id).await?.is_some()) }),
             || Box::pin(self.delete_role(id)),
         )
@@ -107,14 +106,25 @@ impl Access<'_> {
     /// Removes a user with its tokens and grants, and gives whether it was there.
     ///
     /// # Errors
-    /// As [`Self::delete_user`].
+    /// As [`Self::delete_user`]; [`ErrorKind::Forbidden`] where the caller may neither see nor remove
+    /// it: it may be there.
     pub async fn ensure_no_user(&self, id: &str) -> Result<bool> {
-        until::gone(
-            "remove a user",
-            || Box::pin(async move { Ok(self.user(id).await?.is_some()) }),
-            || Box::pin(self.delete_user(id)),
-        )
-        .await
+        until::gone_unseen(|| Box::pin(self.has_user(id)), || Box::pin(self.delete_user(id))).await
+    }
+
+    /// Whether a user is there. None where the caller may not see it: the list leaves such ones out.
+    pub(super) async fn has_user(&self, id: &str) -> Result<Option<bool>> {
+        if self.user(id).await?.is_some() {
+            return Ok(Some(true));
+        }
+        self.absent_if_allowed("/access/groups", &["User.Modify", "Sys.Audit"]).await
+    }
+
+    /// That something is absent which a list does not show: certain only for whoever has one of
+    /// the privileges that the list asks for.
+    async fn absent_if_allowed(&self, path: &str, privileges: &[&str]) -> Result<Option<bool>> {
+        let held = self.permissions(&[]).await?;
+        Ok(privileges.iter().any(|one| held.has(path, one)).then_some(false))
     }
 
     /// Gets a group to be there with what is written on it, and gives what was done. Who is in it
@@ -146,14 +156,19 @@ impl Access<'_> {
     /// Removes a group, and gives whether it was there. Who is in it loses what it was granted.
     ///
     /// # Errors
-    /// As [`Client::call`](crate::Client::call).
+    /// As [`Client::call`](crate::Client::call); [`ErrorKind::Forbidden`] where the caller may
+    /// neither see nor remove it: it may be there.
     pub async fn ensure_no_group(&self, id: &str) -> Result<bool> {
-        until::gone(
-            "remove a group",
-            || Box::pin(async move { Ok(self.group(id).await?.is_some()) }),
-            || Box::pin(self.delete_group(id)),
-        )
-        .await
+        until::gone_unseen(|| Box::pin(self.has_group(id)), || Box::pin(self.delete_group(id)))
+            .await
+    }
+
+    async fn has_group(&self, id: &str) -> Result<Option<bool>> {
+        if self.group(id).await?.is_some() {
+            return Ok(Some(true));
+        }
+        let path = format!("/access/groups/{id}");
+        self.absent_if_allowed(&path, &["Group.Allocate", "User.Modify", "Sys.Audit"]).await
     }
 
     async fn group(&self, id: &str) -> Result<Option<GroupState>> {
@@ -165,47 +180,46 @@ impl Access<'_> {
     }
 
     /// Gets a role to be granted, and gives whether it was not. Roles that were granted besides
-    /// stay.
+    /// stay. Where the caller may not see what is granted there, it is granted once more.
     ///
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
     pub async fn ensure_grant(&self, grant: &AclRow) -> Result<bool> {
-        self.granted(grant, false).await
+        let grant = &spelled(grant);
+        if self.acl().await?.contains(grant) {
+            return Ok(false);
+        }
+        // Not looked at again: whoever may grant on a path need not see the list.
+        until::answered(|| Box::pin(self.grant(grant, false))).await.answer?;
+        Ok(true)
     }
 
-    /// Takes a role back, and gives whether it was granted.
+    /// Takes a role back, for what lies below or not, and gives whether it was granted. Where the
+    /// caller may not see what is granted there, it is taken back all the same and counts as having
+    /// been granted.
     ///
     /// # Errors
-    /// As [`Client::call`](crate::Client::call).
+    /// As [`Client::call`](crate::Client::call); [`ErrorKind::Forbidden`] where the caller may
+    /// neither see nor change it: it may be granted.
     pub async fn ensure_no_grant(&self, grant: &AclRow) -> Result<bool> {
-        self.granted(grant, true).await
+        let grant = &spelled(grant);
+        until::gone_unseen(|| Box::pin(self.has_grant(grant)), || Box::pin(self.grant(grant, true)))
+            .await
     }
 
-    async fn granted(&self, grant: &AclRow, remove: bool) -> Result<bool> {
-        // For what lies below or not: taken back it is either way.
-        let same = |row: &AclRow| {
-            let flag = if remove { grant.propagate } else { row.propagate };
-            AclRow { propagate: flag, ..row.clone() } == *grant
-        };
-        let (mut attempt, mut changed) = (0, false);
-        loop {
-            let round = async {
-                if self.acl().await?.iter().any(same) != remove {
-                    return Ok(());
-                }
-                changed = true;
-                self.grant(grant, remove).await
-            };
-            match round.await {
-                Ok(()) => return Ok(changed),
-                Err(error) if may_work(&error) && attempt < ATTEMPTS => {
-                    attempt += 1;
-                    pause(attempt, &error).await;
-                }
-                Err(error) => return Err(error),
-            }
+    async fn has_grant(&self, grant: &AclRow) -> Result<Option<bool>> {
+        let same = |row: AclRow| AclRow { propagate: grant.propagate, ..row } == *grant;
+        if self.acl().await?.into_iter().any(same) {
+            return Ok(Some(true));
         }
+        self.absent_if_allowed(&grant.path, &["Permissions.Modify"]).await
     }
+}
+
+/// A grant with its path as the server spells it, by which it is found again.
+fn spelled(grant: &AclRow) -> AclRow {
+    let parts: Vec<&str> = grant.path.split('/').filter(|part| !part.is_empty()).collect();
+    AclRow { path: format!("/{}", parts.join("/")), ..grant.clone() }
 }
 
 fn role_state(row: &RoleRow) -> RoleState {
@@ -221,5 +235,19 @@ fn user_state(row: UserRow) -> UserState {
         comment: row.comment.unwrap_or_default(),
         email: row.email.unwrap_or_default(),
         groups: row.groups.into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_spelled_as_the_server_does_it() {
+        let table = [("/", "/"), ("", "/"), ("/vms/100/", "/vms/100"), ("vms//100", "/vms/100")];
+        for (given, kept) in table {
+            let grant = AclRow::new(given, "user", "ops@pve", "PVEAuditor", true);
+            assert_eq!(spelled(&grant), AclRow { path: kept.to_owned(), ..grant });
+        }
     }
 }

@@ -38,7 +38,6 @@ impl Ha<'_> {
     /// As [`Client::call`](crate::Client::call).
     pub async fn ensure_absent(&self, kind: HaKind, name: &str) -> Result<bool> {
         until::gone(
-            OPERATION,
             || Box::pin(async move { Ok(self.get(kind, name).await?.is_some()) }),
             || Box::pin(self.delete(kind, name)),
         )

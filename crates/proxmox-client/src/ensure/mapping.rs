@@ -35,7 +35,6 @@ impl Mappings<'_> {
     /// As [`Client::call`](crate::Client::call).
     pub async fn ensure_absent(&self, id: &str) -> Result<bool> {
         until::gone(
-            OPERATION,
             || Box::pin(async move { Ok(self.get(id).await?.is_some()) }),
             || Box::pin(self.delete(id)),
         )

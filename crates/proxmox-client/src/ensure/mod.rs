@@ -1,7 +1,9 @@
 //! Getting things to be as they should, whatever happens on the way.
 //!
 //! Each call here reads the state, does what is left, and reads again after an answer that was
-//! lost: it can be repeated at any time and never does a thing twice.
+//! lost, before it repeats anything: it can be made again at any time, nothing exists twice by it,
+//! and what was answered is not done again. Only what ends the same however often it is made is
+//! repeated without a look: a grant, and another secret for a token.
 
 mod access;
 mod firewall;

@@ -49,7 +49,6 @@ impl Firewall<'_> {
     /// As [`Client::call`](crate::Client::call).
     pub async fn ensure_no_alias(&self, name: &str) -> Result<bool> {
         until::gone(
-            "remove an alias",
             || {
                 Box::pin(async move {
                     let all = self.aliases().await?;
@@ -67,7 +66,6 @@ impl Firewall<'_> {
     /// As [`Client::call`](crate::Client::call).
     pub async fn ensure_no_set(&self, name: &str) -> Result<bool> {
         until::gone(
-            "remove a set",
             || {
                 Box::pin(async move {
                     let all = self.sets().await?;
@@ -107,7 +105,6 @@ impl Firewall<'_> {
     /// As [`Client::call`](crate::Client::call).
     pub async fn ensure_no_group(&self, name: &str) -> Result<bool> {
         until::gone(
-            "remove a security group",
             || Box::pin(self.has_group(name)),
             || {
                 Box::pin(async move {

@@ -44,7 +44,6 @@ impl Pools<'_> {
     /// As [`Client::call`](crate::Client::call); where something is in it, the server says what.
     pub async fn ensure_absent(&self, id: &str) -> Result<bool> {
         until::gone(
-            OPERATION,
             || Box::pin(async move { Ok(self.get(id).await?.is_some()) }),
             || Box::pin(self.delete(id)),
         )

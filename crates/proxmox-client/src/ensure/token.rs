@@ -41,8 +41,8 @@ impl Access<'_> {
     ///
     /// # Errors
     /// As [`Client::call`](crate::Client::call); [`ErrorKind::SecretLost`] where the token was made
-    /// and its secret got lost, with [`LostSecret::Tell`]; [`ErrorKind::Forbidden`] for a user that
-    /// does not exist too.
+    /// and its secret got lost, with [`LostSecret::Tell`]; [`ErrorKind::NotFound`] for a user that
+    /// does not exist, or [`ErrorKind::Forbidden`] where the caller may not see which ones do.
     pub async fn ensure_token(&self, desired: &TokenState, lost: LostSecret) -> Result<TokenDone> {
         let (mut attempt, mut unanswered) = (0, false);
         loop {
@@ -102,7 +102,10 @@ impl Access<'_> {
     }
 
     async fn token(&self, desired: &TokenState) -> Result<Option<TokenState>> {
-        let rows = self.tokens(&desired.user).await?;
+        let Some(rows) = self.tokens_of(&desired.user).await? else {
+            let text = format!("there is no user {}", desired.user);
+            return Err(Error::new(ErrorKind::NotFound, "make a token", text));
+        };
         let row = rows.into_iter().find(|row| row.tokenid == desired.name);
         Ok(row.map(|row| state(&desired.user, row)))
     }
@@ -141,40 +144,54 @@ impl Access<'_> {
     /// is lost it is given yet another one.
     ///
     /// # Errors
-    /// As [`Client::call`](crate::Client::call); [`ErrorKind::Unsupported`] before 9.2, where a
-    /// token is removed and made anew, and granted anew what it had.
+    /// As [`Client::call`](crate::Client::call); [`ErrorKind::SecretLost`] where an answer was lost
+    /// and then none came: the secret before may be dead; [`ErrorKind::Unsupported`] before 9.2,
+    /// where a token is removed and made anew, and granted anew what it had.
     pub async fn renew_secret(&self, user: &str, token: &str) -> Result<NewToken> {
-        let mut attempt = 0;
-        loop {
-            match self.regenerate_token(user, token).await {
-                Ok(made) => return Ok(made),
-                Err(error)
-                    if (may_work(&error) || error.may_have_been_applied())
-                        && attempt < ATTEMPTS =>
-                {
-                    attempt += 1;
-                    pause(attempt, &error).await;
-                }
-                Err(error) => return Err(error),
+        let renewed = until::answered(|| Box::pin(self.regenerate_token(user, token))).await;
+        renewed.answer.map_err(|error| {
+            if !renewed.lost && !error.may_have_been_applied() {
+                return error;
             }
-        }
+            let text = format!(
+                "{user}!{token} may have been given another secret, whose answer was lost, and then none came: the secret before it may not work any more"
+            );
+            Error::new(ErrorKind::SecretLost, "renew the secret of a token", text)
+                .applied(true)
+                .because(error)
+        })
     }
 
     /// Removes a token with what was granted to it, and gives whether it was there.
     ///
     /// # Errors
-    /// As [`Client::call`](crate::Client::call).
+    /// As [`Client::call`](crate::Client::call); [`ErrorKind::Forbidden`] where the caller may not
+    /// see the tokens of the user, nor whether the user is there.
     pub async fn ensure_no_token(&self, user: &str, token: &str) -> Result<bool> {
         until::gone(
-            "remove a token",
             || {
                 Box::pin(async move {
-                    Ok(self.tokens(user).await?.iter().any(|row| row.tokenid == token))
+                    let rows = self.tokens_of(user).await?.unwrap_or_default();
+                    Ok(rows.iter().any(|row| row.tokenid == token))
                 })
             },
             || Box::pin(self.delete_token(user, token)),
         )
         .await
+    }
+
+    /// The tokens of a user, none where it is certain that there is no such user: of one the server
+    /// says the same as of one that may not be seen.
+    async fn tokens_of(&self, user: &str) -> Result<Option<Vec<TokenRow>>> {
+        match self.tokens(user).await {
+            Err(error) if error.kind() == ErrorKind::Forbidden => {
+                match self.has_user(user).await? {
+                    Some(false) => Ok(None),
+                    _ => Err(error),
+                }
+            }
+            rows => rows.map(Some),
+        }
     }
 }
 
@@ -198,6 +215,9 @@ fn secret_lost(desired: &TokenState) -> Error {
 
 /// What is told where the loss could not be mended.
 fn not_mended(error: Error, desired: &TokenState) -> Error {
+    if error.kind() == ErrorKind::SecretLost {
+        return error;
+    }
     let text = format!(
         "the answer with the secret of {}!{} was lost, and then something else went wrong: look whether the token is there",
         desired.user, desired.name

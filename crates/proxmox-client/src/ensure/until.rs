@@ -98,38 +98,69 @@ where
     }
 }
 
-/// Removes what is there until it is not, and gives whether it was.
+/// What came of a call that was repeated until it was answered.
+pub(super) struct Answered<T> {
+    /// The last answer.
+    pub(super) answer: Result<T>,
+    /// A try before the last one may have done it: its answer was lost.
+    pub(super) lost: bool,
+}
+
+/// Makes a call that ends the same however often it is made, until it is answered.
+pub(super) async fn answered<'a, T>(call: impl Fn() -> Later<'a, T>) -> Answered<T> {
+    let (mut attempt, mut lost) = (0, false);
+    loop {
+        match call().await {
+            Err(error) if again(&error) && attempt < ATTEMPTS => {
+                lost |= error.may_have_been_applied();
+                attempt += 1;
+                pause(attempt, &error).await;
+            }
+            answer => return Answered { answer, lost },
+        }
+    }
+}
+
+fn again(error: &Error) -> bool {
+    may_work(error) || error.may_have_been_applied()
+}
+
+/// Removes what is there, and gives whether it was. An answered removal is the end of it: what is
+/// there afterwards was made anew, and is somebody else's. Only one whose answer was lost is
+/// repeated, after another look.
 pub(super) async fn gone<'a>(
-    operation: &str,
     is_there: impl Fn() -> Later<'a, bool>,
+    remove: impl Fn() -> Later<'a, ()>,
+) -> Result<bool> {
+    let look = || -> Later<'a, Option<bool>> {
+        let looking = is_there();
+        Box::pin(async move { looking.await.map(Some) })
+    };
+    gone_unseen(look, remove).await
+}
+
+/// As [`gone`], of what the caller may not be allowed to see: the look gives none then, and the
+/// removal is tried. One that is answered counts as a removal of what was there.
+pub(super) async fn gone_unseen<'a>(
+    is_there: impl Fn() -> Later<'a, Option<bool>>,
     remove: impl Fn() -> Later<'a, ()>,
 ) -> Result<bool> {
     let (mut was_there, mut attempt) = (false, 0);
     loop {
-        let removed = async {
-            if !is_there().await? {
-                return Ok(false);
-            }
-            was_there = true;
-            remove().await.map(|()| true)
-        };
-        let error = match removed.await {
-            Ok(false) => return Ok(was_there),
-            Ok(true) => None,
-            Err(error) => Some(error),
-        };
-        attempt += 1;
-        match error {
-            None if attempt > ATTEMPTS => {
-                let text =
-                    "it is there again each time that it was removed: somebody else makes it";
-                return Err(Error::new(ErrorKind::Conflict, operation, text).applied(true));
-            }
-            // It was removed, or somebody else was faster: one more look.
+        match answered(&is_there).await.answer? {
+            Some(false) => return Ok(was_there),
+            Some(true) => was_there = true,
             None => {}
-            Some(error) if error.kind() == ErrorKind::NotFound && attempt <= ATTEMPTS => {}
-            Some(error) if may_work(&error) && attempt <= ATTEMPTS => pause(attempt, &error).await,
-            Some(error) => return Err(error),
+        }
+        match remove().await {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(was_there),
+            Err(error) if again(&error) && attempt < ATTEMPTS => {
+                was_there |= error.may_have_been_applied();
+                attempt += 1;
+                pause(attempt, &error).await;
+            }
+            Err(error) => return Err(error),
         }
     }
 }

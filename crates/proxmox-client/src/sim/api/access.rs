@@ -492,7 +492,8 @@ fn acl(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 fn acl_path(text: &str) -> Option<String> {
-    let path = format!("/{}", text.trim_matches('/'));
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty()).collect();
+    let path = format!("/{}", parts.join("/"));
     let first = path.split('/').nth(1).unwrap_or_default();
     let known = ["", "access", "mapping", "nodes", "pool", "sdn", "storage", "vms"];
     known.contains(&first).then_some(path)

@@ -4,8 +4,9 @@ use proxmox_client::ensure::LostSecret;
 use proxmox_client::plan::access::{RoleState, TokenState};
 use proxmox_client::plan::ha::HaState;
 use proxmox_client::plan::pool::PoolState;
+use proxmox_client::plan::user::GroupState;
 use proxmox_client::sim::{Dialect, Fault, FaultAction, SimHandle};
-use proxmox_client::{Client, ErrorKind, HaKind};
+use proxmox_client::{AclRow, Auth, Client, ClientConfig, ErrorKind, FirewallLevel, HaKind, Trust};
 
 use super::{by_token, node, one, vm};
 
@@ -44,8 +45,8 @@ async fn a_secret_that_is_lost_is_told_or_mended() {
         sim.faults().add(cut().once());
         let made = access.ensure_token(&token(), LostSecret::Renew).await.expect("a token");
         let made = made.made.expect("a secret");
-        let config = proxmox_client::ClientConfig::new(sim.base_url(), made.auth())
-            .trust(proxmox_client::Trust::Ca(sim.ca_pem().to_owned()));
+        let config = ClientConfig::new(sim.base_url(), made.auth())
+            .trust(Trust::Ca(sim.ca_pem().to_owned()));
         Client::new(&config).expect("a client").version().await.expect("the secret is right");
         sim.shutdown().await;
     }
@@ -63,6 +64,103 @@ async fn a_secret_that_cannot_be_mended_is_told() {
     assert_eq!(told.kind(), ErrorKind::SecretLost, "{told}");
     let cause = std::error::Error::source(&told).expect("a cause").to_string();
     assert!(cause.contains("something else"), "{cause}");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_lost_when_it_is_renewed_is_told() {
+    let (sim, client) = begun(Dialect::V9_2).await;
+    let access = client.access();
+    access.ensure_token(&token(), LostSecret::Tell).await.expect("a token");
+    let path = "/access/users/*/token/*";
+    let refused = || FaultAction::Refuse { status: 403, message: "not you".into() };
+    sim.faults().add(Fault::new("PUT", path, FaultAction::CutBeforeReply).once());
+    sim.faults().add(Fault::new("PUT", path, refused()));
+    let told = access.renew_secret("ops@pve", "ci").await.expect_err("the old one is dead");
+    assert_eq!((told.kind(), told.may_have_been_applied()), (ErrorKind::SecretLost, true));
+    let cause = std::error::Error::source(&told).expect("a cause").to_string();
+    assert!(cause.contains("not you"), "{cause}");
+    // where nothing was lost the secret before works still
+    let told = access.renew_secret("ops@pve", "ci").await.expect_err("it is refused");
+    assert_eq!((told.kind(), told.may_have_been_applied()), (ErrorKind::Forbidden, false));
+    // one lost answer alone is mended
+    sim.faults().clear();
+    sim.faults().add(Fault::new("PUT", path, FaultAction::CutBeforeReply).once());
+    access.renew_secret("ops@pve", "ci").await.expect("another secret");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_there_again_after_an_answered_removal_stays() {
+    let (sim, client) = begun(Dialect::V9_2).await;
+    let firewall = client.firewall(FirewallLevel::Cluster);
+    firewall.ensure_alias("office", "10.0.0.0/8", None).await.expect("an alias");
+    // As if somebody made it anew at once: the removal is answered, and it is there.
+    let body = br#"{"data":null}"#.to_vec();
+    let answered = FaultAction::Answer { status: 200, body };
+    sim.faults().add(Fault::new("DELETE", "/cluster/firewall/aliases/*", answered).once());
+    assert!(firewall.ensure_no_alias("office").await.expect("it is removed"));
+    assert_eq!(firewall.aliases().await.expect("aliases").len(), 1);
+    // An answer that was lost is no answer.
+    let cut = Fault::new("DELETE", "/cluster/firewall/aliases/*", FaultAction::CutBeforeCall);
+    sim.faults().add(cut.once());
+    assert!(firewall.ensure_no_alias("office").await.expect("it is removed"));
+    assert_eq!(firewall.aliases().await.expect("aliases"), []);
+    assert!(!firewall.ensure_no_alias("office").await.expect("it is gone"));
+    sim.shutdown().await;
+}
+
+/// A user who may manage one machine and nothing else, as a client.
+async fn weak(sim: &SimHandle, client: &Client) -> Client {
+    let password = proxmox_client::SecretString::from("a-password");
+    let user = proxmox_client::plan::user::UserState::new("weak@pve");
+    client.access().ensure_user(&user, Some(&password)).await.expect("a user");
+    let grant = AclRow::new("/vms/100", "user", "weak@pve", "PVEVMAdmin", true);
+    assert!(client.access().ensure_grant(&grant).await.expect("a grant"));
+    let auth = Auth::password("weak@pve", "a-password");
+    let config = ClientConfig::new(sim.base_url(), auth).trust(Trust::Ca(sim.ca_pem().to_owned()));
+    Client::new(&config).expect("a client")
+}
+
+#[tokio::test]
+async fn what_the_caller_may_not_see_is_not_taken_for_absent() {
+    let (sim, client) = begun(Dialect::V9_2).await;
+    let (strong, weak) = (client.access(), weak(&sim, &client).await);
+    let group = GroupState { id: "watchers".into(), comment: String::new() };
+    strong.ensure_group(&group).await.expect("a group");
+    strong.ensure_token(&token(), LostSecret::Tell).await.expect("a token");
+    let hidden = weak.access();
+    let told = hidden.ensure_no_user("ops@pve").await.expect_err("it may be there");
+    assert_eq!(told.kind(), ErrorKind::Forbidden, "{told}");
+    let told = hidden.ensure_no_group("watchers").await.expect_err("it may be there");
+    assert_eq!(told.kind(), ErrorKind::Forbidden, "{told}");
+    for user in ["ops@pve", "nobody@pve"] {
+        let told = hidden.ensure_no_token(user, "ci").await.expect_err("it may be there");
+        assert_eq!(told.kind(), ErrorKind::Forbidden, "{told}");
+    }
+    // whoever sees all users tells the two apart
+    assert!(!strong.ensure_no_token("nobody@pve", "ci").await.expect("it is not there"));
+    assert!(!strong.ensure_no_user("nobody@pve").await.expect("it is not there"));
+    assert!(!strong.ensure_no_group("nobody").await.expect("it is not there"));
+    let of_nobody = TokenState { user: "nobody@pve".into(), ..token() };
+    let told = strong.ensure_token(&of_nobody, LostSecret::Tell).await.expect_err("nobody");
+    assert_eq!((told.kind(), told.text()), (ErrorKind::NotFound, "there is no user nobody@pve"));
+
+    // one may grant what is one's own without seeing what is granted
+    let on = |path: &str| AclRow::new(path, "user", "ops@pve", "PVEVMUser", true);
+    assert!(hidden.ensure_grant(&on("/vms/100")).await.expect("a grant"));
+    let all = strong.acl().await.expect("grants");
+    assert_eq!(all.iter().filter(|row| row.ugid == "ops@pve").count(), 1);
+    assert!(hidden.ensure_no_grant(&on("/vms/100")).await.expect("it goes"));
+    let all = strong.acl().await.expect("grants");
+    assert!(all.iter().all(|row| row.ugid != "ops@pve"), "{all:?}");
+    strong.ensure_grant(&on("/vms/101")).await.expect("a grant");
+    let told = hidden.ensure_no_grant(&on("/vms/101")).await.expect_err("it may be granted");
+    assert_eq!(told.kind(), ErrorKind::Forbidden, "{told}");
+    // a path is found in whatever spelling
+    assert!(!strong.ensure_grant(&on("/vms/101/")).await.expect("it is granted"));
+    assert!(strong.ensure_no_grant(&on("/vms//101/")).await.expect("it goes"));
+    assert!(!strong.ensure_no_grant(&on("/vms/101/")).await.expect("it is gone"));
     sim.shutdown().await;
 }
 
