@@ -4,7 +4,8 @@ use serde_json::{Map, Number, Value};
 
 use super::machine::ConfigError;
 use super::schema::{self, Schema};
-use super::typed::{bare, is_optional_value};
+use super::shape::is_optional_value;
+use super::typed::bare;
 use super::url::GoUrl;
 
 /// What the library takes from the patch even when the patch does not name it: expressions and

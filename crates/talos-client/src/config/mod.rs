@@ -19,6 +19,7 @@ mod prune;
 mod redact;
 pub mod release;
 mod schema;
+mod shape;
 mod shown;
 mod since;
 mod text;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::erase::{self, is_directive};
 use super::machine::{ConfigError, MachineConfig, id_of};
 use super::operation::{self, Operation};
-use super::{json, load, merge, text, typed};
+use super::{json, load, merge, shape, text, typed};
 use crate::yaml;
 
 /// A patch: partial documents that are merged (strategic merge), or a list of operations
@@ -204,7 +204,7 @@ impl State {
 
 /// Documents as they are written anew.
 fn shaped(documents: Vec<Value>) -> Vec<Value> {
-    let shape = |document: Value| typed::shape(&id_of(&document).kind, document);
+    let shape = |document: Value| shape::shape(&id_of(&document).kind, document);
     documents.into_iter().map(shape).collect()
 }
 

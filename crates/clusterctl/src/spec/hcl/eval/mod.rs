@@ -1,12 +1,13 @@
 //! Evaluation of expressions.
 
+mod call;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ast::{Call, Expr, ForNode, Node, ObjectKey, Part, Span, SplatStep};
+use super::ast::{Expr, ForNode, Node, ObjectKey, Part, Span, SplatStep};
 use super::convert::{convert, unify};
 use super::error::{Class, Failure, did_you_mean};
-use super::func;
 use super::operator::{binary, unary};
 use super::value::{Kind, Type, Value};
 
@@ -314,80 +315,6 @@ impl Evaluator<'_> {
         Ok(value.marked(test.sensitive))
     }
 
-    fn call(&mut self, call: &Call) -> Result<Value> {
-        match &*call.name {
-            "try" => return self.first_that_works(call),
-            "can" => {
-                let [argument] = call.arguments.as_slice() else {
-                    return Err(Failure::value("can takes one expression"));
-                };
-                if call.expand {
-                    let [_] = self.expanded(argument)?.as_slice() else {
-                        return Err(Failure::value("can takes one expression"));
-                    };
-                }
-                return Ok(Value::bool(self.expr(argument).is_ok()));
-            }
-            "templatestring" => {
-                if let Some(template) = call.arguments.first()
-                    && !matches!(
-                        template.node,
-                        Node::Name(_) | Node::Attribute(..) | Node::Index(..)
-                    )
-                {
-                    return Err(Failure::value(
-                        "templatestring takes the name of a value that holds the template",
-                    )
-                    .at(&template.span)
-                    .help("a template in this place needs no function: write it as text"));
-                }
-            }
-            _ => {}
-        }
-        let mut arguments = Vec::with_capacity(call.arguments.len());
-        let last = call.arguments.len().saturating_sub(1);
-        for (number, argument) in call.arguments.iter().enumerate() {
-            let value = self.expr(argument)?;
-            if !(call.expand && number == last) {
-                arguments.push(value);
-                continue;
-            }
-            if value.is_unknown() {
-                return Ok(value);
-            }
-            arguments.extend(spread(&value).map_err(|failure| failure.at(&argument.span))?);
-        }
-        if let Some(result) = self.scope.call(&call.name, &arguments) {
-            return result;
-        }
-        func::call(&call.name, &arguments)
-    }
-
-    /// The arguments that `...` makes of a value.
-    fn expanded(&mut self, argument: &Expr) -> Result<Vec<Value>> {
-        let value = self.expr(argument)?;
-        spread(&value).map_err(|failure| failure.at(&argument.span))
-    }
-
-    fn first_that_works(&mut self, call: &Call) -> Result<Value> {
-        let mut last = Failure::value("try needs at least one expression");
-        let count = call.arguments.len();
-        for (number, argument) in call.arguments.iter().enumerate() {
-            if call.expand && number + 1 == count {
-                // What `...` stands for is evaluated before try sees it: its failures count.
-                if let Some(value) = self.expanded(argument)?.into_iter().next() {
-                    return Ok(value);
-                }
-                continue;
-            }
-            match self.expr(argument) {
-                Ok(value) => return Ok(value),
-                Err(failure) => last = failure,
-            }
-        }
-        Err(Failure::value(format!("no expression of try works; the last one: {last}")))
-    }
-
     /// Key and value of each element.
     fn entries(value: &Value, span: &Span) -> Result<Vec<(Value, Value)>> {
         Ok(match &value.kind {
@@ -570,14 +497,6 @@ impl Evaluator<'_> {
             }
         }
         Ok(None)
-    }
-}
-
-/// The elements of a list, set or tuple as arguments.
-fn spread(value: &Value) -> Result<Vec<Value>> {
-    match value.items() {
-        Some(items) => Ok(items.iter().map(|item| item.clone().marked(value.sensitive)).collect()),
-        None => Err(Failure::value("`...` needs a list, set or tuple")),
     }
 }
 
