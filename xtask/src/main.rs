@@ -13,6 +13,8 @@ mod tidy;
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 const USAGE: &str = "usage: cargo xtask COMMAND
 
   ci                      everything that CI runs, in order
@@ -64,8 +66,10 @@ fn root() -> std::path::PathBuf {
         .unwrap_or_default()
 }
 
-/// The folder of what is built.
-fn target() -> std::path::PathBuf {
-    let named = std::env::var_os("CARGO_TARGET_DIR");
-    root().join(named.unwrap_or_else(|| "target".into()))
+/// The folder of what is built, as cargo's configuration and environment name it.
+fn target(sh: &xshell::Shell) -> anyhow::Result<std::path::PathBuf> {
+    let text = xshell::cmd!(sh, "cargo metadata -q --no-deps --format-version 1").read()?;
+    let metadata: serde_json::Value = serde_json::from_str(&text)?;
+    let folder = metadata.get("target_directory").and_then(serde_json::Value::as_str);
+    folder.map(std::path::PathBuf::from).context("cargo names no folder of what is built")
 }

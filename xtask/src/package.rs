@@ -14,7 +14,7 @@ const LARGEST: u64 = 10 << 20;
 
 pub(crate) fn run(sh: &Shell) -> anyhow::Result<()> {
     forget_unpacked()?;
-    let target = target();
+    let target = target(sh)?;
     forget_built(&target.join("debug/.fingerprint"))?;
     let packages = CRATES.iter().flat_map(|name| ["-p", name]);
     let profile = target.join("package-profile.toml");
@@ -45,7 +45,7 @@ fn dev_profile(manifest: &str) -> String {
 }
 
 /// Removes what was built of our crates: of a package that comes from a registry cargo compares the
-/// version alone, so it would take those of an earlier run.
+/// version alone, so it would take those of an earlier run. What is built next compiles them anew.
 fn forget_built(fingerprints: &Path) -> anyhow::Result<()> {
     let Ok(entries) = fs_err::read_dir(fingerprints) else { return Ok(()) };
     for entry in entries {

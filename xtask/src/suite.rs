@@ -21,7 +21,7 @@ pub(crate) fn program(sh: &Shell, name: &str, args: &[String]) -> anyhow::Result
 /// Runs a program of `cluster-tests` that the tests have built. For one package alone cargo would
 /// build much of it once more, since dependencies have fewer features then.
 pub(crate) fn built(sh: &Shell, name: &str) -> anyhow::Result<()> {
-    let program = target().join("debug").join(name);
+    let program = target(sh)?.join("debug").join(name);
     cmd!(sh, "{program}").run()?;
     Ok(())
 }
@@ -46,7 +46,7 @@ fn build_benches(sh: &Shell, profile: &str) -> anyhow::Result<()> {
 /// Every benchmark in its smallest form, as the tests have built it; what is looked at is the shape
 /// of the output, not times.
 pub(crate) fn bench_smoke(sh: &Shell) -> anyhow::Result<()> {
-    let program = target().join("debug/bench");
+    let program = target(sh)?.join("debug/bench");
     let text = cmd!(sh, "{program} --smoke --json").read()?;
     let mut lines = 0;
     for line in text.lines() {
