@@ -21,6 +21,9 @@ use super::template;
 /// Largest file that is read, in bytes: data files are small, and a large one is a mistake.
 pub const LARGEST_FILE: usize = 4 << 20;
 
+/// Most operators after one value, `a.b[0].*.c` has four: each is a level of what is evaluated.
+const MOST_OPERATORS: usize = 256;
+
 type Result<T> = std::result::Result<T, Failure>;
 
 /// Reads the body of a file.
@@ -305,6 +308,10 @@ impl Reader<'_> {
 
     fn traversal(&self, traversal: &library::Traversal) -> Result<Expr> {
         let whole = self.span(traversal.span());
+        if traversal.operators.len() > MOST_OPERATORS {
+            let text = format!("a value has at most {MOST_OPERATORS} names and indexes after it");
+            return Err(Failure::new(Class::Parse, text).at(&whole));
+        }
         let mut current = self.expr(&traversal.expr)?;
         let start = whole.start;
         let mut operators = traversal.operators.iter().peekable();

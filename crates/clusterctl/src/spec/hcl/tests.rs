@@ -55,6 +55,20 @@ fn an_encrypted_value_without_a_key_is_not_known_and_sensitive() {
 }
 
 #[test]
+fn what_is_not_known_can_be_no_arguments_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    fs_err::write(dir.path().join("x.yaml"), "a: b\n").unwrap();
+    let path = dir.path().join("a.hcl");
+    let text = "locals {\n  all = yamldecode(sops_decrypt_file(\"x.yaml\"))\n  \
+                a = try(local.all...)\n  b = can(local.all...)\n  c = max(local.all...)\n}\n";
+    fs_err::write(&path, text).unwrap();
+    let file = loader(dir.path()).open(&path, None).unwrap();
+    for name in ["a", "b", "c"] {
+        assert!(file.local(name).unwrap().unwrap().is_unknown(), "{name}");
+    }
+}
+
+#[test]
 fn only_what_is_read_is_evaluated() {
     let (_dir, file) = file("locals {\n  good = 1\n  bad = 1 + \"x\"\n  also = local.bad\n}\n");
     assert_eq!(file.local("good").unwrap().unwrap(), Value::number(1));
@@ -118,6 +132,10 @@ fn run_cmd_is_refused_with_the_reason() {
 fn hostile_text_is_refused_quickly() {
     let deep = format!("locals {{\n  a = {}1{}\n}}\n", "[".repeat(5_000), "]".repeat(5_000));
     assert_eq!(parse_body(&deep).unwrap_err().class(), Class::Parse);
+    for step in [".a", "[0]", ".*", "[*]"] {
+        let long = format!("a{}", step.repeat(100_000));
+        assert_eq!(parse_expression(&long).unwrap_err().class(), Class::Parse, "{step}");
+    }
     let large = " ".repeat(LARGEST_FILE + 1);
     assert_eq!(parse_body(&large).unwrap_err().class(), Class::Parse);
 }

@@ -15,7 +15,11 @@ impl Evaluator<'_> {
                     return Err(Failure::value("can takes one expression"));
                 };
                 if call.expand {
-                    let [_] = self.expanded(argument)?.as_slice() else {
+                    let value = self.expr(argument)?;
+                    if value.is_unknown() {
+                        return Ok(value);
+                    }
+                    let [_] = spread(&value, argument)?.as_slice() else {
                         return Err(Failure::value("can takes one expression"));
                     };
                 }
@@ -48,7 +52,7 @@ impl Evaluator<'_> {
             if value.is_unknown() {
                 return Ok(value);
             }
-            arguments.extend(spread(&value).map_err(|failure| failure.at(&argument.span))?);
+            arguments.extend(spread(&value, argument)?);
         }
         if let Some(result) = self.scope.call(&call.name, &arguments) {
             return result;
@@ -56,36 +60,39 @@ impl Evaluator<'_> {
         func::call(&call.name, &arguments)
     }
 
-    /// The arguments that `...` makes of a value.
-    fn expanded(&mut self, argument: &Expr) -> Result<Vec<Value>> {
-        let value = self.expr(argument)?;
-        spread(&value).map_err(|failure| failure.at(&argument.span))
-    }
-
     fn first_that_works(&mut self, call: &Call) -> Result<Value> {
-        let mut last = Failure::value("try needs at least one expression");
-        let count = call.arguments.len();
-        for (number, argument) in call.arguments.iter().enumerate() {
-            if call.expand && number + 1 == count {
-                // What `...` stands for is evaluated before try sees it: its failures count.
-                if let Some(value) = self.expanded(argument)?.into_iter().next() {
+        let (written, expanded) = match call.arguments.split_last() {
+            // What `...` stands for is evaluated before try sees it: its failures count.
+            Some((last, written)) if call.expand => {
+                let value = self.expr(last)?;
+                if value.is_unknown() {
                     return Ok(value);
                 }
-                continue;
+                (written, spread(&value, last)?)
             }
+            _ => (call.arguments.as_slice(), Vec::new()),
+        };
+        let mut failed = None;
+        for argument in written {
             match self.expr(argument) {
                 Ok(value) => return Ok(value),
-                Err(failure) => last = failure,
+                Err(failure) => failed = Some(failure),
             }
         }
-        Err(Failure::value(format!("no expression of try works; the last one: {last}")))
+        if let Some(value) = expanded.into_iter().next() {
+            return Ok(value);
+        }
+        Err(Failure::value(match failed {
+            Some(last) => format!("no expression of try works; the last one: {last}"),
+            None => "try needs at least one expression".to_owned(),
+        }))
     }
 }
 
-/// The elements of a list, set or tuple as arguments.
-fn spread(value: &Value) -> Result<Vec<Value>> {
+/// The elements of a list, set or tuple, which `argument` gave, as arguments.
+fn spread(value: &Value, argument: &Expr) -> Result<Vec<Value>> {
     match value.items() {
         Some(items) => Ok(items.iter().map(|item| item.clone().marked(value.sensitive)).collect()),
-        None => Err(Failure::value("`...` needs a list, set or tuple")),
+        None => Err(Failure::value("`...` needs a list, set or tuple").at(&argument.span)),
     }
 }

@@ -178,9 +178,14 @@ pub(super) fn element(given: &Arguments<'_>) -> Result<Value> {
     if count == 0 {
         return given.fail("the list is empty");
     }
-    // Terraform wraps from the end on, but not from the start back, unless it comes out even.
-    let Ok(at) = usize::try_from(index % count) else {
-        return given.fail("the index must not be negative");
+    let wrapped = match list.kind {
+        // The type of a tuple's element is known before its value: Terraform counts on from the
+        // end there, but not back from the start, unless it comes out even.
+        Kind::Tuple(_) => index % count,
+        _ => index.rem_euclid(count),
+    };
+    let Ok(at) = usize::try_from(wrapped) else {
+        return given.fail("the index of a tuple must not be negative");
     };
     Ok(items.get(at).cloned().unwrap_or(Value::NULL).marked(list.sensitive))
 }

@@ -74,6 +74,9 @@ fn only_values_of_one_type_are_contained() {
         ("contains([1, 2], 2)", "true"),
         ("element([1, 2, 3], 4)", "2"),
         ("element([1, 2], -2)", "1"),
+        (r#"element(split("-", "a-b-c"), -1)"#, r#""c""#),
+        (r#"element(split("-", "a-b-c"), -4)"#, r#""c""#),
+        ("element(tolist([1, 2, 3]), -3)", "1"),
     ]);
     refuses(&["contains([null], null)", "element([1, 2, 3], -1)"]);
 }
@@ -113,6 +116,11 @@ fn times_are_those_of_go() {
 fn yaml_is_that_of_terraforms_library() {
     gives(&[
         (r#"yamldecode("[0b1, 1_0, -0x1, 0x1F, 0o17]")"#, r#"["0b1","1_0","-0x1",31,15]"#),
+        (r#"yamldecode("[0x9FFFFFFFFFFFFFFF]")"#, "[11529215046068469759]"),
+        (r#"yamldecode("[0o1777777777777777777777]")"#, "[18446744073709551615]"),
+        (r#"yamldecode("x: &x {a: 2}\nz: {a: 1, <<: *x}")["z"]"#, r#"{"a":2}"#),
+        (r#"yamldecode("x: &x {a: 2}\nz: {<<: *x, a: 1}")["z"]"#, r#"{"a":1}"#),
+        (r#"yamldecode("x: &x {a: 2, b: 3}\nz: {b: 1, <<: *x, a: 5}")["z"]"#, r#"{"a":5,"b":3}"#),
         (r#"yamldecode("!!int '5'")"#, r#""5""#),
         (r#"yamldecode("2001-12-14t21:59:43.10-05:00")"#, r#""2001-12-14T21:59:43-05:00""#),
         (r#"yamlencode([" a\n"])"#, r#""- |2\n   a\n""#),
@@ -141,8 +149,8 @@ fn encodings_and_words_are_as_lenient_as_go() {
 
 #[test]
 fn what_is_expanded_is_evaluated_before_try_and_can() {
-    gives(&[("try([1, 2]...)", "1"), ("can([1]...)", "true")]);
-    refuses(&["try(1...)", "can(1...)", "try([][0]...)"]);
+    gives(&[("try([1, 2]...)", "1"), ("try(1 + [], [2]...)", "2"), ("can([1]...)", "true")]);
+    refuses(&["try(1...)", "can(1...)", "try([][0]...)", "try(1, [][0]...)"]);
 }
 
 #[test]

@@ -267,8 +267,7 @@ impl Reader {
     }
 
     fn map(&mut self, parser: &mut YamlParser<'_>, depth: usize) -> Read<Value> {
-        let mut merged: BTreeMap<String, Value> = BTreeMap::new();
-        let mut own: BTreeMap<String, Value> = BTreeMap::new();
+        let mut entries: BTreeMap<String, Value> = BTreeMap::new();
         while let Some(event) = next(parser)? {
             if event == Event::MappingEnd {
                 break;
@@ -281,9 +280,10 @@ impl Reader {
             let Some(event) = next(parser)? else { break };
             let value = self.node(parser, event, depth + 1)?;
             if merges {
-                // Terraform's library has no lists of maps here.
-                let entries = value.attributes().ok_or("`<<` needs a map")?;
-                merged.extend(entries.iter().map(|(name, value)| (name.clone(), value.clone())));
+                // Terraform's library has no lists of maps here, and takes what is merged where
+                // it stands: it replaces what came before it.
+                let merged = value.attributes().ok_or("`<<` needs a map")?;
+                entries.extend(merged.iter().map(|(name, value)| (name.clone(), value.clone())));
                 continue;
             }
             let name = match &key.kind {
@@ -292,10 +292,9 @@ impl Reader {
                 Kind::Number(number) => number.to_string(),
                 _ => return Err("a key of the map is not text".to_owned()),
             };
-            own.insert(name, value);
+            entries.insert(name, value);
         }
-        merged.extend(own);
-        Ok(Value::object(merged))
+        Ok(Value::object(entries))
     }
 }
 
@@ -354,9 +353,9 @@ fn number(text: &str) -> Read<Option<Number>> {
             .then_some(digits)
     };
     let based = match (radix("0x"), radix("0o")) {
-        (Some(digits), _) => i64::from_str_radix(digits, 16),
+        (Some(digits), _) => u64::from_str_radix(digits, 16),
         (None, Some(digits)) if digits.bytes().all(|digit| digit < b'8') => {
-            i64::from_str_radix(digits, 8)
+            u64::from_str_radix(digits, 8)
         }
         _ => {
             let starts =
