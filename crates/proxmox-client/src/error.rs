@@ -28,6 +28,8 @@ pub enum ErrorKind {
     Conflict,
     /// A lock is held by someone else: try again later.
     Busy,
+    /// Something else names or uses the object: it stays.
+    InUse,
     /// The cluster has no quorum.
     Quorum,
     /// Server or node could not be reached, or the answer was lost.
@@ -167,6 +169,7 @@ impl Error {
             ErrorKind::SecretLost => {
                 "give the token a new secret (9.2), or remove it and make it anew"
             }
+            ErrorKind::InUse => "change what names it first",
             ErrorKind::Conflict => "read the configuration again and repeat",
             _ => return None,
         })

@@ -1,6 +1,7 @@
-//! The firewall of cluster, nodes, machines and VNets.
+//! The firewall of cluster, nodes, guests and VNets.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use http::Method;
 use serde::Deserialize;
@@ -22,6 +23,8 @@ pub enum FirewallLevel {
     Node(NodeName),
     /// That of a machine on a node.
     Vm(NodeName, VmId),
+    /// That of a container on a node.
+    Container(NodeName, VmId),
     /// That of a VNet; it needs the firewall of `nftables`.
     Vnet(String),
     /// Rules of a security group, which rules of other levels name. It has no options.
@@ -34,8 +37,22 @@ impl FirewallLevel {
             Self::Cluster => "/cluster/firewall".to_owned(),
             Self::Node(node) => format!("/nodes/{node}/firewall"),
             Self::Vm(node, id) => format!("/nodes/{node}/qemu/{id}/firewall"),
+            Self::Container(node, id) => format!("/nodes/{node}/lxc/{id}/firewall"),
             Self::Vnet(vnet) => format!("/cluster/sdn/vnets/{}/firewall", escape(vnet)),
             Self::Group(group) => format!("/cluster/firewall/groups/{}", escape(group)),
+        }
+    }
+}
+
+impl fmt::Display for FirewallLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster => f.write_str("the cluster"),
+            Self::Node(node) => write!(f, "node {node}"),
+            Self::Vm(node, id) => write!(f, "machine {id} on {node}"),
+            Self::Container(node, id) => write!(f, "container {id} on {node}"),
+            Self::Vnet(vnet) => write!(f, "VNet {vnet}"),
+            Self::Group(group) => write!(f, "security group {group}"),
         }
     }
 }
@@ -225,7 +242,17 @@ impl Firewall<'_> {
         self.write(Method::POST, "/cluster/firewall/groups", &keys).await
     }
 
-    /// `DELETE /cluster/firewall/groups/{group}`: an empty one.
+    /// `POST /cluster/firewall/groups` with a new name that is the old one: writes something else
+    /// on a group.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn comment_group(&self, name: &str, comment: &str) -> Result<()> {
+        let keys = [("group", name), ("rename", name), ("comment", comment)];
+        self.write(Method::POST, "/cluster/firewall/groups", &keys).await
+    }
+
+    /// `DELETE /cluster/firewall/groups/{group}`: an empty one, also where rules name it.
     ///
     /// # Errors
     /// As [`Client::call`].

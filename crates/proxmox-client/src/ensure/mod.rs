@@ -9,6 +9,7 @@ mod access;
 mod firewall;
 mod ha;
 mod mapping;
+mod named;
 mod names;
 mod pool;
 mod rules;

@@ -1,12 +1,13 @@
 //! Names of a firewall that end as they should: aliases, sets, security groups.
 
 use super::until;
-use crate::api::{Firewall, FirewallLevel};
+use crate::api::{Firewall, FirewallAlias, FirewallLevel, FirewallName};
 use crate::error::Result;
+use crate::plan::firewall::Named;
 
 impl Firewall<'_> {
     /// Gets an alias to stand for this address or network, and gives what was done. What is written
-    /// on one that is there stays.
+    /// on one that is there stays where no comment is given.
     ///
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
@@ -20,21 +21,18 @@ impl Firewall<'_> {
             "change an alias",
             || {
                 Box::pin(async move {
-                    let all = self.aliases().await?;
-                    let found = all.into_iter().find(|one| one.name.eq_ignore_ascii_case(name));
-                    let left = match &found {
-                        None => vec![format!("create alias {name}: {cidr}")],
-                        Some(found) if same_address(&found.cidr, cidr) => Vec::new(),
-                        Some(found) => vec![format!("alias {name}: {} -> {cidr}", found.cidr)],
-                    };
-                    Ok((left, found))
+                    let found = self.alias(name).await?;
+                    Ok((left_of_alias(name, cidr, comment, found.as_ref()), found))
                 })
             },
             |_, found| {
                 Box::pin(async move {
                     match found {
                         None => self.create_alias(name, cidr, comment).await,
-                        Some(found) => self.set_alias(name, cidr, found.comment.as_deref()).await,
+                        Some(found) => {
+                            let kept = comment.or(found.comment.as_deref());
+                            self.set_alias(name, cidr, kept).await
+                        }
                     }
                 })
             },
@@ -42,17 +40,17 @@ impl Firewall<'_> {
         .await
     }
 
-    /// Removes an alias, and gives whether it was there. Rules that name it are not in force any
-    /// more.
+    /// Removes an alias that no rule and no set names, and gives whether it was there: see
+    /// [`Self::named_by`] for what is read.
     ///
     /// # Errors
-    /// As [`Client::call`](crate::Client::call).
+    /// As [`Self::named_by`]; [`ErrorKind::InUse`](crate::ErrorKind::InUse) where it is named.
     pub async fn ensure_no_alias(&self, name: &str) -> Result<bool> {
         until::gone(
             || {
                 Box::pin(async move {
-                    let all = self.aliases().await?;
-                    Ok(all.iter().any(|one| one.name.eq_ignore_ascii_case(name)))
+                    let there = self.alias(name).await?.is_some();
+                    self.if_unnamed(there, Named::Alias(name)).await
                 })
             },
             || Box::pin(self.delete_alias(name)),
@@ -60,16 +58,23 @@ impl Firewall<'_> {
         .await
     }
 
-    /// Removes a set with what is in it, and gives whether it was there.
+    async fn alias(&self, name: &str) -> Result<Option<FirewallAlias>> {
+        let all = self.aliases().await?;
+        Ok(all.into_iter().find(|one| one.name.eq_ignore_ascii_case(name)))
+    }
+
+    /// Removes a set that no rule names, with what is in it, and gives whether it was there: see
+    /// [`Self::named_by`] for what is read.
     ///
     /// # Errors
-    /// As [`Client::call`](crate::Client::call).
+    /// As [`Self::named_by`]; [`ErrorKind::InUse`](crate::ErrorKind::InUse) where it is named.
     pub async fn ensure_no_set(&self, name: &str) -> Result<bool> {
         until::gone(
             || {
                 Box::pin(async move {
                     let all = self.sets().await?;
-                    Ok(all.iter().any(|one| one.name.eq_ignore_ascii_case(name)))
+                    let there = all.iter().any(|one| one.name.eq_ignore_ascii_case(name));
+                    self.if_unnamed(there, Named::Set(name)).await
                 })
             },
             || Box::pin(self.delete_set(name, true)),
@@ -77,35 +82,55 @@ impl Firewall<'_> {
         .await
     }
 
-    /// Gets a security group to be there, and gives whether it was not. Its rules are those of
-    /// [`FirewallLevel::Group`]; what is written on one that is there stays.
+    /// Gets a security group to be there, and gives what was done. Its rules are those of
+    /// [`FirewallLevel::Group`]; what is written on one that is there stays where no comment is
+    /// given.
     ///
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
-    pub async fn ensure_group(&self, name: &str, comment: Option<&str>) -> Result<bool> {
-        let made = until::done(
+    pub async fn ensure_group(&self, name: &str, comment: Option<&str>) -> Result<Vec<String>> {
+        until::done(
             "make a security group",
             || {
                 Box::pin(async move {
-                    let there = self.has_group(name).await?;
-                    let left = (!there).then(|| format!("create security group {name}"));
-                    Ok((left.into_iter().collect(), ()))
+                    let found = self.group(name).await?;
+                    let left = match &found {
+                        None => vec![format!("create security group {name}")],
+                        Some(found) => recommented(comment, found.comment.as_deref())
+                            .map(|text| format!("security group {name}: comment {text:?}"))
+                            .into_iter()
+                            .collect(),
+                    };
+                    Ok((left, found.is_some()))
                 })
             },
-            |_, ()| Box::pin(self.create_group(name, comment)),
+            |_, there| {
+                Box::pin(async move {
+                    match comment {
+                        Some(text) if there => self.comment_group(name, text).await,
+                        _ => self.create_group(name, comment).await,
+                    }
+                })
+            },
         )
-        .await?;
-        Ok(!made.is_empty())
+        .await
     }
 
-    /// Removes a security group with its rules, and gives whether it was there. Where a rule names
-    /// it, the server says so.
+    /// Removes a security group that no rule names, with its own rules, and gives whether it was
+    /// there: see [`Self::named_by`] for what is read. The rules of one that is named stay, since a
+    /// machine whose policy is to drop would lose what they let in.
     ///
     /// # Errors
-    /// As [`Client::call`](crate::Client::call).
+    /// As [`Self::named_by`]; [`ErrorKind::InUse`](crate::ErrorKind::InUse) where it is named.
     pub async fn ensure_no_group(&self, name: &str) -> Result<bool> {
         until::gone(
-            || Box::pin(self.has_group(name)),
+            || {
+                Box::pin(async move {
+                    let there = self.group(name).await?.is_some();
+                    let cluster = self.client.firewall(FirewallLevel::Cluster);
+                    cluster.if_unnamed(there, Named::Group(name)).await
+                })
+            },
             || {
                 Box::pin(async move {
                     let rules = self.client.firewall(FirewallLevel::Group(name.to_owned()));
@@ -117,9 +142,39 @@ impl Firewall<'_> {
         .await
     }
 
-    async fn has_group(&self, name: &str) -> Result<bool> {
-        Ok(self.groups().await?.iter().any(|one| one.name == name))
+    async fn group(&self, name: &str) -> Result<Option<FirewallName>> {
+        Ok(self.groups().await?.into_iter().find(|one| one.name == name))
     }
+
+    /// Whether something is there, which must not be named then.
+    async fn if_unnamed(&self, there: bool, what: Named<'_>) -> Result<bool> {
+        if there {
+            self.unnamed(what).await?;
+        }
+        Ok(there)
+    }
+}
+
+/// What is left to do about an alias.
+fn left_of_alias(
+    name: &str,
+    cidr: &str,
+    comment: Option<&str>,
+    found: Option<&FirewallAlias>,
+) -> Vec<String> {
+    let Some(found) = found else { return vec![format!("create alias {name}: {cidr}")] };
+    let moved = (!same_address(&found.cidr, cidr))
+        .then(|| format!("alias {name}: {} -> {cidr}", found.cidr));
+    let written = recommented(comment, found.comment.as_deref())
+        .filter(|_| moved.is_none())
+        .map(|text| format!("alias {name}: comment {text:?}"));
+    // One call does both.
+    moved.or(written).into_iter().collect()
+}
+
+/// What is to be written on something on which something else is.
+fn recommented<'c>(wanted: Option<&'c str>, found: Option<&str>) -> Option<&'c str> {
+    wanted.filter(|text| *text != found.unwrap_or_default())
 }
 
 /// Whether two texts are one address, or one address in one network: an alias keeps the host.

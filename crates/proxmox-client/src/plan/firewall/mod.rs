@@ -11,12 +11,15 @@
 //! assert_eq!(apply(&changes, &before), after);
 //! ```
 
+mod naming;
 mod rules;
 mod set;
 mod spelling;
 
 use std::collections::BTreeMap;
 
+pub use naming::Named;
+pub(crate) use naming::Scope;
 pub use rules::{Rule, RuleChange, apply, diff};
 pub use set::{Entry, EntryChange, apply_set, diff_set, normal};
 

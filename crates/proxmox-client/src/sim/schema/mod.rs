@@ -290,6 +290,15 @@ fn usb_mappings() -> Vec<Value> {
     ]
 }
 
+/// An endpoint of a machine's firewall as that of a container's: they are the same.
+fn of_container(row: &Value) -> Option<Value> {
+    let rest = row.get("p")?.as_str()?.strip_prefix("/nodes/{node}/qemu/{vmid}/firewall")?;
+    let path = format!("/nodes/{{node}}/lxc/{{vmid}}/firewall{rest}");
+    let mut row = row.clone();
+    row.as_object_mut()?.insert("p".to_owned(), Value::from(path));
+    Some(row)
+}
+
 impl Schema {
     /// Loads the table of a version.
     ///
@@ -311,7 +320,9 @@ impl Schema {
         let mut loader = Loader { dialect, formats: &formats, named: BTreeMap::new() };
         let rows = doc.get("props").and_then(Value::as_array).cloned().unwrap_or_default();
         let props: Vec<Prop> = rows.iter().map(|row| loader.prop(row)).collect();
-        let rows = doc.get("endpoints").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut rows = doc.get("endpoints").and_then(Value::as_array).cloned().unwrap_or_default();
+        let of_containers: Vec<Value> = rows.iter().filter_map(of_container).collect();
+        rows.extend(of_containers);
         let mut endpoints: Vec<_> = rows.iter().map(|row| endpoint(row, &props, &doc)).collect();
         for row in extras() {
             let known = |one: &Endpoint| {

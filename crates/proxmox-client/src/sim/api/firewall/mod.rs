@@ -72,10 +72,12 @@ macro_rules! options {
     };
 }
 
-const TABLES: [&[Row]; 13] = [
+const TABLES: [&[Row]; 15] = [
     rules!("/cluster/firewall", Level::Cluster),
     rules!("/nodes/{node}/firewall", Level::Node),
     rules!("/nodes/{node}/qemu/{vmid}/firewall", Level::Vm),
+    // One file for each number, whatever the guest is.
+    rules!("/nodes/{node}/lxc/{vmid}/firewall", Level::Vm),
     rules!("/cluster/sdn/vnets/{vnet}/firewall", Level::Vnet),
     rules!(
         "/cluster/firewall/groups/{group}",
@@ -84,6 +86,7 @@ const TABLES: [&[Row]; 13] = [
     ),
     names!("/cluster/firewall", Level::Cluster),
     names!("/nodes/{node}/qemu/{vmid}/firewall", Level::Vm),
+    names!("/nodes/{node}/lxc/{vmid}/firewall", Level::Vm),
     options!("/cluster/firewall", Level::Cluster),
     options!("/nodes/{node}/firewall", Level::Node),
     options!("/nodes/{node}/qemu/{vmid}/firewall", Level::Vm),
