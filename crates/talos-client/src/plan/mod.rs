@@ -4,8 +4,8 @@
 //! - [`upgrade_path`] finds the releases between two versions of Talos, with those of Kubernetes that
 //!   they need on the way; [`upgrade_order`] orders the nodes; [`upgrade_steps`] says what one node takes.
 //! - [`kubernetes_steps`] upgrades Kubernetes; [`removed`] finds what a version no longer has.
-//! - [`restore_steps`] makes etcd again from a snapshot; [`replace_steps`] replaces a lost control plane,
-//!   [`retire_steps`] takes one out.
+//! - [`restore_steps`] makes etcd again from a snapshot, [`finish_steps`] is its end; [`replace_steps`]
+//!   replaces a lost control plane, [`retire_steps`] takes one out.
 //! - [`application`] is the way to apply a configuration, from what it takes ([`Prediction`]), the node's
 //!   version and its state.
 
@@ -31,7 +31,7 @@ pub use order::{Candidate, NodeStep, UpgradeWay, Wave, upgrade_order, upgrade_st
 pub use path::{Hop, Versions, upgrade_path};
 pub use quorum::{Etcd, Member, MemberState};
 pub use replace::{ReplaceStep, RetireStep, replace_steps, retire_steps};
-pub use restore::{EtcdData, RestoreNode, RestoreStep, restore_steps};
+pub use restore::{EtcdData, RestoreNode, RestoreStep, finish_steps, restore_steps};
 
 /// Why something is not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +44,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn now(reason: impl Into<String>) -> Self {
+    pub(crate) fn now(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), waiting_helps: true }
     }
 
-    fn ever(reason: impl Into<String>) -> Self {
+    pub(crate) fn ever(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), waiting_helps: false }
     }
 }

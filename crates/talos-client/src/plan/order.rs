@@ -153,16 +153,19 @@ pub fn upgrade_steps(
         if kubernetes {
             steps.extend([NodeStep::Cordon, NodeStep::Drain]);
         }
-        steps.push(NodeStep::Install);
-    }
-    if control_plane {
-        // Pulling and draining may have taken long.
-        if way == UpgradeWay::Client {
+        // Pulling and draining may have taken long, and what forbids the reboot must not come up after the
+        // installation.
+        if control_plane {
             steps.push(NodeStep::AskQuorum);
         }
-        if forfeit {
-            steps.push(NodeStep::Forfeit);
+        steps.push(NodeStep::Install);
+        // So may that.
+        if control_plane {
+            steps.push(NodeStep::AskQuorum);
         }
+    }
+    if control_plane && forfeit {
+        steps.push(NodeStep::Forfeit);
     }
     steps.push(match way {
         UpgradeWay::Client => NodeStep::Reboot,

@@ -109,10 +109,14 @@ pub fn restore_steps(
     let name = first.name.clone();
     steps.push(RestoreStep::Upload(name.clone()));
     steps.push(RestoreStep::Bootstrap { node: name.clone(), skip_check: !snapshot.verified });
-    steps.push(RestoreStep::WaitMember(name));
     // The others join by themselves, and none of them is bootstrapped.
     let others = nodes.iter().filter(|node| node.name != first.name);
-    steps.extend(others.map(|node| RestoreStep::WaitMember(node.name.clone())));
-    steps.push(RestoreStep::WaitHealthy);
+    steps.extend(finish_steps(std::iter::once(name).chain(others.map(|node| node.name.clone()))));
     Ok(steps)
+}
+
+/// What is left of a restoration once etcd was started from the snapshot: nothing that changes a node.
+pub fn finish_steps(control_planes: impl IntoIterator<Item = String>) -> Vec<RestoreStep> {
+    let members = control_planes.into_iter().map(RestoreStep::WaitMember);
+    members.chain([RestoreStep::WaitHealthy]).collect()
 }

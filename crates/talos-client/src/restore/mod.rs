@@ -1,29 +1,26 @@
 //! etcd of a cluster made again from a snapshot, as [`crate::plan::restore_steps`] orders it.
 //!
 //! What a control plane holds is wiped only when its etcd gave no answer for a while, or when the caller said
-//! that a cluster that works shall be given up. No control plane is wiped before all were asked, and the
-//! bootstrap is made on one alone: two would be two clusters with the same certificates.
+//! that a cluster that works shall be given up. No control plane is wiped before all were asked, then all are
+//! at the same time, and the bootstrap is made on one alone: two would be two clusters with the same certificates.
 
 mod observe;
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::io::AsyncRead;
-use tokio::time::{Instant, sleep};
 
 pub use observe::observe;
 
-use crate::again::{leave, repeat};
-use crate::api::{ResetOptions, Snapshot, WipeMode};
+use crate::again::{is_lost, leave, refused, repeat, until};
+use crate::api::{Bootstrap, ResetOptions, Snapshot, WipeMode};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::health::{self, Target};
-use crate::plan::{Refusal, RestoreStep, restore_steps};
+use crate::plan::{Refusal, RestoreStep, finish_steps, restore_steps};
 
 const OPERATION: &str = "restore etcd";
-
-/// Between two looks.
-const POLL: Duration = Duration::from_secs(1);
 
 /// How etcd is restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,9 +101,12 @@ pub struct Progress {
 /// snapshot, once more if an upload was cut.
 ///
 /// # Errors
-/// [`ErrorKind::FailedPrecondition`] if etcd works and may not be given up; [`ErrorKind::NotReady`] if a control
-/// plane cannot be asked, since its etcd may work. Nothing was done then. Else what its steps gave: called
-/// again after that, it goes on where the nodes are.
+/// [`ErrorKind::FailedPrecondition`] if etcd works and may not be given up, or lies where a wipe would not reach it;
+/// [`ErrorKind::NotReady`] if a control plane cannot be asked, since its etcd may work. Nothing was done then.
+/// [`ErrorKind::AlreadyExists`] if another etcd was started meanwhile. Else what its steps gave. Called again after
+/// an error, it begins anew with what is not wiped yet, until etcd was started from the snapshot: from then on etcd
+/// works, so that another call is refused, or with [`Options::discard`] wipes what was just restored. The message
+/// of an error says that it was started; [`finish`] does what is left.
 pub async fn restore<R: AsyncRead + Unpin>(
     targets: &[Target],
     snapshot: Snapshot,
@@ -116,55 +116,68 @@ pub async fn restore<R: AsyncRead + Unpin>(
 ) -> Result<(), Error> {
     let nodes = observe(targets, options.patience).await;
     let steps = restore_steps(&nodes, snapshot, options.first.as_deref(), options.discard);
-    let mut run = Run { targets, options, progress, told: String::new() };
-    for step in steps.map_err(|why| refused(&why))? {
-        run.tell(&step, "");
-        match &step {
-            RestoreStep::Wipe(name) => run.wipe(&step, name).await?,
-            RestoreStep::WaitEmpty(name) => {
-                run.until(&step, name, async |client| waits_for_bootstrap(client).await).await?;
-            }
-            RestoreStep::Upload(name) => {
-                let client = run.client(name)?;
-                let upload = async || {
-                    let unread = |error: std::io::Error| {
-                        Error::config(OPERATION, format!("the snapshot cannot be read: {error}"))
-                    };
-                    client.etcd_recover(open().await.map_err(unread)?).await
-                };
-                repeat(upload).await?;
-            }
-            RestoreStep::Bootstrap { node, skip_check } => {
-                run.client(node)?.bootstrap_from_snapshot(*skip_check).await?;
-            }
-            RestoreStep::WaitMember(name) => {
-                run.until(&step, name, async |client| votes(client).await).await?;
-            }
-            RestoreStep::WaitHealthy => run.healthy(&step).await?,
-        }
+    let steps = steps.map_err(|why| refused(OPERATION, &why))?;
+    let run = Run { targets, options, progress };
+    let is_wipe = |step: &&RestoreStep| matches!(step, RestoreStep::Wipe(_));
+    let (wipes, rest) = steps.split_at(steps.iter().take_while(is_wipe).count());
+    // At the same time: one that comes back while others still work would join them, and have data again.
+    let wiped = join_all(wipes.iter().map(|step| run.step(step))).await;
+    wiped.into_iter().collect::<Result<(), Error>>()?;
+    let mut is_started = false;
+    for step in rest {
+        let done = match step {
+            RestoreStep::Upload(name) => run.upload(step, name, &open).await,
+            step => run.step(step).await,
+        };
+        let is_start = matches!(step, RestoreStep::Bootstrap { .. });
+        done.map_err(|error| match is_started || is_start && is_lost(&error) {
+            true => unfinished(is_started, &error),
+            false => error,
+        })?;
+        is_started |= is_start;
     }
     Ok(())
 }
 
-fn refused(why: &Refusal) -> Error {
-    let kind = if why.waiting_helps { ErrorKind::NotReady } else { ErrorKind::FailedPrecondition };
-    Error::new(kind, OPERATION, why.reason.clone())
+/// Does what is left of a restoration that failed after etcd was started from the snapshot: waits until all
+/// control planes vote and the cluster is healthy. Changes nothing, and may be called again.
+///
+/// # Errors
+/// What its steps gave.
+pub async fn finish(
+    targets: &[Target],
+    options: &Options,
+    progress: &impl Fn(Progress),
+) -> Result<(), Error> {
+    let control = targets.iter().filter(|target| target.control_plane);
+    let steps = finish_steps(control.map(|target| target.name.clone()));
+    let run = Run { targets, options, progress };
+    for step in &steps {
+        run.step(step).await.map_err(|error| unfinished(true, &error))?;
+    }
+    Ok(())
+}
+
+/// An error that must not lead to a second restoration.
+fn unfinished(is_started: bool, error: &Error) -> Error {
+    let was = if is_started { "was" } else { "may have been" };
+    let text = format!(
+        "etcd {was} started from the snapshot, and what comes after is not done: {}; do not restore again: \
+         mend this and finish the restoration",
+        error.message()
+    );
+    error.clone().with_message(text)
 }
 
 struct Run<'a, P> {
     targets: &'a [Target],
     options: &'a Options,
     progress: &'a P,
-    /// What was told last.
-    told: String,
 }
 
 impl<'a, P: Fn(Progress)> Run<'a, P> {
-    fn tell(&mut self, step: &RestoreStep, text: &str) {
-        if text.is_empty() || text != self.told {
-            text.clone_into(&mut self.told);
-            (self.progress)(Progress { step: step.clone(), text: text.to_owned() });
-        }
+    fn tell(&self, step: &RestoreStep, text: &str) {
+        (self.progress)(Progress { step: step.clone(), text: text.to_owned() });
     }
 
     fn client(&self, name: &str) -> Result<&'a Client, Error> {
@@ -174,13 +187,66 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
         Ok(&target.client)
     }
 
+    async fn step(&self, step: &RestoreStep) -> Result<(), Error> {
+        self.tell(step, "");
+        match step {
+            RestoreStep::Wipe(name) => self.wipe(step, name).await,
+            RestoreStep::WaitEmpty(name) => self.until(step, name, waits_for_bootstrap).await,
+            // It needs the snapshot, and has a function of its own.
+            RestoreStep::Upload(_) => Ok(()),
+            RestoreStep::Bootstrap { node, skip_check } => self.bootstrap(node, *skip_check).await,
+            RestoreStep::WaitMember(name) => self.until(step, name, votes).await,
+            RestoreStep::WaitHealthy => self.healthy(step).await,
+        }
+    }
+
+    async fn upload<R: AsyncRead + Unpin>(
+        &self,
+        step: &RestoreStep,
+        name: &str,
+        open: &impl AsyncFn() -> std::io::Result<R>,
+    ) -> Result<(), Error> {
+        self.tell(step, "");
+        let client = self.client(name)?;
+        let unread = |error: std::io::Error| {
+            Error::config(OPERATION, format!("the snapshot cannot be read: {error}"))
+        };
+        repeat(async || client.etcd_recover(open().await.map_err(unread)?).await).await
+    }
+
+    /// Starts etcd with the snapshot, unless another one was started since the nodes were looked at: wiping and
+    /// uploading take minutes.
+    async fn bootstrap(&self, name: &str, skip_check: bool) -> Result<(), Error> {
+        let conflict = |client: &Client, why: &str| {
+            let text = format!(
+                "{why}: somebody else started an etcd while this wiped and uploaded; look at what it has, \
+                 and restore again if it shall be given up"
+            );
+            Error::new(ErrorKind::AlreadyExists, OPERATION, text).at(client.address())
+        };
+        let others = self.targets.iter().filter(|t| t.control_plane && t.name != name);
+        let looks = others.map(|other| async move { (other, occupied(&other.client).await) });
+        for (other, look) in join_all(looks).await {
+            if let Some(why) = look? {
+                let text = format!("{} does not wait for a bootstrap any more: {why}", other.name);
+                return Err(conflict(&other.client, &text));
+            }
+        }
+        let client = self.client(name)?;
+        match client.bootstrap_from_snapshot(skip_check).await? {
+            Bootstrap::Started => Ok(()),
+            Bootstrap::AlreadyDone => {
+                Err(conflict(client, "etcd has data already, and not from the snapshot"))
+            }
+        }
+    }
+
     /// Wipes what etcd holds; the node keeps its system and its configuration.
-    async fn wipe(&mut self, step: &RestoreStep, name: &str) -> Result<(), Error> {
+    async fn wipe(&self, step: &RestoreStep, name: &str) -> Result<(), Error> {
         let client = self.client(name)?;
         let mut reset = ResetOptions::default().graceful(false).mode(WipeMode::SystemDisk);
         reset.partitions = vec!["EPHEMERAL".to_owned()];
-        let (progress, limit) = (self.progress, self.options.limit);
-        let tell = |text: &str| progress(Progress { step: step.clone(), text: text.to_owned() });
+        let (limit, tell) = (self.options.limit, |text: &str| self.tell(step, text));
         let before = leave(client, limit, tell, async || client.reset(&reset).await).await?;
         client.wait_for_boot(before, limit).await?;
         Ok(())
@@ -188,41 +254,46 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
 
     /// Looks at a node until nothing is open.
     async fn until(
-        &mut self,
+        &self,
         step: &RestoreStep,
         name: &str,
         look: impl AsyncFn(&Client) -> Result<(), String>,
     ) -> Result<(), Error> {
-        let (client, limit) = (self.client(name)?, self.options.limit);
-        let end = Instant::now() + limit;
-        loop {
-            let Err(why) = look(client).await else { return Ok(()) };
-            if Instant::now() >= end {
-                let text = format!("not within {limit:?}: {why}");
-                return Err(Error::new(ErrorKind::Timeout, OPERATION, text).at(client.address()));
-            }
-            self.tell(step, &why);
-            sleep(POLL.min(limit / 100)).await;
-        }
+        let client = self.client(name)?;
+        let look = async || look(client).await.map_err(Refusal::now);
+        let done = until(OPERATION, self.options.limit, |why| self.tell(step, why), look).await;
+        done.map_err(|error| error.at(client.address()))
     }
 
-    async fn healthy(&mut self, step: &RestoreStep) -> Result<(), Error> {
-        let (targets, options) = (self.targets, self.options);
+    async fn healthy(&self, step: &RestoreStep) -> Result<(), Error> {
+        let (except, limit) = (&self.options.except, self.options.limit);
+        let mut told = String::new();
         let tell = |results: &[health::CheckResult]| {
-            if let Some(problem) = health::first_problem(results, &options.except) {
-                self.tell(step, &problem.to_string());
+            let now = health::first_problem(results, except).map(ToString::to_string);
+            if let Some(now) = now.filter(|now| *now != told) {
+                self.tell(step, &now);
+                told = now;
             }
         };
-        health::wait(targets, &options.except, options.limit, tell).await.map(drop)
+        health::wait(self.targets, except, limit, tell).await.map(drop)
     }
 }
 
+/// Why etcd of a node cannot be bootstrapped; none if it waits for that.
+async fn occupied(client: &Client) -> Result<Option<String>, Error> {
+    let services = client.services().await?;
+    Ok(match services.iter().find(|service| service.id == "etcd") {
+        Some(etcd) if matches!(etcd.state.as_str(), "Preparing" | "Failed") => None,
+        Some(etcd) => Some(format!("etcd: {}", etcd.reason())),
+        None => Some("etcd is not there yet".to_owned()),
+    })
+}
+
 async fn waits_for_bootstrap(client: &Client) -> Result<(), String> {
-    let services = client.services().await.map_err(|error| error.to_string())?;
-    match services.iter().find(|service| service.id == "etcd") {
-        Some(etcd) if matches!(etcd.state.as_str(), "Preparing" | "Failed") => Ok(()),
-        Some(etcd) => Err(format!("etcd: {}", etcd.reason())),
-        None => Err("etcd is not there yet".to_owned()),
+    match occupied(client).await {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(why),
+        Err(error) => Err(error.to_string()),
     }
 }
 

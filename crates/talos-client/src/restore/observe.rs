@@ -5,15 +5,19 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
+use crate::api::Service;
 use crate::client::Client;
+use crate::error::ErrorKind;
 use crate::health::Target;
 use crate::plan::{EtcdData, RestoreNode};
 
 /// Between two looks.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What etcd has on each control plane of a cluster. One that gives no answer for all of `patience` while its node
-/// does is stalled; a single answer makes it one that works.
+/// What etcd has on each control plane of a cluster. One without a leader is stalled, and one that waits has
+/// nothing, only if that is seen in every look for all of `patience`: after a power cut nodes come back
+/// one by one, and etcd of each looks like that for a while. A single answer of one that follows a leader makes it
+/// one that works; a node that cannot be asked for `patience` stays unknown.
 pub async fn observe(targets: &[Target], patience: Duration) -> Vec<RestoreNode> {
     let nodes = targets.iter().filter(|target| target.control_plane);
     let looks = nodes.map(|target| async move {
@@ -23,15 +27,44 @@ pub async fn observe(targets: &[Target], patience: Duration) -> Vec<RestoreNode>
 }
 
 async fn data(client: &Client, patience: Duration) -> EtcdData {
-    let end = Instant::now() + patience;
+    let begin = Instant::now();
+    let mut judge = Judge::new(patience);
     loop {
         let now = look(client).await;
-        // What cannot be asked may answer later, and what is stalled may be an election.
-        let is_open = matches!(now, EtcdData::Unknown | EtcdData::Stalled);
-        if !is_open || Instant::now() >= end {
-            return now;
+        if let Some(known) = judge.take(begin.elapsed(), now) {
+            return known;
         }
         sleep(POLL.min(patience / 10)).await;
+    }
+}
+
+/// Makes one judgement of many looks.
+struct Judge {
+    patience: Duration,
+    /// What was seen in the last looks, and since when in all of them.
+    run: Option<(EtcdData, Duration)>,
+}
+
+impl Judge {
+    fn new(patience: Duration) -> Self {
+        Self { patience, run: None }
+    }
+
+    /// Takes what a look at this time found. Gives the judgement, once there is one.
+    fn take(&mut self, at: Duration, seen: EtcdData) -> Option<EtcdData> {
+        let since = match self.run {
+            Some((before, since)) if before == seen => since,
+            _ => at,
+        };
+        self.run = Some((seen, since));
+        let is_over = match seen {
+            EtcdData::Works => true,
+            EtcdData::Stalled | EtcdData::None => at.saturating_sub(since) >= self.patience,
+            EtcdData::Unknown => at >= self.patience,
+        };
+        // What never stays the same is not known.
+        let is_late = at >= self.patience * 4;
+        is_over.then_some(seen).or(is_late.then_some(EtcdData::Unknown))
     }
 }
 
@@ -43,11 +76,55 @@ async fn look(client: &Client) -> EtcdData {
     };
     match etcd.state.as_str() {
         "Preparing" => EtcdData::None,
-        "Running" => match client.etcd_status().await {
-            Ok(status) if status.leader != 0 => EtcdData::Works,
-            _ => EtcdData::Stalled,
-        },
+        "Running" => member(client, etcd).await,
         "Failed" | "Finished" => EtcdData::Stalled,
+        // It ends again and again.
+        "Waiting" if etcd.reason().contains("going to restart") => EtcdData::Stalled,
         _ => EtcdData::Unknown,
+    }
+}
+
+/// A member that runs tells by itself whether it follows a leader. One that tells nothing while its node
+/// answers, and calls it unhealthy, hangs; any other failure is one of asking.
+async fn member(client: &Client, etcd: &Service) -> EtcdData {
+    match client.etcd_status().await {
+        Ok(status) if status.leader != 0 => EtcdData::Works,
+        Ok(_) => EtcdData::Stalled,
+        Err(error) if error.kind() == ErrorKind::Timeout && etcd.healthy == Some(false) => {
+            EtcdData::Stalled
+        }
+        Err(_) => EtcdData::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The judgement of looks, one a second, with a patience of ten.
+    fn judged(looks: &[(EtcdData, usize)]) -> Option<EtcdData> {
+        let mut judge = Judge::new(Duration::from_secs(10));
+        let all = looks.iter().flat_map(|(seen, times)| std::iter::repeat_n(*seen, *times));
+        (0..).map(Duration::from_secs).zip(all).find_map(|(at, seen)| judge.take(at, seen))
+    }
+
+    #[test]
+    fn after_a_power_cut_etcd_is_no_stalled_one() {
+        use EtcdData::{None as Empty, Stalled, Unknown, Works};
+
+        assert_eq!(judged(&[(Stalled, 10)]), None);
+        assert_eq!(judged(&[(Stalled, 11)]), Some(Stalled));
+        // Down, then up without a leader, then with one.
+        assert_eq!(judged(&[(Unknown, 9), (Stalled, 9), (Works, 1)]), Some(Works));
+        // Looked for on its disk, before it starts.
+        assert_eq!(judged(&[(Empty, 3), (Stalled, 8), (Works, 1)]), Some(Works));
+        // What comes and goes is not unbroken, and has an end.
+        assert_eq!(
+            judged(&[(Stalled, 6), (Unknown, 1), (Stalled, 6), (Unknown, 1)]),
+            Some(Unknown)
+        );
+        assert_eq!(judged(&[(Unknown, 9), (Empty, 11)]), Some(Empty));
+        let swings = [(Empty, 5), (Stalled, 5)].repeat(5);
+        assert_eq!(judged(&swings), Some(Unknown));
     }
 }

@@ -13,10 +13,11 @@ use futures_util::future::join_all;
 
 pub use node::upgrade_node;
 
+use crate::again::refused;
 use crate::api::Version;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::health::{Target, observe};
-use crate::plan::{Candidate, Etcd, NodeStep, Refusal, upgrade_order, version};
+use crate::plan::{Candidate, Etcd, NodeStep, upgrade_order, version};
 
 const OPERATION: &str = "upgrade Talos";
 
@@ -41,10 +42,14 @@ pub trait Workloads {
     /// Whether [`Workloads::drain`] closed the node to new pods, maybe in an earlier run, and
     /// [`Workloads::uncordon`] has not opened it since. A node that somebody else closed stays so; one of
     /// which nothing is remembered counts as closed by somebody else.
+    ///
+    /// For a node that does not have its version yet it also says that an earlier run may have installed
+    /// it: the node does not tell what it boots next, and is rebooted before it is installed again.
     fn is_drained(&self, node: &str) -> impl Future<Output = Result<bool, String>> + Send;
 }
 
-/// No Kubernetes: nothing is drained.
+/// No Kubernetes: nothing is drained, and nothing is remembered. After an error that says that a version is
+/// installed and waits for its reboot, reboot the node before the next run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoWorkloads;
 
@@ -214,7 +219,7 @@ pub async fn rollout<W: Workloads + Sync>(
         let etcd = Etcd::of(&observation).unwrap_or_default();
         let at_once = wanted.workers_at_once;
         let waves = upgrade_order(&nodes, &etcd, &wanted.tag, at_once, wanted.back)
-            .map_err(|why| refused(&why))?;
+            .map_err(|why| refused(OPERATION, &why))?;
         if !is_settled {
             is_settled = true;
             let mut is_waited = false;
@@ -236,9 +241,4 @@ pub async fn rollout<W: Workloads + Sync>(
             done.push(result?);
         }
     }
-}
-
-fn refused(why: &Refusal) -> Error {
-    let kind = if why.waiting_helps { ErrorKind::NotReady } else { ErrorKind::FailedPrecondition };
-    Error::new(kind, OPERATION, why.reason.clone())
 }

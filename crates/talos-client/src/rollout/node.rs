@@ -1,20 +1,14 @@
 //! One node of a rollout.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{OPERATION, Progress, Wanted, Workloads, refused};
-use crate::again::repeat;
+use super::{OPERATION, Progress, Wanted, Workloads};
+use crate::again::{self, refused, repeat};
 use crate::api::{ImageStore, RebootMode, Stage, UpgradeOptions, Version};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::health::{Target, observe};
 use crate::plan::{Etcd, NodeStep, Refusal, UpgradeWay, upgrade_steps};
-
-/// Between two looks.
-const POLL: Duration = Duration::from_secs(1);
 
 /// A node that is upgraded, and what is known of it so far.
 pub(super) struct Run<'a, W, P> {
@@ -26,10 +20,25 @@ pub(super) struct Run<'a, W, P> {
     /// The boot that has to end.
     pub(super) before: Option<Uuid>,
     /// It takes no new pods.
-    cordoned: bool,
-    /// What is installed beside the running system is not known: the answer that told it was lost, or
-    /// somebody else installs. The next boot tells.
-    pub(super) unsure: bool,
+    pub(super) cordoned: bool,
+    /// What is installed beside the running system.
+    pub(super) beside: Beside,
+    /// Why that was not known.
+    pub(super) doubt: Option<String>,
+    /// How often this run had the node install.
+    pub(super) installs: u32,
+}
+
+/// What is installed beside the system that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Nothing that this run knows of.
+    Nothing,
+    /// It is not known: the answer that told it was lost, somebody else installs, or an earlier run may have
+    /// installed. The next boot tells.
+    Unknown,
+    /// The version that is wanted.
+    Wanted,
 }
 
 /// Upgrades one node of a cluster, and waits until it is back as it was: with the version that was wanted,
@@ -39,7 +48,9 @@ pub(super) struct Run<'a, W, P> {
 /// # Errors
 /// [`ErrorKind::FailedPrecondition`] if etcd can never do without the node, or the node came back with
 /// another version than was wanted: it could not boot that one, and fell back. Else what its steps gave.
-/// A node that fails before its reboot takes pods again.
+/// A node that fails before the installation takes pods again. One that fails after it stays drained, by which the
+/// next run knows that it has to be rebooted and not installed again: a second installation in one boot
+/// would write over the system that it could go back to.
 pub async fn upgrade_node<W: Workloads + Sync>(
     targets: &[Target],
     name: &str,
@@ -59,39 +70,19 @@ pub async fn upgrade_node<W: Workloads + Sync>(
         progress,
         before: None,
         cordoned: false,
-        unsure: false,
+        beside: Beside::Nothing,
+        doubt: None,
+        installs: 0,
     };
     if wanted.is_run_by(&runs.tag) {
         run.settle().await?;
         return Ok(runs);
     }
-    let way = UpgradeWay::of(&runs.tag).map_err(|why| refused(&why))?;
+    let way = UpgradeWay::of(&runs.tag).map_err(|why| refused(OPERATION, &why))?;
     keeps_schematic(&target.client, wanted).await?;
     let forfeit = target.control_plane && leads(&target.client).await;
     let steps = upgrade_steps(way, target.control_plane, forfeit, workloads.answers());
-    let mut next = 0;
-    while let Some(step) = steps.get(next) {
-        run.tell(step, "");
-        let Err(error) = run.step(step).await else {
-            next += 1;
-            continue;
-        };
-        let refused = error.kind() == ErrorKind::FailedPrecondition;
-        let install = steps.iter().position(|step| *step == NodeStep::Install);
-        if let (NodeStep::CheckVersion, Some(install), true) =
-            (step, install, run.unsure && refused)
-        {
-            // Nothing, or something else, was installed beside it. Now that the node runs what its boot
-            // loader names, the installer writes the other slot and none that may be needed.
-            (run.unsure, run.before, next) = (false, None, install);
-            continue;
-        }
-        // Before its reboot the node is as it was.
-        if run.cordoned && run.before.is_none() {
-            drop(run.workloads.uncordon(name).await);
-        }
-        return Err(error);
-    }
+    run.take(&steps).await.map_err(|error| run.left(error))?;
     target.client.version().await
 }
 
@@ -122,6 +113,59 @@ async fn leads(client: &Client) -> bool {
 }
 
 impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
+    /// Takes the steps, from where an earlier run may have left them.
+    async fn take(&mut self, steps: &[NodeStep]) -> Result<(), Error> {
+        let install = steps.iter().position(|step| *step == NodeStep::Install);
+        let mut next = match install {
+            Some(install) if self.is_drained().await? => {
+                self.resume().await?;
+                install + 1
+            }
+            _ => 0,
+        };
+        while let Some(step) = steps.get(next) {
+            self.tell(step, "");
+            match self.step(step).await {
+                Ok(()) => next += 1,
+                Err(error) if *step == NodeStep::CheckVersion && self.may_install_again(&error) => {
+                    // An earlier run may have pulled another image, and quorum and pods are asked for anew.
+                    next = 0;
+                }
+                Err(error) => {
+                    // Before its installation the node is as it was.
+                    if self.cordoned && self.beside == Beside::Nothing && self.before.is_none() {
+                        drop(self.workloads.uncordon(&self.target.name).await);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_drained(&self) -> Result<bool, Error> {
+        if !self.workloads.answers() {
+            return Ok(false);
+        }
+        let drained = self.workloads.is_drained(&self.target.name).await;
+        drained.map_err(|why| self.failed(ErrorKind::NotReady, format!("drained: {why}")))
+    }
+
+    /// What an error leaves behind is said with it.
+    fn left(&self, error: Error) -> Error {
+        let text = match (self.beside, &self.doubt) {
+            (Beside::Wanted, _) if self.before.is_none() => {
+                format!("{} is installed and waits for the reboot", self.wanted.tag)
+            }
+            (Beside::Unknown, Some(why)) => {
+                format!("what its installer did is not known: {why}")
+            }
+            _ => return error,
+        };
+        let text = format!("{}; {text}", error.message());
+        error.with_message(text)
+    }
+
     /// What is left for a node that has its version: to vote, to be ready, and to take pods again if
     /// this closed it.
     async fn settle(&mut self) -> Result<(), Error> {
@@ -131,10 +175,7 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
         }
         if self.workloads.answers() {
             steps.push(NodeStep::WaitReady);
-            let drained = self.workloads.is_drained(&self.target.name).await;
-            let drained = drained
-                .map_err(|why| self.failed(ErrorKind::NotReady, format!("drained: {why}")))?;
-            if drained {
+            if self.is_drained().await? {
                 steps.push(NodeStep::Uncordon);
             }
         }
@@ -150,7 +191,7 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
         (self.progress)(Progress { node, step, text: text.to_owned() });
     }
 
-    fn failed(&self, kind: ErrorKind, text: impl Into<String>) -> Error {
+    pub(super) fn failed(&self, kind: ErrorKind, text: impl Into<String>) -> Error {
         Error::new(kind, OPERATION, text).at(self.target.client.address())
     }
 
@@ -216,23 +257,8 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
         step: &NodeStep,
         look: impl AsyncFn() -> Result<(), Refusal>,
     ) -> Result<(), Error> {
-        let end = Instant::now() + self.wanted.limit;
-        let mut told = String::new();
-        loop {
-            let Err(why) = look().await else { return Ok(()) };
-            if !why.waiting_helps {
-                return Err(self.failed(ErrorKind::FailedPrecondition, why.reason));
-            }
-            if Instant::now() >= end {
-                let text = format!("not within {:?}: {}", self.wanted.limit, why.reason);
-                return Err(self.failed(ErrorKind::Timeout, text));
-            }
-            if why.reason != told {
-                self.tell(step, &why.reason);
-                told = why.reason;
-            }
-            sleep(POLL.min(self.wanted.limit / 10)).await;
-        }
+        let done = again::until(OPERATION, self.wanted.limit, |why| self.tell(step, why), look);
+        done.await.map_err(|error| error.at(self.target.client.address()))
     }
 
     async fn quorum(&self) -> Result<(), Refusal> {
@@ -253,12 +279,12 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
              the node could not boot it and fell back",
             version.tag, self.wanted.tag
         );
-        Err(Refusal { reason, waiting_helps: false })
+        Err(Refusal::ever(reason))
     }
 
     /// The member votes and has all that the others had.
     async fn votes(&self) -> Result<(), Refusal> {
-        let wait = |reason: String| Refusal { reason, waiting_helps: true };
+        let wait = |reason: String| Refusal::now(reason);
         let observation = observe(self.targets).await;
         let status = |node: &crate::health::NodeFacts| node.etcd_status.clone();
         let mut own = None;
@@ -291,7 +317,7 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
     }
 
     async fn runs(&self) -> Result<(), Refusal> {
-        let wait = |reason: String| Refusal { reason, waiting_helps: true };
+        let wait = |reason: String| Refusal::now(reason);
         match self.target.client.machine_status().await {
             Err(error) => Err(wait(error.message().to_owned())),
             Ok(status) if status.stage == Stage::Running => Ok(()),

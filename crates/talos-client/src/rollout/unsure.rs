@@ -6,10 +6,13 @@
 //! tells its version.
 
 use super::Workloads;
-use super::node::Run;
+use super::node::{Beside, Run};
 use crate::again::{self, is_lost};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{NodeStep, Refusal};
+
+/// How often an installer is run in one run of a node.
+const MOST: u32 = 2;
 
 impl<W: Workloads, P: Fn(super::Progress)> Run<'_, W, P> {
     /// The installer writes the other slot. If it is not known what it did, or another one is at work, it is
@@ -17,19 +20,48 @@ impl<W: Workloads, P: Fn(super::Progress)> Run<'_, W, P> {
     pub(super) async fn install(&mut self, step: &NodeStep) -> Result<(), Error> {
         let client = &self.target.client;
         let boot = client.boot_id().await?;
+        self.installs += 1;
         let lines = |line: &str| self.tell(step, line);
         let why = match client.install_version(&self.wanted.image, lines).await {
+            Ok(()) => {
+                self.beside = Beside::Wanted;
+                return Ok(());
+            }
             Err(error) if error.kind() == ErrorKind::Busy || is_lost(&error) => error,
-            done => return done,
+            Err(error) => return Err(error),
         };
+        self.beside = Beside::Unknown;
         self.tell(step, &format!("{}; the next boot tells what is installed", why.message()));
+        self.doubt = Some(why.message().to_owned());
         self.until(step, async || self.no_installer().await).await?;
         // It may have rebooted meanwhile; once is enough.
         if self.target.client.boot_id().await? != boot {
             self.before = Some(boot);
         }
-        self.unsure = true;
         Ok(())
+    }
+
+    /// An earlier run may have installed before it ended: the node is rebooted for that, which does no harm if
+    /// it has not.
+    pub(super) async fn resume(&mut self) -> Result<(), Error> {
+        let step = &NodeStep::Install;
+        self.cordoned = true;
+        self.beside = Beside::Unknown;
+        self.tell(step, "an earlier run may have installed; the next boot tells");
+        self.until(step, async || self.no_installer().await).await
+    }
+
+    /// Whether the node came back as it was because nothing, or something else, was installed. Now that it runs
+    /// what its boot loader names, the installer writes the other slot and none that may be needed. Twice in a
+    /// run is enough: what is lost every time does not get there.
+    pub(super) fn may_install_again(&mut self, error: &Error) -> bool {
+        let may = error.kind() == ErrorKind::FailedPrecondition
+            && self.beside == Beside::Unknown
+            && self.installs < MOST;
+        if may {
+            (self.beside, self.before) = (Beside::Nothing, None);
+        }
+        may
     }
 
     async fn no_installer(&self) -> Result<(), Refusal> {

@@ -3,24 +3,30 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use talos_client::api::{Bootstrap, ResetOptions, WipeMode};
+use talos_client::api::{Bootstrap, ResetOptions, Snapshot, WipeMode};
 use talos_client::health::Target;
 use talos_client::plan::{EtcdData, RestoreStep};
-use talos_client::restore::{Options, Progress, observe, restore};
+use talos_client::restore::{Options, Progress, finish, observe, restore};
 use talos_client::sim::{Fault, FaultAction, Pace, SimNode};
 use talos_client::{Client, ErrorKind};
 
-use super::lab::{Lab, eventually, value};
+use super::lab::{Lab, eventually, until, value};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
-async fn cluster(lab: &mut Lab) -> (Vec<Target>, Vec<SimNode>) {
+/// Three control planes that wait for their bootstrap.
+async fn control_planes(lab: &mut Lab) -> (Vec<Target>, Vec<SimNode>) {
     let (mut targets, mut nodes) = (Vec::new(), Vec::new());
     for (name, suffix) in [("cp1", 11), ("cp2", 12), ("cp3", 13)] {
         let (node, client) = lab.install(name, suffix).await;
         targets.push(Target { name: name.into(), control_plane: true, client });
         nodes.push(node);
     }
+    (targets, nodes)
+}
+
+async fn cluster(lab: &mut Lab) -> (Vec<Target>, Vec<SimNode>) {
+    let (targets, nodes) = control_planes(lab).await;
     let clients: Vec<Client> = targets.iter().map(|target| target.client.clone()).collect();
     eventually("the bootstrap", || Bootstrap::of_cluster(&clients)).await;
     value(
@@ -36,6 +42,21 @@ fn options() -> Options {
     Options::default().patience(Duration::from_millis(500)).limit(LIMIT).except(&["ready"])
 }
 
+/// A snapshot of a cluster's etcd.
+async fn taken(target: &Target) -> (Snapshot, Vec<u8>) {
+    let mut bytes = Vec::new();
+    let snapshot = target.client.etcd_snapshot(&mut bytes).await.unwrap();
+    (snapshot, bytes)
+}
+
+/// The number that Kubernetes gave a node when it registered, as the etcd of a control plane has it.
+fn number(lab: &Lab, holder: &SimNode, name: &str) -> String {
+    let cluster = holder.snapshot()["etcd"]["cluster"].clone();
+    let cluster = &lab.net.snapshot()["clusters"][cluster.as_str().unwrap()];
+    let node = &cluster["objects"][format!("/api/v1/nodes/{name}")];
+    node["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
+}
+
 /// etcd's data of a node is lost: its partition was wiped without leaving the cluster.
 async fn lose(target: &Target) {
     let mut reset = ResetOptions::default().graceful(false).mode(WipeMode::SystemDisk);
@@ -49,8 +70,9 @@ async fn lose(target: &Target) {
 async fn a_cluster_that_lost_its_quorum_is_made_again_from_a_snapshot() {
     let mut lab = Lab::new("v1.13.9", Pace::scaled(0.02));
     let (targets, nodes) = cluster(&mut lab).await;
-    let mut bytes = Vec::new();
-    let snapshot = targets[0].client.etcd_snapshot(&mut bytes).await.unwrap();
+    until("the node is registered", || !number(&lab, &nodes[0], "cp1").is_empty()).await;
+    let before = number(&lab, &nodes[0], "cp1");
+    let (snapshot, bytes) = taken(&targets[0]).await;
     let content: &[u8] = &bytes;
     let open = || async move { Ok(content) };
     let quiet = |_: Progress| {};
@@ -89,14 +111,143 @@ async fn a_cluster_that_lost_its_quorum_is_made_again_from_a_snapshot() {
     assert_eq!(members.len(), 3);
     assert!(members.iter().all(|member| !member.is_learner), "{members:?}");
     assert!(nodes.iter().all(|node| node.snapshot()["installs"] == 1));
+    // A node that registers in an empty cluster gets another number.
+    assert_eq!(number(&lab, &nodes[2], "cp1"), before, "what the snapshot has is back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_cluster_gets_what_another_one_had() {
+    let mut old = Lab::new("v1.13.9", Pace::quick());
+    let (targets, nodes) = cluster(&mut old).await;
+    until("the node is registered", || !number(&old, &nodes[0], "cp2").is_empty()).await;
+    let before = number(&old, &nodes[0], "cp2");
+    let (snapshot, bytes) = taken(&targets[0]).await;
+    let content: &[u8] = &bytes;
+    let open = || async move { Ok(content) };
+    drop(old);
+
+    let mut new = Lab::new("v1.13.9", Pace::quick());
+    let (targets, nodes) = control_planes(&mut new).await;
+    restore(&targets, snapshot, open, &options().first("cp3"), &|_| {}).await.unwrap();
+    assert_eq!(new.net.faults().calls("*", "*/Reset"), 0, "nothing was there");
+    assert_eq!(nodes[2].snapshot()["bootstraps"], 1);
+    for holder in &nodes {
+        assert_eq!(number(&new, holder, "cp2"), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_comes_back_is_not_wiped() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (targets, _nodes) = cluster(&mut lab).await;
+    let (snapshot, bytes) = taken(&targets[0]).await;
+    let content: &[u8] = &bytes;
+    let open = || async move { Ok(content) };
+    let patience = Duration::from_secs(4);
+    // Down, then up without a leader for less than the patience, then with one.
+    for name in ["cp1", "cp2", "cp3"] {
+        let down = FaultAction::Refuse { code: 14, message: "error reading: EOF".into() };
+        let down = Fault::new(down).method("*/ServiceList").times(7);
+        lab.net.faults().add(down.node(name));
+        let stall = FaultAction::EtcdStall(patience + Duration::from_secs(2));
+        lab.net.faults().add(Fault::new(stall).node(name));
+    }
+    let options = options().patience(patience);
+    let error = restore(&targets, snapshot, open, &options, &|_| {}).await.unwrap_err();
+    // On a busy machine its nodes may seem to be away for all of the patience.
+    let kinds = [ErrorKind::FailedPrecondition, ErrorKind::NotReady];
+    assert!(kinds.contains(&error.kind()), "{error}");
+    assert_eq!(lab.net.faults().calls("*", "*/Reset"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_may_not_be_asked_is_not_known_to_be_stalled() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (targets, nodes) = cluster(&mut lab).await;
+    let (snapshot, bytes) = taken(&targets[0]).await;
+    let content: &[u8] = &bytes;
+    let open = || async move { Ok(content) };
+    for (code, message) in [(7, "not authorized"), (14, "connection refused")] {
+        let refuse = FaultAction::Refuse { code, message: message.into() };
+        lab.net.faults().add(Fault::new(refuse).method("*/EtcdStatus").times(1000));
+        let error = restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotReady, "{error}");
+        assert!(error.message().contains("cp1 cannot be asked"), "{error}");
+        lab.net.faults().clear();
+    }
+    assert_eq!(lab.net.faults().calls("*", "*/Reset"), 0);
+    // One that lost its leader tells so by itself.
+    let targets = &targets[..1];
+    nodes[1..].iter().for_each(SimNode::power_off);
+    value("no leader", || targets[0].client.etcd_status(), |status| status.leader == 0).await;
+    let seen = observe(targets, Duration::from_millis(500)).await;
+    assert_eq!(seen[0].etcd, EtcdData::Stalled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_cluster_that_was_started_meanwhile_is_a_conflict() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (targets, _nodes) = cluster(&mut lab).await;
+    let (snapshot, bytes) = taken(&targets[0]).await;
+    let content: &[u8] = &bytes;
+    let other = &targets[1].client;
+    // Somebody else bootstraps while the snapshot is sent.
+    let open = || async move {
+        eventually("the other bootstrap", || other.bootstrap()).await;
+        value("the other etcd", || other.etcd_status(), |status| status.leader != 0).await;
+        Ok(content)
+    };
+    // All are wiped at once, or the first one would join those that still work.
+    let options = options().discard(true);
+    let error = restore(&targets, snapshot, open, &options, &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    assert!(error.message().contains("cp2 does not wait for a bootstrap any more"), "{error}");
+    assert_eq!(lab.net.faults().calls("cp1", "*/Bootstrap"), 1, "only that of the beginning");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_after_the_bootstrap_is_finished_and_not_restored_again() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (targets, nodes) = control_planes(&mut lab).await;
+    let (snapshot, bytes) = {
+        let mut old = Lab::new("v1.13.9", Pace::quick());
+        let (targets, _nodes) = cluster(&mut old).await;
+        taken(&targets[0]).await
+    };
+    let content: &[u8] = &bytes;
+    let open = || async move { Ok(content) };
+    let fail = |progress: Progress| {
+        if progress.step == RestoreStep::WaitHealthy && progress.text.is_empty() {
+            let snapshot = lab.net.snapshot();
+            let clusters = snapshot["clusters"].as_object().unwrap();
+            let cluster = clusters.values().next().unwrap();
+            lab.net.raise_alarm(cluster["cluster_id"].as_str().unwrap(), "NOSPACE");
+        }
+    };
+    let error = restore(&targets, snapshot, open, &options(), &fail).await.unwrap_err();
+    assert!(error.message().contains("etcd was started from the snapshot"), "{error}");
+    assert!(error.message().contains("do not restore again"), "{error}");
+
+    let error = restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert!(error.message().contains("etcd works on cp1"), "{error}");
+    let steps = Mutex::new(Vec::new());
+    let tell = |progress: Progress| steps.lock().unwrap().push(progress.step);
+    targets[0].client.etcd_disarm().await.unwrap();
+    finish(&targets, &options(), &tell).await.unwrap();
+    let steps = steps.into_inner().unwrap();
+    assert_eq!(steps[0], RestoreStep::WaitMember("cp1".into()));
+    assert_eq!(steps.last(), Some(&RestoreStep::WaitHealthy));
+    assert_eq!(lab.net.faults().calls("*", "*/Reset"), 0);
+    assert_eq!(lab.bootstraps(), 1);
+    assert!(nodes.iter().all(|node| node.snapshot()["boots"] == 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_wiped_while_a_control_plane_cannot_be_asked() {
     let mut lab = Lab::new("v1.13.9", Pace::quick());
     let (targets, nodes) = cluster(&mut lab).await;
-    let mut bytes = Vec::new();
-    let snapshot = targets[0].client.etcd_snapshot(&mut bytes).await.unwrap();
+    let (snapshot, bytes) = taken(&targets[0]).await;
     nodes[1].power_off();
     let content: &[u8] = &bytes;
     let open = || async move { Ok(content) };

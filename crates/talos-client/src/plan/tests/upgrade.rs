@@ -195,6 +195,7 @@ fn the_newer_calls_leave_drain_and_reboot_to_the_client() {
             Pull,
             Cordon,
             Drain,
+            AskQuorum,
             Install,
             AskQuorum,
             Forfeit,

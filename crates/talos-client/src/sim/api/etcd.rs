@@ -23,10 +23,12 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
         }
         _ => {}
     }
+    if call.method() == "EtcdStatus" {
+        return status(node).await;
+    }
     let (net, cluster) = reach(node).await?;
     match call.method() {
         "EtcdMemberList" => Ok(list(&cluster)),
-        "EtcdStatus" => status(node, &cluster),
         "EtcdAlarmList" => Ok(alarms(&cluster.alarms)),
         "EtcdAlarmDisarm" => {
             let disarm = |c: &mut Cluster| std::mem::take(&mut c.alarms);
@@ -158,6 +160,15 @@ async fn reach(node: &Arc<NodeInner>) -> Result<(Arc<NetInner>, Cluster), Status
     }
 }
 
+/// The cluster of a member that runs while too few others do.
+fn leaderless(node: &NodeInner) -> Option<Cluster> {
+    let net = node.net()?;
+    let state = node.machine().etcd;
+    let own = node.content().etcd.and_then(|d| net.clusters.get(&d.cluster));
+    let runs = matches!(state, EtcdState::Running | EtcdState::Starting);
+    own.filter(|cluster| runs && !life::has_quorum(&net, cluster))
+}
+
 fn list(cluster: &Cluster) -> Reply {
     let names: Vec<&str> = cluster.members.iter().map(|m| m.name.as_str()).collect();
     let members: Vec<Value> = cluster
@@ -174,7 +185,16 @@ fn list(cluster: &Cluster) -> Reply {
     Reply::One(json!({"messages": [{"legacyMembers": names, "members": members}]}))
 }
 
-fn status(node: &NodeInner, cluster: &Cluster) -> Result<Reply, Status> {
+/// The member's own status: it needs no quorum for that, and tells then that nobody leads.
+async fn status(node: &Arc<NodeInner>) -> Result<Reply, Status> {
+    let (cluster, leader) = match leaderless(node) {
+        Some(cluster) => (cluster, 0),
+        None => {
+            let (_, cluster) = reach(node).await?;
+            let leader = cluster.leader;
+            (cluster, leader)
+        }
+    };
     let own = node.content().etcd.map(|d| d.member).unwrap_or_default();
     let Some(member) = cluster.member(own) else {
         return Err(Status::new(code::UNAVAILABLE, "etcdserver: server stopped"));
@@ -183,15 +203,14 @@ fn status(node: &NodeInner, cluster: &Cluster) -> Result<Reply, Status> {
     let index = (cluster.revision + 10).to_string();
     let size = (20480 + cluster.revision * 512).to_string();
     // Every member tells the alarms of all.
-    let errors: Vec<String> = cluster
-        .alarms
-        .iter()
-        .map(|(member, name)| format!("memberID:{member} alarm:{name} "))
-        .collect();
+    let alarms = cluster.alarms.iter();
+    let alarms = alarms.map(|(member, name)| format!("memberID:{member} alarm:{name} "));
+    let nobody = (leader == 0).then(|| "etcdserver: no leader".to_owned());
+    let errors: Vec<String> = nobody.into_iter().chain(alarms).collect();
     let status = json!({
         "errors": errors,
         "protocolVersion": version, "storageVersion": storage, "dbSize": size, "dbSizeInUse": size,
-        "leader": cluster.leader.to_string(), "raftIndex": index, "raftTerm": cluster.term.to_string(),
+        "leader": leader.to_string(), "raftIndex": index, "raftTerm": cluster.term.to_string(),
         "raftAppliedIndex": index, "isLearner": member.learner, "memberId": own.to_string(),
     });
     Ok(Reply::One(json!({"messages": [{"memberStatus": status}]})))

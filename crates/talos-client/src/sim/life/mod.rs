@@ -328,7 +328,13 @@ fn settle(node: &Arc<NodeInner>) {
         node.stage("running");
         super::kube::uncordon(node);
     }
-    if node.machine().stage == "running" && node.content().trial {
+    // What was installed beside a system that runs has not been tried yet.
+    let (is_running, system) = {
+        let machine = node.machine();
+        (machine.stage == "running", machine.system.clone())
+    };
+    let content = node.content();
+    if is_running && content.trial && content.installed == Some(system) {
         node.write(|c| c.trial = false);
     }
     super::kube::tend(node);
