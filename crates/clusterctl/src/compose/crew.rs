@@ -6,7 +6,9 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use imagefactory::{FactoryClient, Fetcher, RegistryClient, RegistryOptions, TransportOptions};
+use imagefactory::{
+    FactoryClient, Fetcher, RegistryClient, RegistryOptions, TransportOptions, Trust,
+};
 use proxmox_client::{Client as Proxmox, ClientConfig};
 use talos_client::config::{Hidden, MachineConfig};
 use talos_client::secrets::Bundle;
@@ -29,6 +31,18 @@ pub struct Detour {
     pub hosts: BTreeMap<(String, u16), SocketAddr>,
     /// Authorities that vouch for them, as PEM.
     pub authorities: Option<String>,
+}
+
+impl Detour {
+    /// How the factory and registries are reached on it.
+    pub fn transport(&self) -> TransportOptions {
+        let mut options =
+            TransportOptions { dial: self.hosts.clone(), ..TransportOptions::default() };
+        if let Some(authorities) = &self.authorities {
+            options.trust = Trust::Authorities(authorities.clone().into_bytes());
+        }
+        options
+    }
 }
 
 /// Clients, keys and places.
@@ -83,10 +97,7 @@ impl Crew {
         let images = image::desired(&site)?;
         let failed = |what: &str| Error::failed(format!("prepare {what}"));
         let detour = detour.unwrap_or_default();
-        let mut transport = TransportOptions { dial: detour.hosts, ..TransportOptions::default() };
-        if let Some(authorities) = &detour.authorities {
-            transport.trust = imagefactory::Trust::Authorities(authorities.clone().into_bytes());
-        }
+        let transport = detour.transport();
         let mut factory = FactoryClient::new(images.factory.clone(), transport.clone())
             .map_err(|error| failed("the image factory's client").because(error))?;
         let fetcher = Fetcher::new(transport.clone())

@@ -28,11 +28,12 @@ pub struct Needed {
 }
 
 /// Everything that nodes and builds of a site fetch, as far as the tree tells it. What they fetch by
-/// a digest of the lock file is named by it: its tag may mean another image since.
+/// a digest of the lock file is named by it: its tag may mean another image since. Builds in a `lab`
+/// fetch what that has in place of extensions.
 ///
 /// # Errors
 /// The tree names images that are none.
-pub fn needed(site: &Site, lock: &LockFile) -> Result<Needed, Error> {
+pub fn needed(site: &Site, lock: &LockFile, lab: bool) -> Result<Needed, Error> {
     let mut all = Needed::default();
     let images = super::image::desired(site)?;
     for (version, of_version) in &images.versions {
@@ -43,9 +44,14 @@ pub fn needed(site: &Site, lock: &LockFile) -> Result<Needed, Error> {
         for repository in [&recipe.imager, &recipe.installer_base] {
             all.images.insert(lock.by_digest(&format!("{repository}:v{version}")));
         }
-        all.images.insert(lock.by_digest(&extensions_list(version)));
         let own = recipe.own.as_ref().map(|own| own.reference.as_str());
-        for text in recipe.extensions.iter().filter(|text| Some(text.as_str()) != own) {
+        let extensions = recipe.extensions.iter().filter(|text| Some(text.as_str()) != own);
+        if lab {
+            all.images.extend(extensions.map(|text| lock.by_digest(&lab_name(text))));
+            continue;
+        }
+        all.images.insert(lock.by_digest(&extensions_list(version)));
+        for text in extensions {
             match official_name(text) {
                 Some(name) => drop(all.extensions.insert((version.clone(), name.to_owned()))),
                 None => drop(all.images.insert(lock.by_digest(&whole(text)))),
@@ -81,11 +87,23 @@ pub fn official_name(text: &str) -> Option<&str> {
 }
 
 /// `siderolabs/NAME` is short for the one at ghcr.io.
-fn whole(text: &str) -> String {
+pub fn whole(text: &str) -> String {
     match text.strip_prefix("siderolabs/") {
         Some(rest) => format!("ghcr.io/siderolabs/{rest}"),
         None => text.to_owned(),
     }
+}
+
+/// Whether an image is named by tag or digest.
+pub fn is_definite(text: &str) -> bool {
+    text.contains('@') || text.rsplit('/').next().is_some_and(|end| end.contains(':'))
+}
+
+/// The name of an extension in a lab, which holds synthetic images by tag: digests of true ones
+/// cannot be made.
+pub fn lab_name(text: &str) -> String {
+    let text = whole(text.split('@').next().unwrap_or(text));
+    if is_definite(&text) { text } else { format!("{text}:latest") }
 }
 
 impl Needed {
@@ -135,7 +153,7 @@ impl Needed {
 
 #[cfg(test)]
 mod tests {
-    use super::{needed, official_name, pauses};
+    use super::{lab_name, needed, official_name, pauses};
     use crate::compose::cilium::DEFAULT_CLI_IMAGE;
     use crate::compose::config::tests::site_of;
     use crate::state::{ClusterPin, LockFile};
@@ -145,7 +163,7 @@ mod tests {
         let mut site = site_of(12, "", "controlplanes = 1\n");
         let mut lock = LockFile::default();
         let cli = |site: &_, lock: &_| -> Vec<String> {
-            let images = needed(site, lock).unwrap().images.into_iter();
+            let images = needed(site, lock, false).unwrap().images.into_iter();
             images.filter(|image| image.starts_with(DEFAULT_CLI_IMAGE)).collect()
         };
         assert_eq!(cli(&site, &lock), [DEFAULT_CLI_IMAGE]);
@@ -169,9 +187,40 @@ mod tests {
         for name in [imager, api] {
             lock.references.insert(name.to_owned(), "sha256:bb".to_owned());
         }
-        let images = needed(&site, &lock).unwrap().images;
+        let images = needed(&site, &lock, false).unwrap().images;
         assert!(images.contains(&format!("{imager}@sha256:bb")), "{images:?}");
         assert!(images.contains(api) && !images.contains(imager), "{images:?}");
+    }
+
+    #[test]
+    fn builds_in_a_lab_need_what_it_has_in_place_of_extensions() {
+        let mut site = site_of(12, "", "controlplanes = 1\n");
+        site.images.source = crate::spec::site::ImageSource::Build;
+        let digest = format!("ghcr.io/a/frr:1@sha256:{}", "0".repeat(64));
+        site.schematic.system_extensions = vec!["siderolabs/gvisor".to_owned()];
+        site.schematic.custom_extensions = vec![digest.clone()];
+        let mut lock = LockFile::default();
+        let gvisor = "ghcr.io/siderolabs/gvisor:latest";
+        lock.references.insert(gvisor.to_owned(), "sha256:aa".to_owned());
+        let list = "ghcr.io/siderolabs/extensions:v1.12.1";
+        let found = |lab| {
+            let all = needed(&site, &lock, lab).unwrap();
+            let is_one = |image: &&String| {
+                ["gvisor", "frr", "/extensions:"].iter().any(|part| image.contains(part))
+            };
+            let images: Vec<String> = all.images.iter().filter(is_one).cloned().collect();
+            (images, all.extensions.len())
+        };
+        assert_eq!(found(false), (vec![digest, list.to_owned()], 1));
+        let named = vec!["ghcr.io/a/frr:1".to_owned(), format!("{gvisor}@sha256:aa")];
+        assert_eq!(found(true), (named, 0));
+    }
+
+    #[test]
+    fn names_of_the_lab_have_a_tag_and_no_digest() {
+        assert_eq!(lab_name("siderolabs/gvisor"), "ghcr.io/siderolabs/gvisor:latest");
+        assert_eq!(lab_name("ghcr.io/a/frr:1@sha256:00"), "ghcr.io/a/frr:1");
+        assert_eq!(lab_name("localhost:5000/frr"), "localhost:5000/frr:latest");
     }
 
     #[test]

@@ -238,7 +238,7 @@ impl World {
                 }
             }
             for text in recipe.extensions.iter().filter(|text| **text != made) {
-                let name = crate::compose::execute::lab_name(text);
+                let name = crate::compose::need::lab_name(text);
                 self.add_registry(&name);
                 self.build_parts.insert(name, BuildPart::Extension);
             }
@@ -254,11 +254,7 @@ impl World {
         let theirs =
             extensions.chain(&site.versions.cilium_cli_image).chain(clis).chain(installers);
         for text in theirs.filter(|text| **text != made) {
-            // `siderolabs/NAME` is short for the one at ghcr.io.
-            let text = match text.strip_prefix("siderolabs/") {
-                Some(rest) => format!("ghcr.io/siderolabs/{rest}"),
-                None => text.clone(),
-            };
+            let text = crate::compose::need::whole(text);
             self.add_registry(&text);
             self.images.insert(text);
         }

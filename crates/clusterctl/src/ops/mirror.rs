@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use imagefactory::build::Catalog;
-use imagefactory::{Cache, Fetcher, RegistryClient, RegistryOptions, TransportOptions, Trust};
+use imagefactory::{Cache, Fetcher, RegistryClient, RegistryOptions, TransportOptions};
 use semver::Version;
 use tokio::runtime::Runtime;
 
 use super::image::{cache, client, client_of, failed, reference, runtime};
+use super::session::detour;
 use super::{Context, Error, chain};
 use crate::compose::chart;
 use crate::compose::need::{Needed, extensions_list, needed};
@@ -38,11 +39,7 @@ impl Mirror {
         let (root, loaded) = context.load_valid_as(lab)?;
         let site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
         let there = Lab::ensure(&root, &site)?;
-        let transport = TransportOptions {
-            dial: there.factory_dial(),
-            trust: Trust::Authorities(there.ca_pem().as_bytes().to_vec()),
-            ..TransportOptions::default()
-        };
+        let transport = detour(&there).transport();
         let client = client_of(context, |options| RegistryOptions { transport, ..options })?;
         let cache = Cache::open(Layout::new(&site.live, lab).cache().join("oci"))
             .map_err(failed("open the cache"))?;
@@ -59,7 +56,7 @@ impl Mirror {
         let site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
         let lock = LockFile::read(&Layout::new(&site.live, self.lab).lock_file())
             .map_err(|error| Error::failed("read the lock file").because(error))?;
-        let Needed { mut images, extensions, charts, mut notes } = needed(&site, &lock)?;
+        let Needed { mut images, extensions, charts, mut notes } = needed(&site, &lock, self.lab)?;
         images.extend(self.official(&extensions, &lock)?);
         for version in &charts {
             match self.runtime.block_on(self.envoy(version)) {

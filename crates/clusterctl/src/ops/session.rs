@@ -93,12 +93,7 @@ impl Session {
                 .ok_or_else(|| Error::failed("read the lab's token"))?;
             let config = proxmox_client::ClientConfig::new(lab.proxmox_endpoint(), auth)
                 .trust(proxmox_client::Trust::Ca(lab.ca_pem().to_owned()));
-            let detour = Detour {
-                talos: lab.talos_dial(),
-                hosts: lab.factory_dial(),
-                authorities: Some(lab.ca_pem().to_owned()),
-            };
-            (config, Some(detour))
+            (config, Some(detour(&lab)))
         } else {
             let credentials =
                 Credentials::gather(&site, &context.variables, || context.unseal(&root, &site))?;
@@ -207,6 +202,15 @@ impl Session {
     /// A path is no target.
     pub fn target(&self, context: &Context, paths: &[String]) -> Result<Target, Error> {
         Target::of(&self.crew.site, &context.cwd, paths)
+    }
+}
+
+/// Where what the plan names is really reached in a lab.
+pub(super) fn detour(lab: &Lab) -> Detour {
+    Detour {
+        talos: lab.talos_dial(),
+        hosts: lab.factory_dial(),
+        authorities: Some(lab.ca_pem().to_owned()),
     }
 }
 

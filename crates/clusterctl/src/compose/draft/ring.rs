@@ -42,9 +42,12 @@ pub(super) fn order(steps: &mut [Step<Action>], rings: &BTreeMap<String, usize>)
             };
             if is_disruptive(step) {
                 if let Some((earlier, names)) = &before {
-                    let ends = earlier.iter().filter(|end| room.lets(&step.id, end)).cloned();
+                    let ends = earlier.iter().filter(|end| room.lets(&step.id, end));
+                    let ends: Vec<StepId> = ends.cloned().collect();
+                    if !ends.is_empty() {
+                        step.reasons.push(format!("after {names}, which is in an earlier ring"));
+                    }
                     step.after.extend(ends);
-                    step.reasons.push(format!("after {names}, which is in an earlier ring"));
                 }
                 ends.push(step.id.clone());
             } else if matches!(&step.action, Action::AwaitCluster { cluster, .. } if *cluster == folder)
@@ -120,11 +123,23 @@ mod tests {
         step(id, folder, impact, Action::StartMachine { cluster, node })
     }
 
+    /// The plan of steps whose clusters are in these rings.
+    fn plan_of(mut steps: Vec<Step<Action>>, rings: &[(&str, usize)]) -> Plan<Action> {
+        let rings = rings.iter().map(|(folder, ring)| ((*folder).to_owned(), *ring)).collect();
+        order(&mut steps, &rings);
+        let base = Base { tree: String::new(), observation: String::new() };
+        Plan::new(base, Vec::new(), steps).unwrap()
+    }
+
+    fn after<'a>(plan: &'a Plan<Action>, id: &str) -> Vec<&'a str> {
+        plan.steps[&StepId::new(id)].after.iter().map(StepId::as_str).collect()
+    }
+
     #[test]
     fn a_later_ring_is_disturbed_once_the_one_before_is_well_again() {
         let level = Level::NodesReady;
         let wait = Action::AwaitCluster { cluster: "c1".into(), level };
-        let mut steps = vec![
+        let steps = vec![
             change("a", "c1", Impact::Reboot),
             step("well", "c1", Impact::None, wait),
             change("quiet", "c1", Impact::Live),
@@ -133,17 +148,12 @@ mod tests {
             change("c", "c4", Impact::Destroy),
         ];
         // Nothing of the second ring is disturbed: the third waits for the first.
-        let rings = [("c1", 0), ("c2", 1), ("c3", 2), ("c4", 3)];
-        let rings = rings.map(|(folder, ring)| (folder.to_owned(), ring)).into();
-        order(&mut steps, &rings);
-        let base = Base { tree: String::new(), observation: String::new() };
-        let plan = Plan::new(base, Vec::new(), steps).unwrap();
-        let after = |id: &str| -> Vec<&str> {
-            plan.steps[&StepId::new(id)].after.iter().map(StepId::as_str).collect()
-        };
-        assert!(after("a").is_empty() && after("quiet").is_empty() && after("new").is_empty());
-        assert_eq!(after("b"), ["a", "well"]);
-        assert_eq!(after("c"), ["b"]);
+        let plan = plan_of(steps, &[("c1", 0), ("c2", 1), ("c3", 2), ("c4", 3)]);
+        for id in ["a", "quiet", "new"] {
+            assert!(after(&plan, id).is_empty(), "{id}");
+        }
+        assert_eq!(after(&plan, "b"), ["a", "well"]);
+        assert_eq!(after(&plan, "c"), ["b"]);
         let reasons = &plan.steps[&StepId::new("b")].reasons;
         assert_eq!(reasons, &["after c1, which is in an earlier ring"]);
     }
@@ -152,32 +162,30 @@ mod tests {
     fn a_machine_that_makes_room_does_not_wait_for_what_needs_it() {
         let level = Level::NodesReady;
         let wait = |folder: &str| Action::AwaitCluster { cluster: folder.into(), level };
-        let after = |mut step: Step<Action>, ids: &[&str]| {
+        let waits = |mut step: Step<Action>, ids: &[&str]| {
             step.after = ids.iter().map(|id| StepId::new(*id)).collect();
             step
         };
-        let plan = || Action::Networks { plan: proxmox_client::plan::sdn::SdnPlan::default() };
+        let networks = || Action::Networks { plan: proxmox_client::plan::sdn::SdnPlan::default() };
         let common =
-            |id: &str| Step { stage: "common".into(), ..step(id, "", Impact::Live, plan()) };
-        let mut steps = vec![
+            |id: &str| Step { stage: "common".into(), ..step(id, "", Impact::Live, networks()) };
+        let steps = vec![
             change("gone", "c3", Impact::Destroy),
-            after(common(REMOVAL), &["gone"]),
-            after(common("networks"), &[REMOVAL]),
+            waits(common(REMOVAL), &["gone"]),
+            waits(common("networks"), &[REMOVAL]),
             change("a", "c1", Impact::Reboot),
-            after(step("well1", "c1", Impact::None, wait("c1")), &["a", "networks"]),
+            waits(step("well1", "c1", Impact::None, wait("c1")), &["a", "networks"]),
             change("b", "c2", Impact::Reboot),
-            after(step("well2", "c2", Impact::None, wait("c2")), &["b"]),
+            waits(step("well2", "c2", Impact::None, wait("c2")), &["b"]),
             change("c", "c3", Impact::Reboot),
         ];
-        let rings = [("c1", 0), ("c2", 1), ("c3", 2)];
-        let rings = rings.map(|(folder, ring)| (folder.to_owned(), ring)).into();
-        order(&mut steps, &rings);
-        let base = Base { tree: String::new(), observation: String::new() };
-        let plan = Plan::new(base, Vec::new(), steps).unwrap();
-        let after = |id: &str| -> Vec<&str> {
-            plan.steps[&StepId::new(id)].after.iter().map(StepId::as_str).collect()
-        };
-        assert_eq!((after("b"), after("c")), (vec!["a", "well1"], vec!["b", "well2"]));
-        assert!(after("gone").is_empty());
+        let plan = plan_of(steps, &[("c1", 0), ("c2", 1), ("c3", 2)]);
+        assert_eq!(after(&plan, "b"), ["a", "well1"]);
+        assert_eq!(after(&plan, "c"), ["b", "well2"]);
+        // Every end of the ring before needs the networks that it makes room for.
+        assert!(after(&plan, "gone").is_empty());
+        let reasons = |id: &str| plan.steps[&StepId::new(id)].reasons.clone();
+        assert_eq!(reasons("c"), ["after c2, which is in an earlier ring"]);
+        assert_eq!(reasons("gone"), [""; 0]);
     }
 }

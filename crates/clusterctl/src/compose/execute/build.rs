@@ -7,6 +7,7 @@ use semver::Version;
 use super::Hands;
 use super::verdict::{images, own};
 use crate::compose::image::{Recipe, VersionImages};
+use crate::compose::need::{extensions_list, is_definite, lab_name, whole};
 use crate::engine::{StepContext, StepError};
 use crate::state::ImagePin;
 
@@ -26,25 +27,18 @@ impl Hands {
         let mut extensions = Vec::new();
         let mut catalog = None;
         for text in &recipe.extensions {
-            let named =
-                text.contains('@') || text.rsplit('/').next().is_some_and(|end| end.contains(':'));
             let is_own = recipe.own.as_ref().is_some_and(|own| own.reference == *text);
             if is_own {
                 extensions.push(self.pinned(text.clone()).await?);
             } else if self.crew.is_lab() {
                 extensions.push(self.pinned(lab_name(text)).await?);
-            } else if named {
-                let text = match text.strip_prefix("siderolabs/") {
-                    Some(rest) => format!("ghcr.io/siderolabs/{rest}"),
-                    None => text.clone(),
-                };
-                extensions.push(self.pinned(text).await?);
+            } else if is_definite(text) {
+                extensions.push(self.pinned(whole(text)).await?);
             } else {
                 let catalog = match &mut catalog {
                     Some(catalog) => catalog,
                     none => {
-                        let image = format!("ghcr.io/siderolabs/extensions:v{version}");
-                        let image = self.pinned(image).await?;
+                        let image = self.pinned(extensions_list(version)).await?;
                         let read = Catalog::read(&image, &self.crew.registry, cache).await;
                         none.insert(read.map_err(images("read the list of official extensions"))?)
                     }
@@ -183,30 +177,5 @@ impl Hands {
             size,
         };
         self.crew.update_lock_file(|lock| drop(lock.images.insert(name, pin))).map_err(own)
-    }
-}
-
-/// The lab holds synthetic images by tag: digests of true ones cannot be made.
-pub(crate) fn lab_name(text: &str) -> String {
-    let text = text.split('@').next().unwrap_or(text);
-    let text = match text.strip_prefix("siderolabs/") {
-        Some(rest) => format!("ghcr.io/siderolabs/{rest}"),
-        None => text.to_owned(),
-    };
-    match text.rsplit('/').next().is_some_and(|end| end.contains(':')) {
-        true => text,
-        false => format!("{text}:latest"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::lab_name;
-
-    #[test]
-    fn names_of_the_lab_have_a_tag_and_no_digest() {
-        assert_eq!(lab_name("siderolabs/gvisor"), "ghcr.io/siderolabs/gvisor:latest");
-        assert_eq!(lab_name("ghcr.io/a/frr:1@sha256:00"), "ghcr.io/a/frr:1");
-        assert_eq!(lab_name("localhost:5000/frr"), "localhost:5000/frr:latest");
     }
 }

@@ -5,9 +5,6 @@
 
 mod artifact;
 mod build;
-
-pub(crate) use build::lab_name;
-
 mod cluster;
 mod extension;
 mod machine;
