@@ -5,6 +5,7 @@
 
 mod artifact;
 mod build;
+mod claim;
 mod cluster;
 mod extension;
 mod machine;
@@ -17,10 +18,14 @@ mod verdict;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use self::claim::Claims;
+use self::verdict::own;
 use super::action::{Action, ApplyMode};
 use super::crew::Crew;
 use super::machine::Storages;
 use crate::engine::{Check, Executor, Step, StepContext, StepError, StepId};
+use crate::spec::site::Cluster;
+use crate::state::LockFile;
 
 /// Carries out actions with the clients of a crew.
 #[derive(Debug, Clone)]
@@ -30,13 +35,14 @@ pub struct Hands {
     /// Steps that an earlier run had begun and not ended, or this one in a way that it cannot tell:
     /// what they hold may be ours.
     interrupted: Arc<Mutex<BTreeSet<String>>>,
+    claims: Arc<Mutex<Claims>>,
 }
 
 impl Hands {
     /// Hands for a crew; `interrupted` names steps that an earlier run had begun and not ended.
     pub fn new(crew: Arc<Crew>, storages: Storages, interrupted: Vec<String>) -> Self {
         let interrupted = Arc::new(Mutex::new(interrupted.into_iter().collect()));
-        Self { crew, storages, interrupted }
+        Self { crew, storages, interrupted, claims: Arc::default() }
     }
 
     fn was_interrupted(&self, step: &StepId) -> bool {
@@ -47,6 +53,21 @@ impl Hands {
     fn note_interrupted(&self, step: &StepId) {
         let mut held = self.interrupted.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(step.as_str().to_owned());
+    }
+
+    /// Writes down what a cluster is made with, before a node of it is configured. Control planes are
+    /// given an image.
+    fn claim(&self, cluster: &Cluster, image: Option<&str>) -> Result<(), StepError> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.begin(&self.crew.lock_file(), &cluster.name, image.is_some());
+        self.crew.pin(cluster, false, image).map_err(own)
+    }
+
+    /// Takes that back: the node refused it.
+    fn disclaim(&self, cluster: &Cluster, image: Option<&str>) -> Result<(), StepError> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = |lock: &mut LockFile| claims.refused(lock, &cluster.name, image.is_some());
+        self.crew.update_lock_file(refused).map_err(own)
     }
 
     /// Clients, keys, places.

@@ -90,12 +90,17 @@ impl Hands {
         // Written down first: whatever is cut from here on, control planes that come later are given
         // the same image. Workers are given none, and settle nothing.
         let image = chosen.cilium_cli.as_deref().filter(|_| node.role == Role::ControlPlane);
-        self.crew.pin(cluster, false, image).map_err(own)?;
+        self.claim(cluster, image)?;
         context.waiting("the configuration is sent");
-        let applied = client
-            .apply(config.to_yaml().as_bytes(), Mode::Auto, false)
-            .await
-            .map_err(talos(&what))?;
+        let applied = match client.apply(config.to_yaml().as_bytes(), Mode::Auto, false).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                if !error.may_have_been_applied() {
+                    self.disclaim(cluster, image)?;
+                }
+                return Err(talos(&what)(error));
+            }
+        };
         for warning in applied.warnings {
             context.remark(format!("the node warns: {warning}"));
         }

@@ -7,6 +7,7 @@ mod network;
 mod others;
 mod pin;
 mod private;
+mod refusal;
 mod secret;
 
 use std::path::{Path, PathBuf};
