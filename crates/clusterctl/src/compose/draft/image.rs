@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proxmox_client::plan::vm::VmObserved;
 use semver::Version;
 
 use super::compute::is_making;
@@ -150,15 +151,8 @@ impl Draft<'_> {
 
     /// Whether a node is a control plane that may have a configuration.
     fn may_have_manifests(&self, node: &Node) -> bool {
-        let may_be = match self.world.nodes.get(&node.name) {
-            Some(NodeSeen::Configured(_)) => true,
-            Some(NodeSeen::Maintenance) | None => false,
-            // Without a medium it was installed.
-            Some(NodeSeen::Off | NodeSeen::Unknown(_)) => self
-                .machine(node)
-                .is_some_and(|one| !is_making(one) && one.medium(MEDIUM_KEY).is_none()),
-        };
-        may_be && node.role == Role::ControlPlane
+        node.role == Role::ControlPlane
+            && may_be_configured(self.world.nodes.get(&node.name), self.machine(node))
     }
 
     fn build_installer(&mut self, version: &Version, copy: Option<&str>) {
@@ -241,6 +235,19 @@ impl Draft<'_> {
     }
 }
 
+/// Whether a node may have a configuration, as far as it and its machine tell.
+fn may_be_configured(seen: Option<&NodeSeen>, machine: Option<&VmObserved>) -> bool {
+    let made = machine.filter(|machine| !is_making(machine));
+    match seen {
+        Some(NodeSeen::Configured(_)) => true,
+        Some(NodeSeen::Maintenance) | None => false,
+        // Its medium stays in its drive until it has proven that it runs from its disk.
+        Some(NodeSeen::Unknown(_)) => made.is_some(),
+        // Without a medium it was installed.
+        Some(NodeSeen::Off) => made.is_some_and(|machine| machine.medium(MEDIUM_KEY).is_none()),
+    }
+}
+
 /// The step that pins an image.
 fn pin_id(reference: &str) -> String {
     format!("image/{reference}/pin")
@@ -260,6 +267,8 @@ fn short(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proxmox_client::VmId;
+
     use super::*;
 
     #[test]
@@ -268,5 +277,30 @@ mod tests {
         assert_eq!(changed(&one, &one), None);
         let told = "the schematic changed from aaaaaaaaaaaa… to bbbbbbbbbbbb…";
         assert_eq!(changed(&one, &other).as_deref(), Some(told));
+    }
+
+    #[test]
+    fn a_medium_proves_nothing_of_a_node_that_runs_and_does_not_answer() {
+        let machine = |lock: Option<&str>, medium: Option<&str>| VmObserved {
+            vmid: VmId::try_from(101_011).unwrap(),
+            node: "pve01".to_owned(),
+            running: true,
+            lock: lock.map(str::to_owned),
+            config: medium
+                .map(|value| (MEDIUM_KEY.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect(),
+            pending: BTreeSet::new(),
+        };
+        let iso = Some("local:iso/talos.iso,media=cdrom");
+        let (with, without) = (machine(None, iso), machine(None, Some("none,media=cdrom")));
+        let unknown = NodeSeen::Unknown("no answer".to_owned());
+        let making = machine(Some("create"), iso);
+        let may = |seen, machine| may_be_configured(Some(seen), machine);
+        assert!(may(&unknown, Some(&with)) && may(&unknown, Some(&without)));
+        assert!(!may(&unknown, Some(&making)) && !may(&unknown, None));
+        // One that is off never started from its medium, or was installed and lost it.
+        assert!(!may(&NodeSeen::Off, Some(&with)) && may(&NodeSeen::Off, Some(&without)));
+        assert!(!may(&NodeSeen::Maintenance, Some(&with)) && !may_be_configured(None, None));
     }
 }

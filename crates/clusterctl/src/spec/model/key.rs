@@ -155,7 +155,7 @@ keys! {
         "talos_platform" Text Acted "nocloud" "Platform of the ISO.";
         "talos_architecture" Text Acted "amd64" "`amd64` or `arm64`.";
         "cilium_version" Text Acted "" "Cilium version; needed by clusters whose `cni` is `cilium`.";
-        "cilium_cli_image" Text Acted "" "Image that the installation of Cilium runs in. Before the first machine of a new cluster its digest goes into the lock file; one that only nodes can read is given by digest.";
+        "cilium_cli_image" Text Acted "" "Image that the installation of Cilium runs in. Before the first machine of a new cluster its digest goes into the lock file, and where its registry does not answer the cluster keeps the tag; one that only nodes can read is given by digest.";
         "rings" Any Acted "" "Cluster names in the order of disruptive steps, or lists of such names.";
     }
     Schematic {
