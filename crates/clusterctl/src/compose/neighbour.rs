@@ -36,6 +36,11 @@ impl NetworkUsers {
         found.map(|(_, title)| title.as_str()).or(self.some_hidden.then_some(HIDDEN))
     }
 
+    /// Whether a guest is on a network.
+    pub fn is_on(&self, network: &str, vmid: u32) -> bool {
+        self.seen.get(network).is_some_and(|users| users.contains_key(&vmid))
+    }
+
     /// These guests and no others: network, number, what people call it.
     #[cfg(test)]
     pub(crate) fn of_all(seen: &[(&str, u32, &str)]) -> Self {
@@ -86,8 +91,13 @@ pub async fn containers(crew: &Crew, nodes: &[String]) -> Result<BTreeMap<u32, S
 /// How often guests are listed: one that moves to another node while they are read is found there.
 const LOOKS: u32 = 3;
 
+/// How many times in turn no node lists a guest until it is gone: Proxmox shows one that was removed
+/// for some seconds more.
+const ABSENT: u32 = 2;
+
 /// Every guest that the token sees, with the networks that it is on or will be, and whether those
-/// are all. One that is gone when it is read, and listed nowhere after that, is on none.
+/// are all. One that is gone when it is read, or listed by no node, is on none; one that moves from
+/// node to node meanwhile is looked for again.
 ///
 /// # Errors
 /// One cannot be asked: nothing is known to be free then.
@@ -95,33 +105,64 @@ pub async fn network_users(crew: &Crew) -> Result<NetworkUsers, Error> {
     let has = crew.proxmox.permissions().await.map_err(failed("ask Proxmox what we may do"))?;
     let sees_all = has.has(&format!("/vms/{}", u32::MAX), "VM.Audit");
     let mut users = NetworkUsers { some_hidden: !sees_all, ..NetworkUsers::default() };
-    let mut missed: Option<BTreeSet<VmId>> = None;
+    let mut search = Search::default();
     for _ in 0..LOOKS {
         let mut listed = list(crew).await?;
-        if let Some(missed) = &missed {
-            listed.retain(|one| missed.contains(&one.vmid));
-        }
+        listed.retain(|one| !search.found.contains(&one.vmid.get()));
         let read = futures_util::stream::iter(listed)
-            .map(|one| async move { Ok::<_, Error>((one.vmid, read(crew, &one).await?)) })
+            .map(|one| async move { Ok::<_, Error>((one.vmid.get(), read(crew, &one).await?)) })
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        let mut gone = BTreeSet::new();
+        let mut listed = BTreeMap::new();
         for (vmid, guest) in read {
-            match guest {
-                Some(guest) => users.add(guest),
-                None => drop(gone.insert(vmid)),
-            }
+            listed.insert(vmid, guest.is_some());
+            guest.into_iter().for_each(|guest| users.add(guest));
         }
-        if gone.is_empty() {
+        // The nodes are listed one by one: who is on his way is in none of their lists. The cluster
+        // as a whole knows every number that is taken.
+        let all = crew.proxmox.resources(Some("vm")).await;
+        let all = all.map_err(failed("list the guests of the cluster"))?;
+        let all = all.iter().filter_map(|row| u32::try_from(row.vmid?).ok()).collect();
+        search.look(&listed, &all);
+        if search.is_over() {
             return Ok(users);
         }
-        missed = Some(gone);
     }
-    let missed: Vec<String> = missed.iter().flatten().map(ToString::to_string).collect();
+    let missed: Vec<String> = search.missed.keys().map(ToString::to_string).collect();
     Err(Error::failed(format!("read the guests {}", missed.join(", ")))
         .detail("they are listed, and their nodes do not have them")
         .hint("they may be moving: run it again once they have"))
+}
+
+/// Which guests were read, and which are still to be found.
+#[derive(Debug, Default)]
+struct Search {
+    found: BTreeSet<u32>,
+    /// With the number of looks in turn at which no node listed them.
+    missed: BTreeMap<u32, u32>,
+}
+
+impl Search {
+    /// One look: guests that a node listed, with whether it had them when it was asked for them, and
+    /// all guests that the cluster knows after that.
+    fn look(&mut self, listed: &BTreeMap<u32, bool>, all: &BTreeSet<u32>) {
+        for (vmid, is_there) in listed {
+            match is_there {
+                true => drop(self.found.insert(*vmid)),
+                false => drop(self.missed.insert(*vmid, 0)),
+            }
+        }
+        for vmid in all.iter().filter(|vmid| !listed.contains_key(vmid)) {
+            *self.missed.entry(*vmid).or_default() += 1;
+        }
+        self.missed.retain(|vmid, _| all.contains(vmid) && !self.found.contains(vmid));
+    }
+
+    /// Whether no guest is missed any more but those that are gone.
+    fn is_over(&self) -> bool {
+        self.missed.values().all(|looks| *looks >= ABSENT)
+    }
 }
 
 /// A guest as the list of its node has it.
@@ -206,5 +247,30 @@ mod tests {
         users.some_hidden = true;
         assert_eq!(users.of("vnet102", &BTreeSet::new()), Some(HIDDEN));
         assert_eq!(users.of("vnet101", &BTreeSet::new()), Some("VM 7 web"));
+    }
+
+    #[test]
+    fn a_guest_is_looked_for_until_it_is_found_or_nobody_has_it() {
+        let course = |looks: &[(&[(u32, bool)], &[u32])]| {
+            let mut search = Search::default();
+            for (at, (listed, all)) in looks.iter().enumerate() {
+                assert!(at == 0 || !search.is_over(), "over before look {at}");
+                let all = all.iter().copied().collect();
+                search.look(&listed.iter().copied().collect(), &all);
+            }
+            search.is_over()
+        };
+        assert!(course(&[(&[(7, true)], &[7])]));
+        // It left one node before that was listed for another one that had been listed already.
+        assert!(!course(&[(&[], &[7])]));
+        assert!(course(&[(&[], &[7]), (&[(7, true)], &[7])]));
+        // It left its node before that was asked for it, and hides from the next list.
+        assert!(!course(&[(&[(7, false)], &[7]), (&[], &[7])]));
+        assert!(course(&[(&[(7, false)], &[7]), (&[], &[7]), (&[(7, true)], &[7])]));
+        // It is gone, and the cluster shows it for a while, or does not.
+        assert!(course(&[(&[(7, false)], &[])]));
+        assert!(course(&[(&[], &[7]), (&[], &[7])]));
+        // A node lists it all the time and does not have it.
+        assert!(!course(&[(&[(7, false)], &[7]), (&[(7, false)], &[7]), (&[(7, false)], &[7])]));
     }
 }

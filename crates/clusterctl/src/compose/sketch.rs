@@ -113,6 +113,15 @@ impl Steps {
         self.actions().filter_map(number).collect()
     }
 
+    /// The steps that remove machines with such numbers.
+    pub(super) fn removing(&self, is_meant: impl Fn(u32) -> bool) -> Vec<String> {
+        let removes = |step: &&Step<Action>| match step.action {
+            Action::DestroyMachine { vmid, .. } => is_meant(vmid),
+            _ => false,
+        };
+        self.steps.iter().filter(removes).map(|step| step.id.to_string()).collect()
+    }
+
     /// Names of all.
     pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
         self.ids.iter().map(StepId::as_str)

@@ -1,10 +1,12 @@
 //! What a run is about: a path of the tree is a target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use super::network;
 use crate::error::Error;
 use crate::spec::site::Site;
+use crate::state::LedgerEntry;
 
 /// The stage of the zone, its controller and networks.
 pub const SDN: &str = "common/0-sdn-setup";
@@ -74,6 +76,12 @@ pub struct Target {
     pub clusters: BTreeMap<String, [Extent; 3]>,
 }
 
+/// What paths are looked for in.
+struct Tree<'a> {
+    site: &'a Site,
+    has_networks: bool,
+}
+
 impl Target {
     /// Everything in a tree.
     pub fn everything(site: &Site) -> Self {
@@ -90,11 +98,18 @@ impl Target {
     }
 
     /// What `paths` mean, seen from `cwd`; the working folder itself when there are none. A path
-    /// may be relative to the working folder or to the root; a cluster may be called by its name.
+    /// may be relative to the working folder or to the root; a cluster may be called by its name. The
+    /// networks are a target as long as the tree or the `ledger` has some.
     ///
     /// # Errors
     /// A path is no target, or lies outside of the tree.
-    pub fn of(site: &Site, cwd: &Path, paths: &[String]) -> Result<Self, Error> {
+    pub fn of(
+        site: &Site,
+        ledger: &BTreeSet<LedgerEntry>,
+        cwd: &Path,
+        paths: &[String],
+    ) -> Result<Self, Error> {
+        let tree = Tree { site, has_networks: network::has_any(site, ledger) };
         let mut target = Self {
             names: Vec::new(),
             sdn: Extent::None,
@@ -105,11 +120,11 @@ impl Target {
         };
         if paths.is_empty() {
             let here = relative(&site.live, cwd).unwrap_or_default();
-            target.add(site, &here)?;
+            target.add(&tree, &here)?;
         }
         for path in paths {
-            let wanted = resolve(site, cwd, path)?;
-            target.add(site, &wanted)?;
+            let wanted = resolve(&tree, cwd, path)?;
+            target.add(&tree, &wanted)?;
         }
         if target.names.iter().any(String::is_empty) {
             return Ok(Self::everything(site));
@@ -127,17 +142,14 @@ impl Target {
             .unwrap_or_default()
     }
 
-    fn add(&mut self, site: &Site, path: &Path) -> Result<(), Error> {
+    fn add(&mut self, tree: &Tree<'_>, path: &Path) -> Result<(), Error> {
         let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
         match parts.as_slice() {
             [] => {}
             ["common"] | ["common", "0-sdn-setup", ..] => {
-                if site.sdn.is_none() {
+                if !tree.has_networks {
                     return Err(Error::usage(format!("the tree has no {SDN}"))
-                        .hint("an sdn.hcl in that folder describes the zone and its networks")
-                        .hint(
-                            "networks of before go with `--allow-remove` at the root of the tree",
-                        ));
+                        .hint("an sdn.hcl in that folder describes the zone and its networks"));
                 }
                 self.sdn = Extent::Full;
             }
@@ -146,7 +158,7 @@ impl Target {
                 self.extension = Extent::Full;
             }
             ["artifacts", "extension", ..] => {
-                if site.extension.is_none() {
+                if tree.site.extension.is_none() {
                     return Err(Error::usage(format!("the tree has no {EXTENSION}"))
                         .hint("an extension.hcl in that folder describes an extension"));
                 }
@@ -155,26 +167,26 @@ impl Target {
             ["artifacts", "images", ..] => self.images = Extent::Full,
             ["artifacts", "registry", ..] => self.registry = Extent::Full,
             ["clusters"] => {
-                for cluster in &site.clusters {
+                for cluster in &tree.site.clusters {
                     self.clusters.insert(cluster.folder.clone(), [Extent::Full; 3]);
                 }
             }
-            ["clusters", folder, rest @ ..] => self.add_cluster(site, folder, rest)?,
-            _ => return Err(no_target(site, &path.display().to_string())),
+            ["clusters", folder, rest @ ..] => self.add_cluster(tree, folder, rest)?,
+            _ => return Err(no_target(tree, &path.display().to_string())),
         }
         self.names.push(parts.join("/"));
         Ok(())
     }
 
-    fn add_cluster(&mut self, site: &Site, folder: &str, rest: &[&str]) -> Result<(), Error> {
-        if !site.clusters.iter().any(|cluster| cluster.folder == folder) {
-            if let Some(other) = site.unmanaged.iter().find(|other| other.folder == folder) {
+    fn add_cluster(&mut self, tree: &Tree<'_>, folder: &str, rest: &[&str]) -> Result<(), Error> {
+        if !tree.site.clusters.iter().any(|cluster| cluster.folder == folder) {
+            if let Some(other) = tree.site.unmanaged.iter().find(|other| other.folder == folder) {
                 return Err(Error::usage(format!(
                     "clusters/{folder} is not managed here: {}",
                     other.reason
                 )));
             }
-            return Err(no_target(site, &format!("clusters/{folder}")));
+            return Err(no_target(tree, &format!("clusters/{folder}")));
         }
         let extents = self.clusters.entry(folder.to_owned()).or_insert([Extent::None; 3]);
         match rest {
@@ -184,7 +196,7 @@ impl Target {
                 let place = stage.and_then(|stage| extents.get_mut(stage as usize));
                 match place {
                     Some(extent) => *extent = Extent::Full,
-                    None => return Err(no_target(site, &format!("clusters/{folder}/{name}"))),
+                    None => return Err(no_target(tree, &format!("clusters/{folder}/{name}"))),
                 }
             }
         }
@@ -237,8 +249,8 @@ fn clean(path: &Path) -> PathBuf {
     out
 }
 
-fn resolve(site: &Site, cwd: &Path, path: &str) -> Result<PathBuf, Error> {
-    let root = fs_err::canonicalize(&site.live).unwrap_or_else(|_| clean(&site.live));
+fn resolve(tree: &Tree<'_>, cwd: &Path, path: &str) -> Result<PathBuf, Error> {
+    let root = fs_err::canonicalize(&tree.site.live).unwrap_or_else(|_| clean(&tree.site.live));
     let cwd = fs_err::canonicalize(cwd).unwrap_or_else(|_| clean(cwd));
     let is_target = |path: &Path| {
         matches!(
@@ -261,24 +273,24 @@ fn resolve(site: &Site, cwd: &Path, path: &str) -> Result<PathBuf, Error> {
     }
     let trimmed = path.trim_end_matches('/');
     let (name, rest) = trimmed.split_once('/').unwrap_or((trimmed, ""));
-    let named = site.clusters.iter().find(|cluster| {
+    let named = tree.site.clusters.iter().find(|cluster| {
         cluster.name == name || cluster.folder == name || cluster.id.to_string() == name
     });
     match named {
         Some(cluster) => Ok(Path::new("clusters").join(&cluster.folder).join(rest)),
-        None => Err(no_target(site, path)),
+        None => Err(no_target(tree, path)),
     }
 }
 
-fn no_target(site: &Site, path: &str) -> Error {
+fn no_target(tree: &Tree<'_>, path: &str) -> Error {
     let mut known = vec![IMAGES.to_owned(), REGISTRY.to_owned()];
-    if site.sdn.is_some() {
+    if tree.has_networks {
         known.push(SDN.to_owned());
     }
-    if site.extension.is_some() {
+    if tree.site.extension.is_some() {
         known.push(EXTENSION.to_owned());
     }
-    known.extend(site.clusters.iter().map(|cluster| format!("clusters/{}", cluster.folder)));
+    known.extend(tree.site.clusters.iter().map(|cluster| format!("clusters/{}", cluster.folder)));
     known.sort();
     Error::usage(format!("{path:?} is no target"))
         .hint(format!("targets are {} and the stages below a cluster", known.join(", ")))

@@ -10,15 +10,14 @@ use tokio_util::sync::CancellationToken;
 use super::plan::Report;
 use super::session::{Session, runtime};
 use super::{Context, Error, ErrorKind};
-use proxmox_client::plan::sdn::SdnChange;
-
 use crate::compose::action::Action;
 use crate::compose::draft::Wish;
 use crate::compose::execute::Hands;
 use crate::compose::lock::{self, Holder, Lease};
-use crate::compose::network::REMOVAL;
 use crate::compose::world::Etcd;
-use crate::engine::{Event, Journal, Limits, Outcome, Plan, RunOptions, Summary, look_back, run};
+use crate::engine::{
+    Event, Impact, Journal, Limits, Outcome, Plan, RunOptions, Summary, look_back, run,
+};
 
 /// How many steps are under way at once.
 pub const PARALLELISM: usize = 16;
@@ -126,6 +125,7 @@ async fn carry_out(
         Some(plan) => Wish {
             target: crate::compose::target::Target::of(
                 &session.crew.site,
+                &session.crew.lock_file().ledger,
                 &session.crew.site.live,
                 &plan.target,
             )?,
@@ -142,6 +142,7 @@ async fn carry_out(
             (_, None) => {}
         }
     }
+    session.forget_vanished(&made.world).await?;
     let storages = made.world.storages.clone();
     let report = Report::of(session, made);
     if let Some(refusal) = report.refusal() {
@@ -175,15 +176,9 @@ pub(super) async fn unless_stopped<T>(
     }
 }
 
+/// Whether a plan was made with leave to remove things: only then it destroys anything.
 fn has_removal(plan: &Plan<Action>) -> bool {
-    plan.steps.values().any(|step| match &step.action {
-        Action::DestroyMachine { .. } => true,
-        _ if step.id.as_str() == REMOVAL => true,
-        Action::Networks { plan } => {
-            plan.changes.iter().any(|change| matches!(change, SdnChange::Delete { .. }))
-        }
-        _ => false,
-    })
+    plan.steps.values().any(|step| step.impact == Impact::Destroy)
 }
 
 /// A saved plan is carried out only while tree and site are what they were.

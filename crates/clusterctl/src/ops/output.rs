@@ -19,9 +19,9 @@ pub fn output(context: &Context, stage: &str, lab: bool) -> Result<BTreeMap<Stri
     let (_, loaded) = context.load_valid_as(lab)?;
     let site = loaded.site.ok_or_else(|| Error::failed("the tree gave no site"))?;
     let layout = Layout::new(&site.live, lab);
-    let target = Target::of(&site, &context.cwd, &[stage.to_owned()])?;
     let lock_file = LockFile::read(&layout.lock_file())
         .map_err(|error| Error::failed("read the lock file").because(error))?;
+    let target = Target::of(&site, &lock_file.ledger, &context.cwd, &[stage.to_owned()])?;
     match target.names.first().map(String::as_str) {
         Some(name) if name.starts_with(IMAGES) => images(&site, &lock_file),
         Some(name) if name.starts_with(REGISTRY) => registry(&site, &lock_file),

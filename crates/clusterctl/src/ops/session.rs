@@ -188,6 +188,30 @@ impl Session {
         self.allowed(drafted, world).await
     }
 
+    /// Takes networks out of the ledger that are neither there nor saved, where the token sees all
+    /// that are.
+    ///
+    /// # Errors
+    /// Proxmox cannot be asked, or the lock file not be written.
+    pub async fn forget_vanished(&self, world: &World) -> Result<(), Error> {
+        let vanished = network::vanished(&self.crew.lock_file().ledger, &world.sdn);
+        if vanished.is_empty() {
+            return Ok(());
+        }
+        let has = self.crew.proxmox.permissions().await;
+        let has =
+            has.map_err(|error| Error::failed("ask Proxmox what we may do").because(error))?;
+        let sees_all = |place: &str| {
+            // The path of one that nobody gave a privilege on.
+            let any = format!("/sdn/{place}/-");
+            ["SDN.Audit", "SDN.Allocate"].iter().any(|privilege| has.has(&any, privilege))
+        };
+        if !["zones", "controllers"].into_iter().all(sees_all) {
+            return Ok(());
+        }
+        self.crew.update_lock_file(|lock| lock.ledger.retain(|entry| !vanished.contains(entry)))
+    }
+
     /// The clusters that are called so; all when none is named.
     ///
     /// # Errors
@@ -201,7 +225,7 @@ impl Session {
     /// # Errors
     /// A path is no target.
     pub fn target(&self, context: &Context, paths: &[String]) -> Result<Target, Error> {
-        Target::of(&self.crew.site, &context.cwd, paths)
+        Target::of(&self.crew.site, &self.crew.lock_file().ledger, &context.cwd, paths)
     }
 }
 

@@ -289,8 +289,9 @@ fn add(observed: &mut SdnObserved, kind: Kind, vnet: Option<String>, row: Map<St
     if let Some(state) = &state {
         observed.pending.insert(object.title(), state.clone());
     }
-    if state.as_deref() != Some("deleted") {
-        observed.objects.push(object);
+    match state.as_deref() {
+        Some("deleted") => observed.removed.push(object),
+        _ => observed.objects.push(object),
     }
 }
 
@@ -328,6 +329,8 @@ mod tests {
         let found = observed(Kind::Vnet, row);
         assert!(found.objects.is_empty());
         assert_eq!(found.pending["vnet v1"], "deleted");
+        let removed = &found.removed[0];
+        assert_eq!((removed.id.as_str(), removed.fields["zone"].as_str()), ("v1", "z"));
     }
 
     #[test]

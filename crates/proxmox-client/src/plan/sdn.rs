@@ -70,6 +70,10 @@ pub struct SdnObserved {
     pub objects: Vec<Object>,
     /// What is saved and not applied yet, by title, with its state: `new`, `changed`, `deleted`.
     pub pending: BTreeMap<String, String>,
+    /// What is removed and still in force, as it was: that is not applied yet. Subnets of a VNet
+    /// that is removed itself are not among it.
+    #[serde(default)]
+    pub removed: Vec<Object>,
 }
 
 impl SdnObserved {
@@ -319,12 +323,12 @@ mod tests {
         let mut there = zone;
         there.fields.insert("nodes".into(), "b,a".into());
         there.fields.insert("mac".into(), "BC:24:11:00:00:01".into());
-        let observed = SdnObserved { objects: vec![there.clone()], pending: BTreeMap::new() };
+        let observed = SdnObserved { objects: vec![there.clone()], ..SdnObserved::default() };
         let plan = diff(&desired, &observed, |_| false, false);
         assert!(!plan.changes.iter().any(|change| change.object().kind == Kind::Zone));
 
         there.fields.insert("mtu".into(), "9000".into());
-        let observed = SdnObserved { objects: vec![there], pending: BTreeMap::new() };
+        let observed = SdnObserved { objects: vec![there], ..SdnObserved::default() };
         let foreign = diff(&desired, &observed, |_| false, false);
         assert_eq!(foreign.conflicts.len(), 1);
         let ours = diff(&desired, &observed, |_| true, false);
@@ -344,7 +348,7 @@ mod tests {
         let texts = |plan: &SdnPlan| -> Vec<String> {
             plan.changes.iter().map(ToString::to_string).collect()
         };
-        let mut observed = SdnObserved { objects: unwanted.to_vec(), pending: BTreeMap::new() };
+        let mut observed = SdnObserved { objects: unwanted.to_vec(), ..SdnObserved::default() };
         let plan = removal(&unwanted, &observed, |_| true);
         assert_eq!(
             texts(&plan),
@@ -371,7 +375,7 @@ mod tests {
     fn what_the_server_refuses_is_told_instead_of_planned() {
         let zone = object(Kind::Zone, "z1", &[("type", "evpn")]);
         let vnet = object(Kind::Vnet, "vnet101", &[("zone", "z1")]);
-        let mut observed = SdnObserved { objects: vec![zone, vnet], pending: BTreeMap::new() };
+        let mut observed = SdnObserved { objects: vec![zone, vnet], ..SdnObserved::default() };
         let moved = [object(Kind::Vnet, "vnet101", &[("zone", "z2")])];
         let texts = |observed: &SdnObserved, desired: &[Object]| {
             let plan = diff(desired, observed, |_| true, false);
@@ -392,7 +396,7 @@ mod tests {
     fn what_somebody_else_left_pending_stops_an_apply() {
         let vnet = object(Kind::Vnet, "vnet101", &[("zone", "z1")]);
         let pending = BTreeMap::from([("zone other".to_owned(), "new".to_owned())]);
-        let mut observed = SdnObserved { objects: vec![], pending };
+        let mut observed = SdnObserved { pending, ..SdnObserved::default() };
         let plan = diff(std::slice::from_ref(&vnet), &observed, |_| true, false);
         assert_eq!(plan.conflicts, ["zone other is new and not applied: somebody is at work"]);
         observed.objects.push(vnet.clone());

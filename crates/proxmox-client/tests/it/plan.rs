@@ -243,7 +243,7 @@ fn carried_out(observed: &SdnObserved, changes: &[SdnChange]) -> SdnObserved {
 proptest! {
     #[test]
     fn networks_end_as_desired(wanted in objects(), were in objects()) {
-        let seen = SdnObserved { objects: were, pending: BTreeMap::new() };
+        let seen = SdnObserved { objects: were, ..SdnObserved::default() };
         let plan = sdn_diff(&wanted, &seen, |_| true, false);
         let mut kinds: Vec<Kind> = plan.changes.iter().map(|c| c.object().kind).collect();
         kinds.dedup();

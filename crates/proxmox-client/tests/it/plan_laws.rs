@@ -319,7 +319,7 @@ proptest! {
         reads_back(&rules_diff(&rules.0, &rules.1));
         reads_back(&sets.0);
         reads_back(&diff_set(&sets.0, &sets.1));
-        let seen = SdnObserved { objects: nets.1, pending: BTreeMap::new() };
+        let seen = SdnObserved { objects: nets.1, ..SdnObserved::default() };
         reads_back(&seen);
         reads_back(&sdn_diff(&nets.0, &seen, |_| true, false));
     }

@@ -7,6 +7,7 @@ use proxmox_client::plan::vm::{self, VmChange, VmDesired, VmObserved};
 use super::{Draft, Sketch, has_agent};
 use crate::compose::action::Action;
 use crate::compose::machine::{self, Ground};
+use crate::compose::network::NETWORKS;
 use crate::compose::proof::{made_for, why_not_ours};
 use crate::compose::target::{Extent, Stage};
 use crate::compose::world::NodeSeen;
@@ -60,7 +61,7 @@ impl<'a> Draft<'a> {
                     .token("storage", self.storage_lock(node))
                     .seconds(5, 1800);
                 if cluster.segment.use_sdn {
-                    sketch = sketch.after(["networks".to_owned()]);
+                    sketch = sketch.after([NETWORKS.to_owned()]);
                 }
                 if extent == Extent::IfAbsent {
                     sketch = sketch.because("added: the target needs it and it is not there");

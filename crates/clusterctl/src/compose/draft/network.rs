@@ -6,7 +6,7 @@ use proxmox_client::plan::sdn;
 
 use super::{Draft, Sketch};
 use crate::compose::action::Action;
-use crate::compose::network::{self, REMOVAL, Removal};
+use crate::compose::network::{self, NETWORKS, REMOVAL, Removal};
 use crate::compose::target::{Extent, SDN};
 use crate::compose::world::World;
 use crate::engine::Impact;
@@ -39,12 +39,21 @@ impl Draft<'_> {
         };
         removal.apply_too(&desired, &self.world.sdn);
         let stays = removal.leaves(&self.world.sdn);
-        for clash in network::clashes(&desired, &stays) {
-            self.problem(
-                format!("networks: {clash}"),
+        let (made, help) = match full {
+            true => (
+                desired.clone(),
                 "`--allow-remove` removes what was made here and the tree has no more, once no guest \
                  is on it; what others made is theirs: change the tree",
-            );
+            ),
+            // What is there stays as it is.
+            false => (
+                network::absent(&desired, &stays),
+                "`clusterctl apply common` changes and removes networks of the tree; what others made \
+                 is theirs: change the tree",
+            ),
+        };
+        for clash in network::clashes(&made, &stays) {
+            self.problem(format!("networks: {clash}"), help);
         }
         let is_ours = |object: &sdn::Object| network::is_ours(object, &ledger);
         let found = sdn::diff(&desired, &stays, is_ours, !full);
@@ -60,8 +69,9 @@ impl Draft<'_> {
             self.problems.extend(network::unapplied(self.world));
         }
         if !removal.is_empty() {
-            // All steps so far remove machines.
-            let machines = self.steps.ids().map(str::to_owned).collect();
+            let vnets = removal.vnets(&self.world.sdn);
+            let is_on = |vmid| vnets.iter().any(|vnet| self.world.network_users.is_on(vnet, vmid));
+            let machines = self.steps.removing(is_on);
             let title = "remove networks that the tree has no more, and apply that";
             let sketch = removal.step(title, machines);
             self.step(sketch, Action::Networks { plan: removal.plan });
@@ -72,7 +82,7 @@ impl Draft<'_> {
     }
 
     fn changed_networks(&mut self, found: sdn::SdnPlan, full: bool) {
-        let mut sketch = Sketch::new("networks", SDN, "change the networks and apply them")
+        let mut sketch = Sketch::new(NETWORKS, SDN, "change the networks and apply them")
             .after([REMOVAL.to_owned()])
             .token("cluster-file", "sdn")
             .seconds(15, 1500);
@@ -116,9 +126,15 @@ impl Draft<'_> {
                 format!("{what}: {}: it stays; `--allow-remove` {does}", titles.join(", "))
             })
         };
-        let left = left.iter().map(|one| network::name_of_left(one, desired)).collect();
+        // What this plan changes or makes again does not stay, and is told there.
+        let is_ours = |object: &sdn::Object| network::is_ours(object, ledger);
+        let changes = sdn::diff(desired, &self.world.sdn, is_ours, false).changes;
+        let changed: BTreeSet<String> = changes.iter().map(|one| one.object().title()).collect();
+        let left = left.iter().filter(|one| !changed.contains(&one.title()));
+        let left = left.map(|one| network::name_of_left(one, desired)).collect();
         self.notes.extend(told(left, "made here, and the tree has no more", "removes it"));
-        let removed = network::unapplied_removals(&self.world.sdn, ledger);
+        let mut removed = network::unapplied_removals(&self.world.sdn, ledger);
+        removed.retain(|title| !changed.contains(title));
         self.notes.extend(told(removed, "removed here, and not applied", "applies that"));
         Removal::default()
     }

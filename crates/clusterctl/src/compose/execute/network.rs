@@ -9,7 +9,7 @@ use proxmox_client::plan::sdn::{SdnChange, SdnObserved, SdnPlan, diff};
 use super::Hands;
 use super::verdict::{own, proxmox};
 use crate::compose::neighbour::network_users;
-use crate::compose::network::{DELETED, ledger_entry, title_of, vnet_of};
+use crate::compose::network::{NETWORKS, REMOVAL, ledger_entry, title_of, vnets_that_go};
 use crate::compose::observe::node_name;
 use crate::engine::{Check, StepContext, StepError, StepId};
 use crate::state::LedgerEntry;
@@ -23,6 +23,7 @@ impl Hands {
         }
         // Also where the answer to the change was lost.
         self.forget(plan, |change| matches!(change, SdnChange::Delete { .. }))?;
+        self.forget_gone(&plan.unapplied, &observed)?;
         Ok(Check::Done("they are as they should be".to_owned()))
     }
 
@@ -40,7 +41,7 @@ impl Hands {
     ) -> Result<(), StepError> {
         let options = SdnOptions {
             nodes: self.all_nodes().await?,
-            take_over_lock: self.was_interrupted(step),
+            take_over_lock: self.may_hold_lock(),
             ..SdnOptions::default()
         };
         self.nobody_on(plan).await?;
@@ -63,7 +64,16 @@ impl Hands {
             }
         }
         self.forget(plan, |change| matches!(change, SdnChange::Delete { .. }))?;
-        self.forget_gone(&plan.unapplied).await
+        match plan.unapplied.is_empty() {
+            true => Ok(()),
+            false => self.forget_gone(&plan.unapplied, &self.observed().await?),
+        }
+    }
+
+    /// Whether the lock of the networks, where one is held, may be that of a run of ours: what
+    /// removes networks takes the same one as what makes them.
+    fn may_hold_lock(&self) -> bool {
+        [NETWORKS, REMOVAL].into_iter().any(|id| self.was_interrupted(&StepId::new(id)))
     }
 
     /// Every Proxmox node: applying networks applies what waits on any of them.
@@ -74,14 +84,11 @@ impl Hands {
 
     /// Proxmox removes a network whoever is on it: somebody may be since the plan was made.
     async fn nobody_on(&self, plan: &SdnPlan) -> Result<(), StepError> {
-        let goes = plan.changes.iter().filter(|one| matches!(one, SdnChange::Delete { .. }));
-        let mut vnets: BTreeSet<&str> = goes.filter_map(|one| vnet_of(one.object())).collect();
-        if !plan.unapplied.is_empty() {
-            let pending = self.observed().await?.pending;
-            let is_gone = |title: &&String| pending.get(*title).is_some_and(|one| one == DELETED);
-            let gone = plan.unapplied.iter().filter(is_gone);
-            vnets.extend(gone.filter_map(|title| title.strip_prefix("vnet ")));
-        }
+        let observed = match plan.unapplied.is_empty() {
+            true => SdnObserved::default(),
+            false => self.observed().await?,
+        };
+        let vnets = vnets_that_go(plan, &observed);
         if vnets.is_empty() {
             return Ok(());
         }
@@ -102,13 +109,9 @@ impl Hands {
     }
 
     /// Forgets what an earlier run had removed and this one has applied.
-    async fn forget_gone(&self, titles: &[String]) -> Result<(), StepError> {
-        if titles.is_empty() {
-            return Ok(());
-        }
-        let there = self.observed().await?.objects;
+    fn forget_gone(&self, titles: &[String], observed: &SdnObserved) -> Result<(), StepError> {
         let is_gone = |title: &String| {
-            titles.contains(title) && !there.iter().any(|one| one.title() == *title)
+            titles.contains(title) && !observed.objects.iter().any(|one| one.title() == *title)
         };
         let keep = |entry: &LedgerEntry| !title_of(entry).is_some_and(|title| is_gone(&title));
         self.crew.update_lock_file(|lock| lock.ledger.retain(keep)).map_err(own)
@@ -140,4 +143,25 @@ fn entries(
 ) -> impl Iterator<Item = LedgerEntry> + '_ {
     let changes = plan.changes.iter().filter(move |change| which(change));
     changes.map(|change| ledger_entry(change.object()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::compose::crew::tests::crew;
+    use crate::compose::machine::Storages;
+
+    #[test]
+    fn a_lock_that_either_step_left_is_taken_over_by_both() {
+        let crew = Arc::new(crew(12, "controlplanes = 1\n"));
+        let may = |cut: &[&str]| {
+            let storages = Storages { iso: "local".into(), vm: "local".into() };
+            let cut = cut.iter().map(|id| (*id).to_owned()).collect();
+            Hands::new(Arc::clone(&crew), storages, cut).may_hold_lock()
+        };
+        assert!(may(&["networks"]) && may(&["networks/remove"]));
+        assert!(!may(&[]) && !may(&["vm/solcp01/create"]));
+    }
 }

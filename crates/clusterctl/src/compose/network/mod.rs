@@ -12,9 +12,12 @@ use crate::spec::site::{Cluster, Sdn, SdnController, Site, Vnet};
 use crate::state::{LedgerEntry, ThingKind};
 
 pub use removal::{
-    DELETED, REMOVAL, Removal, clashes, left, name_of_left, present, removal, unapplied,
-    unapplied_removals, users_count,
+    REMOVAL, Removal, absent, clashes, left, name_of_left, present, removal, unapplied,
+    unapplied_removals, users_count, vanished, vnets_that_go,
 };
+
+/// The step that makes and changes networks.
+pub const NETWORKS: &str = "networks";
 
 /// What stands at the end of the alias of a VNet that is ours.
 pub const MARK: &str = " (clusterctl)";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proxmox_client::plan::sdn::{self, Kind, Object, SdnObserved, SdnPlan};
+use proxmox_client::plan::sdn::{self, Kind, Object, SdnChange, SdnObserved, SdnPlan};
 
 use super::{desired, is_ours, ledger_entry, title_of, vnet_of};
 use crate::compose::draft::Problem;
@@ -12,13 +12,13 @@ use crate::compose::target::SDN;
 use crate::compose::world::World;
 use crate::engine::Impact;
 use crate::spec::site::Site;
-use crate::state::LedgerEntry;
+use crate::state::{LedgerEntry, ThingKind};
 
 /// The step that removes networks.
 pub const REMOVAL: &str = "networks/remove";
 
 /// The state of what is removed and not applied.
-pub const DELETED: &str = "deleted";
+const DELETED: &str = "deleted";
 
 /// What an object lies in: a subnet has its id in each VNet of a zone, and a VNet has its own in each
 /// zone.
@@ -28,6 +28,11 @@ fn room(object: &Object) -> Option<&String> {
         Kind::Vnet => object.fields.get("zone"),
         Kind::Zone | Kind::Controller => None,
     }
+}
+
+/// What kind of thing that is.
+fn kind_of_room(object: &Object) -> &'static str {
+    if object.kind == Kind::Subnet { Kind::Vnet.word() } else { Kind::Zone.word() }
 }
 
 fn is_same(one: &Object, other: &Object) -> bool {
@@ -62,6 +67,34 @@ pub fn left(
         !is_wanted(object) && ledger.contains(&ledger_entry(object)) && is_ours(object, ledger)
     };
     observed.objects.iter().filter(is_left).cloned().collect()
+}
+
+/// What of `desired` is not there. One subnet at most has an id: where that lies in another VNet, the
+/// wanted one is not there, and cannot be made.
+pub fn absent(desired: &[Object], observed: &SdnObserved) -> Vec<Object> {
+    let is_there = |object: &Object| {
+        let is_it = |other: &Object| match object.kind {
+            Kind::Subnet => is_at(other, object),
+            Kind::Zone | Kind::Controller | Kind::Vnet => is_same(other, object),
+        };
+        observed.objects.iter().any(is_it)
+    };
+    desired.iter().filter(|object| !is_there(object)).cloned().collect()
+}
+
+/// Networks that the ledger has and Proxmox has no more, neither in force nor saved: somebody
+/// removed them, or the answer to their removal was lost. What others make under such an id is
+/// theirs. Subnets of a VNet whose own removal waits cannot be seen.
+pub fn vanished(ledger: &BTreeSet<LedgerEntry>, observed: &SdnObserved) -> BTreeSet<LedgerEntry> {
+    let there: BTreeSet<String> = observed.objects.iter().map(Object::title).collect();
+    let hides = observed.removed.iter().any(|object| object.kind == Kind::Vnet);
+    let is_gone = |entry: &&LedgerEntry| {
+        let may_be_hidden = hides && entry.kind == ThingKind::SdnSubnet;
+        let is_seen =
+            |title: &String| there.contains(title) || observed.pending.contains_key(title);
+        title_of(entry).is_some_and(|title| !may_be_hidden && !is_seen(&title))
+    };
+    ledger.iter().filter(is_gone).cloned().collect()
 }
 
 /// All that a tree's networks are made of and that is there, with what it had before. What of it
@@ -128,6 +161,11 @@ impl Removal {
         after
     }
 
+    /// The VNets that it takes away, or takes a subnet from.
+    pub fn vnets<'a>(&'a self, observed: &'a SdnObserved) -> BTreeSet<&'a str> {
+        vnets_that_go(&self.plan, observed)
+    }
+
     /// The step that carries it out, after the steps that have to be done before.
     pub(in crate::compose) fn step(&self, title: &str, after: Vec<String>) -> Sketch {
         let mut sketch = Sketch::new(REMOVAL, SDN, title)
@@ -143,6 +181,13 @@ impl Removal {
         }
         sketch
     }
+}
+
+/// The VNets that a plan takes away, or takes a subnet from.
+pub fn vnets_that_go<'a>(plan: &'a SdnPlan, observed: &'a SdnObserved) -> BTreeSet<&'a str> {
+    let changes = plan.changes.iter().filter(|one| matches!(one, SdnChange::Delete { .. }));
+    let removed = observed.removed.iter().filter(|one| plan.unapplied.contains(&one.title()));
+    changes.map(SdnChange::object).chain(removed).filter_map(vnet_of).collect()
 }
 
 /// How `unwanted` goes once the machines `gone` are gone: a network that a guest is on stays, with
@@ -174,7 +219,8 @@ pub fn removal(
     let needed = conflicts.iter().map(|why| format!("networks: {why}; it stays")).collect();
     let mut unapplied = unapplied_removals(observed, ledger);
     unapplied.retain(|title| {
-        let user = title.strip_prefix("vnet ").and_then(|vnet| users.of(vnet, gone));
+        let object = observed.removed.iter().find(|object| object.title() == *title);
+        let user = object.and_then(user);
         used.extend(
             user.map(|user| format!("{title} is removed, and not applied: {user} is on it")),
         );
@@ -216,10 +262,11 @@ pub fn clashes(desired: &[Object], stays: &SdnObserved) -> Vec<String> {
     for object in desired {
         for other in stays.objects.iter().filter(|other| other.kind == object.kind) {
             let title = object.title();
-            let of = |one: &Object| one.vnet.clone().unwrap_or_default();
-            if other.id == object.id && other.vnet != object.vnet {
-                let (before, after) = (of(other), of(object));
-                found.push(format!("{title} is in vnet {before}, and the tree has it in {after}"));
+            if other.id == object.id && room(other) != room(object) {
+                let of = |one| room(one).cloned().unwrap_or_default();
+                let (kind, before, after) = (kind_of_room(object), of(other), of(object));
+                found
+                    .push(format!("{title} is in {kind} {before}, and the tree has it in {after}"));
             }
             let Some((room, wanted)) = number(object) else { continue };
             let before = stays.objects.iter().find(|one| is_same(one, object));
@@ -329,8 +376,14 @@ mod tests {
         desired[1].fields.insert("zone".to_owned(), "z2".to_owned());
         let left = || left(&desired, &observed, &ledger);
         assert_eq!(name_of_left(&left()[1], &desired), "vnet vnet100 (in z1)");
-        let told = ["zone z2 is to have the number 4096, which zone z1 has"];
+        let in_other_zone = "vnet vnet100 is in zone z1, and the tree has it in z2";
+        let told = ["zone z2 is to have the number 4096, which zone z1 has", in_other_zone];
         assert_eq!(clashes(&desired, &observed), told);
+        // Another number makes no difference: a VNet does not move under a guest.
+        let mut other = desired.clone();
+        other[0].fields.insert("vrf-vxlan".to_owned(), "4097".to_owned());
+        let (empty, _) = world(&[zone(), vnet("vnet100", "100")]);
+        assert_eq!(clashes(&other, &empty), [in_other_zone]);
 
         let users = NetworkUsers::of_all(&[("vnet100", 7, "VM 7 web")]);
         let used = removal(left(), &observed, &ledger, &users, &BTreeSet::new());
@@ -370,6 +423,7 @@ mod tests {
     fn what_a_cut_run_saved_is_applied_and_what_others_saved_is_told() {
         let (mut observed, mut ledger) = world(&[zone(), vnet("vnet100", "100")]);
         ledger.insert(ledger_entry(&vnet("vnet102", "102")));
+        observed.removed = vec![vnet("vnet102", "102")];
         let pending = [("vnet vnet102", "deleted"), ("vnet vnet104", "new"), ("zone x", "deleted")];
         observed.pending = pending.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         assert_eq!(unapplied_removals(&observed, &ledger), ["vnet vnet102"]);
@@ -394,5 +448,54 @@ mod tests {
         let mut none = Removal::default();
         none.apply_too(&[vnet("vnet104", "104")], &observed);
         assert!(none.is_empty() && none.of_others(&observed).is_empty());
+    }
+
+    #[test]
+    fn a_subnet_whose_removal_waits_is_in_force_for_the_guests_of_its_network() {
+        let (mut observed, mut ledger) = world(&[zone(), vnet("vnet100", "100")]);
+        ledger.insert(ledger_entry(&subnet("vnet100")));
+        let title = subnet("vnet100").title();
+        observed.pending.insert(title.clone(), DELETED.to_owned());
+        observed.removed = vec![subnet("vnet100")];
+        let found =
+            |users: &NetworkUsers| removal(Vec::new(), &observed, &ledger, users, &BTreeSet::new());
+        let on = found(&NetworkUsers::of_all(&[("vnet100", 7, "VM 7 web")]));
+        assert!(on.is_empty());
+        assert_eq!(on.used, [format!("{title} is removed, and not applied: VM 7 web is on it")]);
+        let beside = found(&NetworkUsers::of_all(&[("vnet101", 7, "VM 7 web")]));
+        assert_eq!(beside.plan.unapplied, [title]);
+        // Whoever comes until it is carried out counts too.
+        assert_eq!(beside.vnets(&observed), BTreeSet::from(["vnet100"]));
+    }
+
+    #[test]
+    fn what_a_cluster_needs_and_is_there_clashes_with_nothing() {
+        let (observed, _) = world(&[zone(), vnet("vnet101", "102"), vnet("vnet102", "101")]);
+        let needed = [zone(), vnet("vnet101", "101"), subnet("vnet101")];
+        // The tree exchanges two numbers: that is for the networks' own target to do.
+        assert_eq!(clashes(&needed, &observed).len(), 1);
+        let made = absent(&needed, &observed);
+        assert_eq!(made, [subnet("vnet101")]);
+        assert_eq!(clashes(&made, &observed), [""; 0]);
+        let (observed, _) = world(&[zone(), vnet("vnet102", "101"), subnet("vnet102")]);
+        let told = [
+            "vnet vnet101 is to have the number 101, which vnet vnet102 has",
+            "subnet z1-10.100.0.0-24 is in vnet vnet102, and the tree has it in vnet101",
+        ];
+        assert_eq!(clashes(&absent(&needed, &observed), &observed), told);
+    }
+
+    #[test]
+    fn the_ledger_has_nothing_that_is_neither_there_nor_saved() {
+        let (mut observed, mut ledger) = world(&[zone(), vnet("vnet100", "100")]);
+        let (saved, gone) = (vnet("vnet102", "102"), subnet("vnet100"));
+        ledger.extend([&saved, &gone].map(ledger_entry));
+        let file = LedgerEntry { kind: ThingKind::StorageFile, id: "pve01/a:iso/b.iso".to_owned() };
+        ledger.insert(file);
+        observed.pending.insert(saved.title(), DELETED.to_owned());
+        assert_eq!(vanished(&ledger, &observed), BTreeSet::from([ledger_entry(&gone)]));
+        // It may be one of the VNet that waits for its removal.
+        observed.removed.push(saved);
+        assert_eq!(vanished(&ledger, &observed), BTreeSet::new());
     }
 }

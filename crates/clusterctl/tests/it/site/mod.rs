@@ -1,5 +1,6 @@
 //! A whole site in the lab, driven by the program itself: what users type, and what they are told.
 
+mod cut;
 mod drift;
 mod life;
 mod loss;

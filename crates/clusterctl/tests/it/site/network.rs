@@ -84,7 +84,7 @@ fn networks(site: &Site) -> Vec<String> {
 fn networks_go_after_the_machines_that_were_on_them_and_make_room() {
     let site = Site::new();
     let file = "clusters/cluster-103/cluster.hcl";
-    site.edit(file, "workers       = 1", "workers       = 2");
+    site.edit(file, "workers       = 1", "workers       = 3");
     site.run(&["-y", "apply", "common", "terra"]).expect(0);
     let proxmox = site.proxmox();
     let worker = proxmox_client::VmId::try_from(103_022).unwrap();
@@ -96,8 +96,9 @@ fn networks_go_after_the_machines_that_were_on_them_and_make_room() {
             proxmox.tasks().wait(&upid, std::time::Duration::from_secs(30)).await.unwrap();
         }
     });
-    // The worker goes, and its network with it; another one gets its number and its prefixes.
-    site.edit(file, "workers       = 2", "workers       = 1");
+    // The worker goes, and its network with it; another one gets its number and its prefixes. A
+    // worker that is on none of them goes too, and is not waited for.
+    site.edit(file, "workers       = 3", "workers       = 1");
     let vnets = "common/sdn-vnets.hcl";
     site.edit(vnets, "\"vnet${id}\" => {", "\"vnet${id == 100 ? 104 : id}\" => {");
     let said = site.run(&["plan", "common", "--allow-remove"]).expect(6);
@@ -128,7 +129,9 @@ fn networks_go_after_the_machines_that_were_on_them_and_make_room() {
 
     let plan = site.run(&[&["plan", "-o", "json"], &target[..]].concat()).expect(0).json();
     let after = |id: &str| plan["plan"]["steps"][id]["after"].to_string();
-    assert_eq!(after("vm/terrawk02/destroy"), "[]", "{plan:#}");
+    for worker in ["terrawk02", "terrawk03"] {
+        assert_eq!(after(&format!("vm/{worker}/destroy")), "[]", "{plan:#}");
+    }
     assert_eq!(after("networks/remove"), "[\"vm/terrawk02/destroy\"]", "{plan:#}");
     assert_eq!(after("networks"), "[\"networks/remove\"]", "{plan:#}");
     site.run(&[&["-y", "apply"], &target[..]].concat()).expect(0);
@@ -155,7 +158,9 @@ fn networks_go_when_the_tree_has_none_any_more() {
     fs_err::remove_file(site.live().join("common/sdn-vnets.hcl")).unwrap();
     let said = site.run(&["plan"]).expect(0);
     said.says("made here, and the tree has no more: controller evpnc1, zone evpnz1, vnet vnet100");
-    site.run(&["plan", "common"]).expect(64).says("`--allow-remove` at the root of the tree");
+    // They are a target of their own as long as there are some.
+    let plan = site.run(&["plan", "common", "--allow-remove"]).expect(0);
+    plan.says("delete zone evpnz1");
 
     // One guest keeps its network, and all that this one needs.
     let container = |bridge: &str| {
@@ -191,6 +196,18 @@ fn networks_go_when_the_tree_has_none_any_more() {
     site.run(&["-y", "destroy"]).expect(0);
     assert_eq!(networks(&site), [""; 0]);
     site.run(&["-y", "destroy"]).expect(0).says("Nothing to remove");
+    site.run(&["plan", "common"]).expect(64).says("the tree has no common/0-sdn-setup");
+}
+
+#[test]
+fn a_cluster_takes_the_networks_that_are_there_as_they_are() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "common"]).expect(0);
+    // Two networks of the tree exchange their numbers: for a cluster on one of them they are there.
+    let exchanged = "vxlan_id     = 10000 + (id == 103 ? 102 : id == 102 ? 103 : id)";
+    site.edit("common/sdn-vnets.hcl", "vxlan_id     = 10000 + id", exchanged);
+    let said = site.run(&["plan", "terra"]).expect(0);
+    assert!(!said.out.contains("change the networks"), "{}", said.out);
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! Networks whose change was cut, or was made by others meanwhile.
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use proxmox_client::ensure::SdnOptions;
+use proxmox_client::plan::sdn;
+use serde_json::{Value, json};
+
+use super::{Said, Site, pause, wait};
+
+/// The ids of networks that the lock file calls ours.
+fn ledger(site: &Site) -> Vec<String> {
+    let text = fs_err::read_to_string(site.lab().tree_dir().join("clusterctl.lock")).unwrap();
+    let lock: Value = serde_json::from_str(&text).unwrap();
+    let entries = lock.get("ledger").and_then(Value::as_array).unwrap().iter();
+    entries.filter_map(|entry| entry.get("id")?.as_str().map(str::to_owned)).collect()
+}
+
+/// Waits until a call of this kind is under way and the one before is answered.
+fn await_call(site: &Site, call: &str, count: u64) {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let truth = site.lab().snapshot().unwrap();
+        let row = truth.get("pve_calls").and_then(|calls| calls.get(call));
+        let number = |key: &str| row.and_then(|row| row.get(key)?.as_u64());
+        if number("count") >= Some(count) && number("active") == Some(1) {
+            return;
+        }
+        assert!(Instant::now() < end, "{call}: {row:?}");
+        pause(20);
+    }
+}
+
+/// What a run said; one that does not end in time is ended, and has no code then.
+fn ended(mut run: Child) -> Said {
+    let end = Instant::now() + Duration::from_mins(1);
+    while run.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            run.kill().unwrap();
+            break;
+        }
+        pause(50);
+    }
+    Said::of(run.wait_with_output().unwrap())
+}
+
+/// The plan of somebody else that removes a VNet with its subnets.
+fn without(site: &Site, vnet: &str) -> sdn::SdnPlan {
+    let observed = wait(site.proxmox().sdn().observe()).unwrap();
+    let of = |one: &&sdn::Object| one.id == vnet || one.vnet.as_deref() == Some(vnet);
+    let unwanted: Vec<sdn::Object> = observed.objects.iter().filter(of).cloned().collect();
+    assert!(unwanted.len() > 1, "{observed:?}");
+    sdn::removal(&unwanted, &observed, |_| true)
+}
+
+#[test]
+fn what_others_removed_is_not_ours_any_more() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "common"]).expect(0);
+    assert!(ledger(&site).iter().any(|id| id == "vnet100"));
+    let plan = without(&site, "vnet100");
+    wait(async {
+        let nodes = ["pve01", "pve02", "pve03"].map(|node| node.parse().unwrap()).to_vec();
+        let options = SdnOptions { nodes, ..SdnOptions::default() };
+        site.proxmox().sdn().carry_out(&plan, &options).await.unwrap();
+    });
+    site.edit("common/sdn-vnets.hcl", "[100, 101, 102, 103]", "[101, 102, 103]");
+    site.run(&["-y", "apply", "common"]).expect(0);
+    let ours = ledger(&site);
+    assert!(ours.iter().any(|id| id == "vnet101"), "{ours:?}");
+    assert!(!ours.iter().any(|id| id.contains("100")), "{ours:?}");
+}
+
+#[test]
+fn a_removal_that_waited_is_forgotten_where_the_answer_to_it_is_lost() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "common"]).expect(0);
+    // As a run leaves it that was cut between the two.
+    let plan = without(&site, "vnet100");
+    wait(async {
+        for change in &plan.changes {
+            site.proxmox().sdn().save(change, None).await.unwrap();
+        }
+    });
+    site.edit("common/sdn-vnets.hcl", "[100, 101, 102, 103]", "[101, 102, 103]");
+    site.run(&["plan", "common"]).expect(0).says("removed here, and not applied: vnet vnet100");
+    // What the tree has again does not stay removed, and nothing says so.
+    site.edit("common/sdn-vnets.hcl", "[101, 102, 103]", "[100, 101, 102, 103]");
+    let said = site.run(&["plan", "common"]).expect(0);
+    said.says("create vnet vnet100");
+    assert!(!said.out.contains("removed here, and not applied"), "{}", said.out);
+    site.edit("common/sdn-vnets.hcl", "[100, 101, 102, 103]", "[101, 102, 103]");
+
+    // It is applied, and nobody says how the zones are then.
+    let fault = json!({ "path": "/nodes/*/sdn/zones", "action": "proxy-lost" });
+    site.lab().faults(json!({ "pve": [fault] })).unwrap();
+    let run = site.command(&["-y", "apply", "common", "--allow-remove"]).spawn().unwrap();
+    ended(run).expect(0);
+    let ours = ledger(&site);
+    assert!(!ours.iter().any(|id| id == "vnet100"), "{ours:?}");
+}
+
+#[test]
+fn a_removal_takes_over_the_lock_that_a_change_left() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "common"]).expect(0);
+    site.edit("common/sdn-vnets.hcl", "[100, 101, 102, 103]", "[100, 101, 102, 103, 105]");
+    let late = json!({ "method": "POST", "path": "/cluster/sdn/vnets",
+                       "action": { "delay-ms": 20_000 } });
+    site.lab().faults(json!({ "pve": [late] })).unwrap();
+    let mut run = site.command(&["-y", "apply", "common"]).spawn().unwrap();
+    await_call(&site, "POST /cluster/sdn/vnets", 1);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    site.lab().faults(json!({ "clear": true })).unwrap();
+
+    site.edit("common/sdn-vnets.hcl", "[100, 101, 102, 103, 105]", "[101, 102, 103]");
+    let run = site.command(&["-y", "apply", "common", "--allow-remove"]).spawn().unwrap();
+    ended(run).expect(0).says("remove networks that the tree has no more");
+    let observed = wait(site.proxmox().sdn().observe()).unwrap();
+    assert!(!observed.objects.iter().any(|one| one.id == "vnet100"), "{observed:?}");
+}
+
+#[test]
+fn a_guest_that_moves_while_the_nodes_are_listed_is_on_its_network() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "common"]).expect(0);
+    site.edit("common/sdn-vnets.hcl", "[100, 101, 102, 103]", "[101, 102, 103]");
+    let lives_on = |node: &str| {
+        let keys = json!({ "hostname": "db", "net0": "name=eth0,bridge=vnet100,ip=dhcp" });
+        json!({ "containers": { "900": [node, keys, {}] } })
+    };
+    let lists = "GET /nodes/{node}/lxc";
+    let before = site.lab().snapshot().unwrap()["pve_calls"][lists]["count"].as_u64().unwrap();
+    // Its node is listed late, when the one that it goes to was listed without it.
+    let late = json!({ "path": "/nodes/pve02/lxc", "after": 1, "times": 1,
+                       "action": { "delay-ms": 5000 } });
+    site.lab().faults(json!({ "pve": [late], "set": lives_on("pve02") })).unwrap();
+    let plan = ["plan", "common", "--allow-remove", "--detailed-exitcode"];
+    let run = site.command(&plan).spawn().unwrap();
+    await_call(&site, lists, before + 6);
+    site.lab().faults(json!({ "set": lives_on("pve01") })).unwrap();
+    let said = ended(run).expect(0);
+    said.says("the tree has no more: vnet vnet100 stays: container 900 db is on it");
+}
