@@ -104,7 +104,7 @@ fn check_media(state: &State, vm: &Vm) -> Result<(), String> {
             continue;
         }
         let storage = volid.split(':').next().unwrap_or_default();
-        super::api::content::usable(state, storage, &vm.node).map_err(|fail| fail.task_text())?;
+        super::api::volume::usable(state, storage, &vm.node).map_err(|fail| fail.task_text())?;
         if state.volume(volid, &vm.node).is_none() && !drive::is_cloud_init(volid) {
             return Err(format!("volume '{volid}' does not exist"));
         }

@@ -1,4 +1,4 @@
-//! From an HTTP request to a call and from its outcome to an answer.
+//! From an HTTP request to a call.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,19 +7,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
+use super::answer::{Style, answer};
 use super::auth::percent_encoding_lite::decode;
 use super::auth::{self, Identity};
 use super::decode::{decode_body, decode_form};
 use super::disorder::disordered;
 use super::disturb::{Answered, after, before, cut_body, given};
-use super::fail::{Bare, Fail};
+use super::fail::Fail;
 use super::fault::{CallRecord, FaultAction};
 use super::reply::Call;
 use super::schema::{self, Endpoint, Input};
@@ -37,13 +38,6 @@ pub(crate) struct Connection {
 
 const PER_CONNECTION: u32 = 100;
 const BODY_LIMIT: u64 = 512 * 1024;
-
-/// Formats of answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
-    Json,
-    Extjs,
-}
 
 struct Target {
     style: Style,
@@ -394,79 +388,6 @@ fn merge(
         fields.insert(key, Input::Text(value));
     }
     Ok(())
-}
-
-fn answer(
-    style: Style,
-    outcome: Result<Value, Fail>,
-    envelope: Vec<(&'static str, Value)>,
-    close: bool,
-) -> Response<Body> {
-    let mut map = Map::new();
-    let (status, reason, kind, body) = match outcome {
-        Ok(data) => {
-            map.insert("data".to_owned(), data);
-            map.extend(envelope.into_iter().map(|(key, value)| (key.to_owned(), value)));
-            if style == Style::Extjs {
-                map.insert("success".to_owned(), json!(1));
-            }
-            (
-                200,
-                "OK".to_owned(),
-                Some("application/json;charset=UTF-8"),
-                Value::Object(map).to_string(),
-            )
-        }
-        Err(fail) => failed(style, &fail, map),
-    };
-    let mut response =
-        Response::new(BodyExt::boxed(Full::new(Bytes::from(body)).map_err(|never| match never {})));
-    *response.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if let Ok(reason) = hyper::ext::ReasonPhrase::try_from(reason.into_bytes()) {
-        response.extensions_mut().insert(reason);
-    }
-    let headers = response.headers_mut();
-    headers.insert(http::header::SERVER, HeaderValue::from_static("pve-api-daemon/3.0"));
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("max-age=0"));
-    if let Some(kind) = kind {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    }
-    if close || status >= 400 {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-fn failed(
-    style: Style,
-    fail: &Fail,
-    mut map: Map<String, Value>,
-) -> (u16, String, Option<&'static str>, String) {
-    let reason = fail.reason().to_owned();
-    match fail.bare {
-        Bare::Empty => return (fail.status, reason, None, String::new()),
-        Bare::Text => return (fail.status, reason, None, fail.message.clone()),
-        Bare::No => {}
-    }
-    map.insert("data".to_owned(), Value::Null);
-    map.insert("message".to_owned(), json!(fail.message));
-    if !fail.errors.is_empty() {
-        map.insert("errors".to_owned(), json!(fail.errors));
-    }
-    if style == Style::Json {
-        return (
-            fail.status,
-            reason,
-            Some("application/json;charset=UTF-8"),
-            Value::Object(map).to_string(),
-        );
-    }
-    map.insert("success".to_owned(), json!(0));
-    let status =
-        if fail.errors.is_empty() { json!(fail.status) } else { json!(fail.status.to_string()) };
-    map.insert("status".to_owned(), status);
-    (200, "OK".to_owned(), Some("application/json;charset=UTF-8"), Value::Object(map).to_string())
 }
 
 impl Fail {

@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod api;
 mod auth;
 mod builder;
@@ -41,11 +42,13 @@ mod reply;
 pub(crate) mod schema;
 mod server;
 mod state;
+mod storages;
 mod task;
 mod upload;
 
-pub use builder::{AcpiReaction, Dialect, SimBuilder, SimCluster, SimError, SimStorage, TimeMode};
+pub use builder::{AcpiReaction, Dialect, SimBuilder, SimCluster, SimError, TimeMode};
 pub use event::{BootDisk, BootMedium, BootNic, CloudInit, GuestEvent, GuestStart};
 pub use fault::{CallRecord, EndpointCalls, Fault, FaultAction, Faults};
 pub use handle::{PciDevice, SimHandle};
 pub use schema::Verdict;
+pub use storages::SimStorage;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use super::api::{content, import};
+use super::api::{import, volume};
 use super::digest::Hasher;
 use super::fail::Fail;
 use super::http::Prepared;
@@ -164,10 +164,10 @@ pub(crate) fn finish(prepared: &mut Prepared<'_>, received: Received) -> Result<
     let file = received.stored.file.clone();
     let outcome = prepared.execute(&mut Vec::new(), move |call| {
         let (storage, kind) = (call.text("storage"), call.text("content"));
-        content::usable(call.state, &storage, &call.node)?;
-        content::accepts(call.state, &storage, &kind)?;
-        let name = content::file_name(&received.name);
-        content::check_name(&kind, &name)?;
+        volume::usable(call.state, &storage, &call.node)?;
+        volume::accepts(call.state, &storage, &kind)?;
+        let name = volume::file_name(&received.name);
+        volume::check_name(&kind, &name)?;
         let (wanted, node) = (call.get("checksum").map(str::to_lowercase), call.node.clone());
         let stored = received.stored;
         Ok(call.start(
@@ -184,12 +184,12 @@ pub(crate) fn finish(prepared: &mut Prepared<'_>, received: Received) -> Result<
                     let virtual_size = import::inspect(&kind, &name, &stored)?;
                     let now = inner.clock.now();
                     state.task_log(number, format!("starting file import from: {name}"));
-                    content::store(
+                    volume::store(
                         state,
                         inner,
                         &node,
                         &storage,
-                        content::file_volume(&kind, &name, &stored, virtual_size, now),
+                        volume::file_volume(&kind, &name, &stored, virtual_size, now),
                     )
                 })();
                 if result.is_err() {

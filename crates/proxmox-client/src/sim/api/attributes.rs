@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 
 use super::Row;
-use super::content::{usable, volume_name};
+use super::content::volume_name;
+use super::volume::usable;
 use crate::sim::digest;
 use crate::sim::fail::Fail;
 use crate::sim::reply::Call;

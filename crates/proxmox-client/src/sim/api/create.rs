@@ -6,9 +6,9 @@ use rand::Rng as _;
 use serde_json::Value;
 
 use super::Row;
-use super::content;
 use super::disk::{self, Maker};
 use super::qemu::{absent, existing, free_of_lock};
+use super::volume;
 use super::{ha, jobs};
 use crate::sim::auth::percent_encoding_lite::decode;
 use crate::sim::drive;
@@ -125,8 +125,8 @@ pub(super) fn check(
         }
         if let Some(volid) = key.starts_with("unused").then(|| drive::file_of(text)) {
             let (storage, name) = volid.split_once(':').unwrap_or((volid, ""));
-            content::usable(call.state, storage, &call.node)?;
-            content::parse_name(call.state, storage, name)?;
+            volume::usable(call.state, storage, &call.node)?;
+            volume::parse_name(call.state, storage, name)?;
         }
         if drive::is_drive(key) {
             let drive = drive::parse(&call.inner.schema, key, text).unwrap_or_default();

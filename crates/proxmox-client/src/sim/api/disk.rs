@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Row;
-use super::content::{self, image, path_of};
 use super::qemu::{absent, existing};
+use super::volume::{self, image, path_of};
 use crate::sim::drive::{self, Drive};
 use crate::sim::fail::Fail;
 use crate::sim::reply::Call;
@@ -48,7 +48,7 @@ pub(super) fn check(call: &Call<'_>, key: &str, drive: &Drive) -> Result<(), Fai
         };
     }
     let (storage, name) = file.split_once(':').unwrap_or((file, ""));
-    content::usable(call.state, storage, &call.node)?;
+    volume::usable(call.state, storage, &call.node)?;
     let media = drive.get("media").is_some_and(|media| media == "cdrom");
     let path = format!("/storage/{storage}");
     if let Some(source) = source {
@@ -58,8 +58,8 @@ pub(super) fn check(call: &Call<'_>, key: &str, drive: &Drive) -> Result<(), Fai
             return Err(Fail::param(key, text));
         }
         let (store, name) = source.split_once(':').unwrap_or((source, ""));
-        content::usable(call.state, store, &call.node)?;
-        let kind = content::parse_name(call.state, store, name)?;
+        volume::usable(call.state, store, &call.node)?;
+        let kind = volume::parse_name(call.state, store, name)?;
         if !matches!(kind.as_str(), "images" | "import") {
             return Err(Fail::param(
                 key,
@@ -71,7 +71,7 @@ pub(super) fn check(call: &Call<'_>, key: &str, drive: &Drive) -> Result<(), Fai
     if name == "cloudinit" || new_size(file).is_some() {
         return call.require_any(&path, &["Datastore.AllocateSpace"]);
     }
-    let kind = content::parse_name(call.state, storage, name)?;
+    let kind = volume::parse_name(call.state, storage, name)?;
     if kind == "iso" && !media {
         return Err(Fail::param(key, "explicit 'media=cdrom' is required for iso images"));
     }
@@ -119,12 +119,12 @@ impl Maker<'_> {
         format: &str,
         size: u64,
     ) -> Result<String, String> {
-        if !content::content_of(self.state, storage).split(',').any(|kind| kind == "images") {
+        if !volume::content_of(self.state, storage).split(',').any(|kind| kind == "images") {
             return Err(format!("storage '{storage}' does not support vm images"));
         }
         let id = self.state.next();
         let volume = image(self.vmid, format, size, self.inner.clock.now(), id);
-        content::store(self.state, self.inner, self.node, storage, (name.to_owned(), volume))?;
+        volume::store(self.state, self.inner, self.node, storage, (name.to_owned(), volume))?;
         let volid = format!("{storage}:{name}");
         self.made.push(volid.clone());
         Ok(volid)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::content::{parse_name, path_of, usable};
+use super::volume::{parse_name, path_of, usable};
 use crate::sim::fail::Fail;
 use crate::sim::reply::Call;
 use crate::sim::upload::Stored;

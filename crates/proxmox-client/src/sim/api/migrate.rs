@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Row;
 use super::copy::{free_name, split, with_volume};
 use super::qemu::{existing, free_of_lock, machine};
-use super::{content, ha};
+use super::{ha, volume};
 use crate::sim::drive;
 use crate::sim::fail::Fail;
 use crate::sim::reply::Call;
@@ -156,7 +156,7 @@ fn moved(
                 "can't live migrate attached local disks without with-local-disks option: {volid}"
             ));
         }
-        content::usable(state, onto.unwrap_or(storage), target).map_err(|fail| fail.task_text())?;
+        volume::usable(state, onto.unwrap_or(storage), target).map_err(|fail| fail.task_text())?;
         moves.push((key.clone(), volid.to_owned()));
     }
     for (key, volid) in moves {

@@ -6,7 +6,7 @@ mod agent;
 mod attributes;
 mod cluster;
 mod config;
-pub(crate) mod content;
+mod content;
 mod copy;
 mod create;
 mod disk;
@@ -24,6 +24,7 @@ mod jobs;
 mod lxc;
 mod mapping;
 mod migrate;
+mod movedisk;
 mod node;
 mod pool;
 mod power;
@@ -36,6 +37,7 @@ mod sdnview;
 mod snapshot;
 mod storage;
 mod tasks;
+pub(crate) mod volume;
 
 use std::collections::HashMap;
 
@@ -57,8 +59,7 @@ pub(crate) type Row = (&'static str, &'static str, Handler);
 
 /// All handlers.
 pub(crate) fn routes() -> Routes {
-    let tables: [&[Row]; 29] = [
-        access::ROUTES,
+    let tables: [&[Row]; 28] = [
         agent::ROUTES,
         attributes::ROUTES,
         cluster::ROUTES,
@@ -69,7 +70,6 @@ pub(crate) fn routes() -> Routes {
         disk::ROUTES,
         fabrics::ROUTES,
         fabricview::ROUTES,
-        ha::ROUTES,
         ifaces::ROUTES,
         indexes::ROUTES,
         ipam::ROUTES,
@@ -77,6 +77,7 @@ pub(crate) fn routes() -> Routes {
         lxc::ROUTES,
         mapping::ROUTES,
         migrate::ROUTES,
+        movedisk::ROUTES,
         node::ROUTES,
         pool::ROUTES,
         power::ROUTES,
@@ -91,7 +92,9 @@ pub(crate) fn routes() -> Routes {
     tables
         .into_iter()
         .flatten()
+        .chain(access::routes())
         .chain(firewall::routes())
+        .chain(ha::routes())
         .map(|(method, path, handler)| ((*method, *path), *handler))
         .collect()
 }

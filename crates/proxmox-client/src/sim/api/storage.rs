@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::Row;
-use super::content::{content_of, total, used};
+use super::volume::{content_of, total, used};
 use crate::sim::digest;
 use crate::sim::fail::Fail;
 use crate::sim::reply::Call;
