@@ -99,14 +99,7 @@ pub fn problem(needed: &Rights, has: &Permissions) -> Option<Problem> {
     }
     let lacks: Vec<String> = by_set
         .iter()
-        .map(|(privileges, paths)| {
-            let first = paths.first().copied().unwrap_or_default();
-            let more = match paths.len() {
-                0 | 1 => String::new(),
-                count => format!(" and {} more", count - 1),
-            };
-            format!("{} on {first}{more}", privileges.join(", "))
-        })
+        .map(|(privileges, paths)| format!("{} on {}", privileges.join(", "), first_of(paths)))
         .collect();
     let all: std::collections::BTreeSet<&str> = missing.iter().map(|(_, one)| *one).collect();
     let all: Vec<&str> = all.into_iter().collect();
@@ -118,4 +111,55 @@ pub fn problem(needed: &Rights, has: &Permissions) -> Option<Problem> {
             all.join(" ")
         ),
     })
+}
+
+/// What only `root@pam` itself may set, as one problem: no token may, whatever it is granted.
+pub fn of_root(needed: &Rights, is_root: bool) -> Option<Problem> {
+    let things: Vec<&str> = needed.root_only().collect();
+    if is_root || things.is_empty() {
+        return None;
+    }
+    Some(Problem {
+        text: format!(
+            "Proxmox does not allow us what only root@pam with its password may set, whatever is granted to others: {}",
+            first_of(&things)
+        ),
+        help: "name the device by a `mapping` of Proxmox instead of its address, or give `pve_username` root@pam and its \
+               `pve_password` instead of a token"
+            .to_owned(),
+    })
+}
+
+fn first_of(all: &[&str]) -> String {
+    let first = all.first().copied().unwrap_or_default();
+    match all.len() {
+        0 | 1 => first.to_owned(),
+        count => format!("{first} and {} more", count - 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_root_may_set_is_a_problem_of_everybody_else() {
+        let set = |key: &str, after: &str| VmChange::Set {
+            key: key.to_owned(),
+            before: None,
+            after: after.to_owned(),
+        };
+        let mut needed = Rights::default();
+        let id = VmId::try_from(103_021).unwrap();
+        needed.change_vm(id, &[set("cores", "4"), set("hostpci0", "mapping=gpu")]);
+        assert!(of_root(&needed, false).is_none());
+        needed.change_vm(id, &[set("hostpci0", "host=0000:01:00.0"), set("args", "-x")]);
+        let problem = of_root(&needed, false).unwrap();
+        assert!(
+            problem.text.ends_with("others: args of machine 103021 and 1 more"),
+            "{}",
+            problem.text
+        );
+        assert!(of_root(&needed, true).is_none());
+    }
 }

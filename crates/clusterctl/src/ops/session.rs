@@ -168,6 +168,7 @@ impl Session {
                 .map_err(|error| Error::failed("ask Proxmox what we may do").because(error))?;
             drafted.problems.extend(rights::problem(&needed, &has));
         }
+        drafted.problems.extend(rights::of_root(&needed, self.crew.proxmox.is_root()));
         let calls = calls(&drafted);
         Ok(Made { drafted, world, calls })
     }

@@ -234,6 +234,21 @@ fn what_a_token_may_not_do_is_told_before_anything_is_changed() {
 }
 
 #[test]
+fn a_device_that_only_root_may_pass_on_is_told_before_anything_is_changed() {
+    let site = Site::new();
+    site.run(&["lab", "up"]).expect(0);
+    let device = "node_overrides = { terrawk01 = { gpu_passthrough = { pci_address = \"0000:01:00.0\" } } }\n  network = {";
+    site.edit("clusters/cluster-103/cluster.hcl", "network = {", device);
+    let said = site.run(&["-y", "apply", "terra"]);
+    assert_ne!(said.code, 0, "{}", said.out);
+    said.says("only root@pam with its password may set")
+        .says("hostpci0 (a device without a mapping) of machine")
+        .says("`mapping`");
+    assert_eq!(site.machines().len(), 0);
+    site.run(&["doctor", "terra"]).says("privileges").says("only root@pam");
+}
+
+#[test]
 fn no_control_plane_is_disturbed_while_etcd_needs_it_and_no_ring_before_its_turn() {
     let site = Site::new();
     site.run(&["-y", "apply", "luna", "terra"]).expect(0);
