@@ -1,6 +1,7 @@
 //! YAML as nodes whose scalars keep their text: secrets and names are taken as they are written,
 //! also where they look like numbers.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use granit_parser::{Event, Parser, ScalarStyle, Tag};
@@ -277,19 +278,37 @@ impl Node {
 
 /// A text as a YAML scalar, in the style that Talos' writer chooses: plain where it can be, between
 /// double quotes where a reader would take it for something else, else between single quotes.
-pub(crate) fn scalar(text: &str) -> String {
-    let quoted = || serde_json::Value::from(text).to_string();
-    if text.is_empty() || is_word(text) || is_number(text) || is_sexagesimal(text) || text == "<<" {
+pub(crate) fn scalar(text: &str) -> Cow<'_, str> {
+    let quoted = || Cow::Owned(serde_json::Value::from(text).to_string());
+    // No word has more letters, and what begins with a letter is no number.
+    let is_itself =
+        text.len() > LONGEST_WORD && text.starts_with(|c: char| c.is_ascii_alphabetic());
+    if !is_itself && has_other_meaning(text) {
         return quoted();
+    }
+    if is_itself && is_calm(text) {
+        return Cow::Borrowed(text);
     }
     let printable = |c: char| !c.is_control() && !matches!(c, '\u{85}' | '\u{a0}' | '\u{feff}');
     if !text.chars().all(printable) {
         return quoted();
     }
     if can_be_plain(text) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
-    format!("'{}'", text.replace('\'', "''"))
+    Cow::Owned(format!("'{}'", text.replace('\'', "''")))
+}
+
+/// Whether a reader would take a text without quotes for nothing, a truth value or a number.
+fn has_other_meaning(text: &str) -> bool {
+    text.is_empty() || is_word(text) || is_number(text) || is_sexagesimal(text) || text == "<<"
+}
+
+/// Whether no character of a text can mean anything inside of a plain scalar. Certificates and
+/// keys are such texts: they are counted, since that looks at many bytes at a time.
+fn is_calm(text: &str) -> bool {
+    let means = |byte: &u8| !byte.is_ascii_graphic() || *byte == b':' || *byte == b'#';
+    text.as_bytes().iter().filter(|byte| means(byte)).count() == 0
 }
 
 /// Whether a key stands behind a question mark, its value in a line of its own: a reader looks for
@@ -342,6 +361,9 @@ fn is_sexagesimal(text: &str) -> bool {
     };
     leads && !rest.is_empty() && rest.iter().all(sixty) && digits(fraction)
 }
+
+/// Letters of the longest word below.
+const LONGEST_WORD: usize = 5;
 
 /// Words that are booleans or nothing to some reader.
 fn is_word(text: &str) -> bool {
@@ -428,6 +450,17 @@ mod tests {
             assert_eq!(scalar(text), written);
         }
         assert_eq!(scalar("a\nb"), "\"a\\nb\"");
+    }
+
+    #[test]
+    fn long_texts_are_looked_at_to_their_end() {
+        let long = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk".repeat(3);
+        assert_eq!(scalar(&long), long);
+        for end in [":", " ", ": x", " #"] {
+            assert_eq!(scalar(&format!("{long}{end}")), format!("'{long}{end}'"));
+        }
+        assert_eq!(scalar(&format!("{long}\u{85}")), format!("\"{long}\u{85}\""));
+        assert_eq!(scalar(&format!("{long}\u{fc}:x")), format!("{long}\u{fc}:x"));
     }
 
     #[test]

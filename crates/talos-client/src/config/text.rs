@@ -95,18 +95,17 @@ const STEP: usize = 4;
 /// Writes documents as Talos does: what stands below a key begins at the next multiple of four
 /// columns, also inside of list items, whose own fields begin two columns behind the dash.
 pub(super) fn write(documents: &[Value]) -> String {
-    let texts: Vec<String> = documents
-        .iter()
-        .map(|document| {
-            let mut out = String::new();
-            match document {
-                Value::Object(map) if !map.is_empty() => mapping(&mut out, map, 0, true),
-                _ => out.push_str("{}\n"),
-            }
-            out
-        })
-        .collect();
-    texts.join("---\n")
+    let mut out = String::new();
+    for (number, document) in documents.iter().enumerate() {
+        if number > 0 {
+            out.push_str("---\n");
+        }
+        match document {
+            Value::Object(map) if !map.is_empty() => mapping(&mut out, map, 0, true),
+            _ => out.push_str("{}\n"),
+        }
+    }
+    out
 }
 
 fn pad(out: &mut String, columns: usize) {

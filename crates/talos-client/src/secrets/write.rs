@@ -65,7 +65,7 @@ impl Lines {
     }
 
     fn text(&mut self, depth: usize, name: &str, value: &Text) {
-        let text = Zeroizing::new(yaml::scalar(value.text().unwrap_or_default()));
+        let text = Zeroizing::new(yaml::scalar(value.text().unwrap_or_default()).into_owned());
         self.line(depth, name, Some(&text));
     }
 
@@ -74,7 +74,7 @@ impl Lines {
             self.text(2, name, value);
             return;
         }
-        let packed = Zeroizing::new(yaml::scalar(&STANDARD.encode(value.bytes())));
+        let packed = Zeroizing::new(yaml::scalar(&STANDARD.encode(value.bytes())).into_owned());
         self.line(2, name, Some(&packed));
     }
 
