@@ -92,6 +92,12 @@ pub struct UserRow {
     /// Where mail for it goes.
     #[serde(default, deserialize_with = "crate::loose::text")]
     pub email: Option<String>,
+    /// What people call whoever it is.
+    #[serde(default, rename = "firstname", deserialize_with = "crate::loose::text")]
+    pub first_name: Option<String>,
+    /// And by family.
+    #[serde(default, rename = "lastname", deserialize_with = "crate::loose::text")]
+    pub last_name: Option<String>,
     /// Groups that it is in; told by [`Access::user`].
     #[serde(default, deserialize_with = "crate::loose::names")]
     pub groups: Vec<String>,

@@ -22,6 +22,12 @@ pub struct DeviceMapping {
     /// What is written on it.
     #[serde(default, deserialize_with = "crate::loose::text")]
     pub description: Option<String>,
+    /// Of PCI: machines get mediated devices of it.
+    #[serde(default, deserialize_with = "crate::loose::flag")]
+    pub mdev: bool,
+    /// Of PCI: a machine that runs can move with such a device.
+    #[serde(default, rename = "live-migration-capable", deserialize_with = "crate::loose::flag")]
+    pub live_migration: bool,
     /// Of the file that holds all names of the class: a change can be bound to it.
     #[serde(default, deserialize_with = "crate::loose::text")]
     pub digest: Option<String>,
@@ -109,10 +115,19 @@ impl Mappings<'_> {
     /// # Errors
     /// As [`Client::call`].
     pub async fn create(&self, id: &str, map: &[&str], description: Option<&str>) -> Result<()> {
-        let mut keys = vec![("id", id)];
-        keys.extend(map.iter().map(|entry| ("map", *entry)));
-        keys.extend(description.map(|text| ("description", text)));
-        self.write(Method::POST, self.base, &keys).await
+        let text = description.map(|text| ("description", text));
+        self.create_with(id, map, text.as_slice()).await
+    }
+
+    /// As [`Self::create`], with keys such as `description`, and `mdev` of PCI.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn create_with(&self, id: &str, map: &[&str], keys: &Parameters<'_>) -> Result<()> {
+        let mut all = vec![("id", id)];
+        all.extend(map.iter().map(|entry| ("map", *entry)));
+        all.extend_from_slice(keys);
+        self.write(Method::POST, self.base, &all).await
     }
 
     /// `PUT /cluster/mapping/{pci|usb}/{id}`: its devices are these and no others.

@@ -235,6 +235,8 @@ fn user_state(row: UserRow) -> UserState {
         comment: row.comment.unwrap_or_default(),
         email: row.email.unwrap_or_default(),
         groups: row.groups.into_iter().collect(),
+        first_name: row.first_name.unwrap_or_default(),
+        last_name: row.last_name.unwrap_or_default(),
     }
 }
 

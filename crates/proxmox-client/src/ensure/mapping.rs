@@ -8,8 +8,7 @@ use crate::plan::mapping::{MappingChange, MappingState, diff};
 const OPERATION: &str = "change a name for devices";
 
 impl Mappings<'_> {
-    /// Gets a name to stand for these devices and no others, and gives what was done. Keys that
-    /// [`MappingState`] does not have stay as they are.
+    /// Gets a name to stand for these devices and no others, and gives what was done.
     ///
     /// # Errors
     /// As [`Client::call`](crate::Client::call);
@@ -44,14 +43,17 @@ impl Mappings<'_> {
     async fn change(&self, change: MappingChange, found: Option<DeviceMapping>) -> Result<()> {
         match &change {
             MappingChange::Create { mapping } => {
-                let text = Some(mapping.description.as_str()).filter(|text| !text.is_empty());
-                self.create(&mapping.id, &devices(mapping), text).await
+                let mut keys = flags(mapping);
+                if !mapping.description.is_empty() {
+                    keys.push(("description", &mapping.description));
+                }
+                self.create_with(&mapping.id, &devices(mapping), &keys).await
             }
             MappingChange::Set { mapping, .. } => {
                 // The call replaces all devices: one that somebody put in since they were read
                 // would go unseen.
                 let digest = found.as_ref().and_then(|found| found.digest.clone());
-                let mut keys: Vec<(&str, &str)> = Vec::new();
+                let mut keys = flags(mapping);
                 keys.extend(digest.as_deref().map(|digest| ("digest", digest)));
                 if !mapping.description.is_empty() {
                     keys.push(("description", &mapping.description));
@@ -68,10 +70,17 @@ fn devices(mapping: &MappingState) -> Vec<&str> {
     mapping.map.iter().map(String::as_str).collect()
 }
 
+fn flags(mapping: &MappingState) -> Vec<(&'static str, &str)> {
+    let flags = mapping.flags().into_iter();
+    flags.map(|(key, flag)| (key, if flag { "1" } else { "0" })).collect()
+}
+
 fn state(found: &DeviceMapping) -> MappingState {
     MappingState {
         id: found.id.clone(),
         map: found.map.iter().cloned().collect(),
         description: found.description.clone().unwrap_or_default(),
+        mdev: Some(found.mdev),
+        live_migration: Some(found.live_migration),
     }
 }

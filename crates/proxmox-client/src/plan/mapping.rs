@@ -14,6 +14,20 @@ pub struct MappingState {
     pub map: BTreeSet<String>,
     /// What is written on it.
     pub description: String,
+    /// Of PCI: machines get mediated devices of it. Where none, it stays as it is.
+    #[serde(default)]
+    pub mdev: Option<bool>,
+    /// Of PCI: a machine that runs can move with such a device. Where none, it stays as it is.
+    #[serde(default)]
+    pub live_migration: Option<bool>,
+}
+
+impl MappingState {
+    /// Flags that are told, by the server's names.
+    pub(crate) fn flags(&self) -> BTreeMap<&'static str, bool> {
+        let all = [("mdev", self.mdev), ("live-migration-capable", self.live_migration)];
+        all.into_iter().filter_map(|(key, flag)| Some((key, flag?))).collect()
+    }
 }
 
 /// What it takes: one call.
@@ -34,6 +48,9 @@ pub enum MappingChange {
         /// Devices that are no longer in it. A machine that uses the name gets none of them at its
         /// next start.
         removed: BTreeSet<String>,
+        /// Flags that change, with their new values.
+        #[serde(default)]
+        flags: BTreeMap<String, bool>,
     },
 }
 
@@ -43,14 +60,17 @@ impl fmt::Display for MappingChange {
             Self::Create { mapping } => {
                 write!(f, "create mapping {} of {} devices", mapping.id, mapping.map.len())
             }
-            Self::Set { mapping, added, removed } => {
+            Self::Set { mapping, added, removed, flags } => {
                 write!(f, "mapping {}:", mapping.id)?;
                 for (sign, entries) in [('+', added), ('-', removed)] {
                     for entry in entries {
                         write!(f, " {sign}{entry}")?;
                     }
                 }
-                if added.is_empty() && removed.is_empty() {
+                for (key, flag) in flags {
+                    write!(f, " {key}={}", u8::from(*flag))?;
+                }
+                if added.is_empty() && removed.is_empty() && flags.is_empty() {
                     write!(f, " {:?}", mapping.description)?;
                 }
                 Ok(())
@@ -78,12 +98,16 @@ pub fn diff(desired: &MappingState, observed: Option<&MappingState>) -> Option<M
         from.map.iter().filter(|entry| !there.contains(&normal(entry))).cloned().collect()
     };
     let (added, removed) = (missing(desired, now), missing(now, desired));
+    let there = now.flags();
+    let flags: BTreeMap<String, bool> = desired
+        .flags()
+        .into_iter()
+        .filter(|(key, flag)| there.get(key).copied().unwrap_or(false) != *flag)
+        .map(|(key, flag)| (key.to_owned(), flag))
+        .collect();
     let same_text = now.description.trim_end() == desired.description.trim_end();
-    (!(added.is_empty() && removed.is_empty() && same_text)).then_some(MappingChange::Set {
-        mapping,
-        added,
-        removed,
-    })
+    let same = added.is_empty() && removed.is_empty() && flags.is_empty() && same_text;
+    (!same).then_some(MappingChange::Set { mapping, added, removed, flags })
 }
 
 #[cfg(test)]
@@ -92,7 +116,19 @@ mod tests {
 
     fn mapping(entries: &[&str]) -> MappingState {
         let map = entries.iter().map(|entry| (*entry).to_owned()).collect();
-        MappingState { id: "gpu".into(), map, description: String::new() }
+        MappingState { id: "gpu".into(), map, ..MappingState::default() }
+    }
+
+    #[test]
+    fn flags_that_are_not_told_stay() {
+        let plain = mapping(&["node=a,path=0000:00:02.0,id=8086:4680"]);
+        let shared = MappingState { mdev: Some(true), ..plain.clone() };
+        assert_eq!(diff(&plain, Some(&shared)), None);
+        let off = MappingState { mdev: Some(false), live_migration: Some(true), ..plain.clone() };
+        let change = diff(&off, Some(&shared)).unwrap();
+        assert_eq!(change.to_string(), "mapping gpu: live-migration-capable=1 mdev=0");
+        // what is not set is off
+        assert_eq!(diff(&MappingState { mdev: Some(false), ..plain.clone() }, Some(&plain)), None);
     }
 
     #[test]

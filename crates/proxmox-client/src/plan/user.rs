@@ -20,17 +20,31 @@ pub struct UserState {
     pub email: String,
     /// Groups that it is in.
     pub groups: BTreeSet<String>,
+    /// What people call whoever it is.
+    #[serde(default)]
+    pub first_name: String,
+    /// And by family.
+    #[serde(default)]
+    pub last_name: String,
 }
 
 impl UserState {
     /// A user that can log in, is in no group, and of which nothing else is told.
     pub fn new(id: impl Into<String>) -> Self {
-        let (comment, email) = (String::new(), String::new());
-        Self { id: id.into(), enable: true, expire: 0, comment, email, groups: BTreeSet::new() }
+        Self {
+            id: id.into(),
+            enable: true,
+            expire: 0,
+            comment: String::new(),
+            email: String::new(),
+            groups: BTreeSet::new(),
+            first_name: String::new(),
+            last_name: String::new(),
+        }
     }
 
     /// Keys as the server takes them.
-    pub(crate) fn keys(&self) -> [(&'static str, String); 5] {
+    pub(crate) fn keys(&self) -> [(&'static str, String); 7] {
         let groups: Vec<&str> = self.groups.iter().map(String::as_str).collect();
         [
             ("enable", if self.enable { "1" } else { "0" }.to_owned()),
@@ -38,6 +52,8 @@ impl UserState {
             ("comment", self.comment.trim_end().to_owned()),
             ("email", self.email.clone()),
             ("groups", groups.join(",")),
+            ("firstname", self.first_name.clone()),
+            ("lastname", self.last_name.clone()),
         ]
     }
 }

@@ -93,10 +93,9 @@ fn role() -> impl Strategy<Value = RoleState> {
 fn device_names() -> impl Strategy<Value = MappingState> {
     let entries =
         names(&["node=a,path=x,id=1:2", "id=0x1:0x2,path=x,node=a", "node=b,path=y,id=1:2"]);
-    (entries, comment()).prop_map(|(map, description)| MappingState {
-        id: "gpu".to_owned(),
-        map,
-        description,
+    let flag = || select(vec![None, Some(false), Some(true)]);
+    (entries, comment(), flag(), flag()).prop_map(|(map, description, mdev, live_migration)| {
+        MappingState { id: "gpu".to_owned(), map, description, mdev, live_migration }
     })
 }
 

@@ -3,8 +3,9 @@
 use proxmox_client::ensure::LostSecret;
 use proxmox_client::plan::access::{RoleState, TokenState};
 use proxmox_client::plan::ha::HaState;
+use proxmox_client::plan::mapping::MappingState;
 use proxmox_client::plan::pool::PoolState;
-use proxmox_client::plan::user::GroupState;
+use proxmox_client::plan::user::{GroupState, UserState};
 use proxmox_client::sim::{Dialect, Fault, FaultAction, SimHandle};
 use proxmox_client::{AclRow, Auth, Client, ClientConfig, ErrorKind, FirewallLevel, HaKind, Trust};
 
@@ -113,7 +114,7 @@ async fn what_is_there_again_after_an_answered_removal_stays() {
 /// A user who may manage one machine and nothing else, as a client.
 async fn weak(sim: &SimHandle, client: &Client) -> Client {
     let password = proxmox_client::SecretString::from("a-password");
-    let user = proxmox_client::plan::user::UserState::new("weak@pve");
+    let user = UserState::new("weak@pve");
     client.access().ensure_user(&user, Some(&password)).await.expect("a user");
     let grant = AclRow::new("/vms/100", "user", "weak@pve", "PVEVMAdmin", true);
     assert!(client.access().ensure_grant(&grant).await.expect("a grant"));
@@ -213,6 +214,35 @@ async fn a_rule_of_another_type_is_not_changed() {
 }
 
 #[tokio::test]
+async fn what_stands_beside_a_name_is_kept_or_set() {
+    let (sim, client) = begun(Dialect::V9_2).await;
+    let mappings = client.pci_mappings();
+    let map = ["node=pve01,path=0000:00:02.1,id=8086:4680".to_owned()].into();
+    let plain = MappingState { id: "gpu".into(), map, ..MappingState::default() };
+    let shared = MappingState { mdev: Some(true), ..plain.clone() };
+    for (wanted, changes, mdev) in [
+        (&shared, 1, true),
+        (&shared, 0, true),
+        (&plain, 0, true),
+        (&MappingState { mdev: Some(false), description: "x".into(), ..plain.clone() }, 1, false),
+    ] {
+        let done = mappings.ensure(wanted).await.expect("a name");
+        assert_eq!(done.len(), changes, "{done:?}");
+        let there = mappings.get("gpu").await.expect("an answer").expect("a name");
+        assert_eq!((there.mdev, there.live_migration), (mdev, false));
+    }
+    let mut user = UserState::new("ops@pve");
+    for name in ["Ada", "Ada", "Grace", ""] {
+        name.clone_into(&mut user.first_name);
+        client.access().ensure_user(&user, None).await.expect("a user");
+        let there = client.access().user("ops@pve").await.expect("an answer").expect("a user");
+        assert_eq!(there.first_name.unwrap_or_default(), name);
+        assert_eq!(client.access().ensure_user(&user, None).await.expect("a user"), []);
+    }
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn they_can_be_given_to_tasks_of_any_thread() {
     fn of_any_thread<T: Send>(_: T) {}
     let (sim, client) = begun(Dialect::V9_2).await;
@@ -220,7 +250,7 @@ async fn they_can_be_given_to_tasks_of_any_thread() {
     let keys = std::collections::BTreeMap::new();
     let entry = HaState { kind: HaKind::Rule, name: "near".into(), keys };
     let pool = PoolState { id: "sol".into(), comment: String::new(), machines: [].into() };
-    let user = proxmox_client::plan::user::UserState::new("ops@pve");
+    let user = UserState::new("ops@pve");
     of_any_thread(access.ensure_token(&token(), LostSecret::Tell));
     of_any_thread(access.ensure_role(&RoleState::default()));
     of_any_thread(access.ensure_user(&user, None));

@@ -287,6 +287,7 @@ async fn mappings(place: &Place) {
             id: "ctrt".into(),
             map: BTreeSet::clone(&map),
             description: text.into(),
+            ..MappingState::default()
         };
         for (text, changes) in [("", 0), ("of a test", 1), ("of a test", 0), ("", 1), ("", 0)] {
             let done = mappings.ensure(&described(text)).await.expect("a name");

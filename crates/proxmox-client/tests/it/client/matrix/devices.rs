@@ -18,7 +18,8 @@ fn names(rows: &Value) -> Vec<&String> {
 
 fn mapping(entries: &[&str], description: &str) -> MappingState {
     let map = entries.iter().map(|entry| (*entry).to_owned()).collect();
-    MappingState { id: "gpu".into(), map, description: description.into() }
+    let description = description.into();
+    MappingState { id: "gpu".into(), map, description, ..MappingState::default() }
 }
 
 async fn life_of_mappings(sim: SimHandle, client: Client, name: String) {
