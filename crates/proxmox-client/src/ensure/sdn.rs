@@ -87,12 +87,20 @@ impl Sdn<'_> {
             }
         };
         if applied {
-            self.put_into_effect(token.as_deref()).await?;
+            if let Err(error) = self.put_into_effect(token.as_deref()).await {
+                if !error.may_have_been_applied() {
+                    self.take_back(&saved, token.as_deref()).await;
+                }
+                return Err(error);
+            }
         } else if let Some(token) = &token {
             self.release_lock(token).await;
         }
         let end = Instant::now() + options.settle;
-        while let Some(broken) = self.broken(plan, options).await? {
+        // Whatever fails from here on, the changes are in effect.
+        let look =
+            || async { self.broken(plan, options).await.map_err(|one| one.applied(applied)) };
+        while let Some(broken) = look().await? {
             if Instant::now() >= end {
                 let text = format!("{broken}: look at its network reload task");
                 let error = Error::new(ErrorKind::TaskFailed, "PUT /cluster/sdn", text);
@@ -170,20 +178,22 @@ impl Sdn<'_> {
 
     /// Applies what is saved, on all nodes. Releases the lock.
     async fn put_into_effect(&self, mut token: Option<&str>) -> Result<()> {
-        let (mut attempt, mut reloaded) = (0, false);
+        let (mut attempt, mut reloaded, mut sent) = (0, false, false);
         loop {
             attempt += 1;
             let error = match self.apply(token).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
+            sent |= error.may_have_been_applied();
             let uncertain = error.may_have_been_applied() || error.kind() == ErrorKind::Busy;
             if !(error.is_retryable() || uncertain) || attempt >= ATTEMPTS {
-                return Err(error);
+                return Err(error.applied(sent));
             }
             pause(attempt, &error).await;
             self.await_reloads().await;
-            if self.observe().await?.pending.is_empty() {
+            let observed = self.observe().await.map_err(|lost| lost.applied(sent))?;
+            if observed.pending.is_empty() {
                 // It came through: only the answer was lost.
                 if error.kind() == ErrorKind::TaskFailed {
                     if reloaded {

@@ -57,8 +57,14 @@ fn without(site: &Site, vnet: &str) -> sdn::SdnPlan {
 #[test]
 fn what_others_removed_is_not_ours_any_more() {
     let site = Site::new();
-    site.run(&["-y", "apply", "common"]).expect(0);
-    assert!(ledger(&site).iter().any(|id| id == "vnet100"));
+    site.run(&["lab", "up"]).expect(0);
+    // They are ours as soon as they are there, even if nobody says how the zones are then.
+    let fault = json!({ "path": "/nodes/*/sdn/zones", "action": "proxy-lost" });
+    site.lab().faults(json!({ "pve": [fault] })).unwrap();
+    ended(site.command(&["-y", "apply", "common"]).spawn().unwrap()).expect(0);
+    site.lab().faults(json!({ "clear": true })).unwrap();
+    let ours = ledger(&site);
+    assert!(["evpnz1", "vnet100"].iter().all(|id| ours.iter().any(|one| one == id)), "{ours:?}");
     let plan = without(&site, "vnet100");
     wait(async {
         let nodes = ["pve01", "pve02", "pve03"].map(|node| node.parse().unwrap()).to_vec();

@@ -108,6 +108,37 @@ async fn what_cannot_be_saved_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn what_may_not_be_applied_leaves_nothing_behind() {
+    for dialect in [Dialect::V8_4, Dialect::V9_2] {
+        let (sim, client, options) = start(dialect).await;
+        let message = "Permission check failed (/sdn, SDN.Allocate)".to_owned();
+        let refused = FaultAction::Refuse { status: 403, message };
+        sim.faults().add(Fault::new("PUT", "/cluster/sdn", refused));
+        let plan = plan(&SdnObserved::default());
+        let error = client.sdn().carry_out(&plan, &options).await.expect_err("refused");
+        assert!(error.kind() == ErrorKind::Forbidden && !error.may_have_been_applied(), "{error}");
+        let left = client.sdn().observe().await.expect("networks");
+        assert_eq!(left, SdnObserved::default(), "{dialect:?}");
+        assert!(sim.snapshot()["sdn"]["lock"].is_null(), "{dialect:?}");
+        sim.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_applied_is_told_as_such_whatever_fails_after_it() {
+    let (sim, client, options) = start(Dialect::V9_2).await;
+    let refused = FaultAction::Refuse { status: 500, message: "it is Tuesday".to_owned() };
+    sim.faults().add(Fault::new("GET", "/nodes/*/sdn/zones", refused));
+    let plan = plan(&SdnObserved::default());
+    let error = client.sdn().carry_out(&plan, &options).await.expect_err("nobody knows");
+    assert!(error.text().contains("it is Tuesday") && error.may_have_been_applied(), "{error}");
+    let state = sim.snapshot();
+    assert_eq!(state["sdn"]["saved"], state["sdn"]["running"]);
+    assert!(!client.sdn().observe().await.expect("networks").objects.is_empty());
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_somebody_else_has_waiting_stops_it() {
     let (sim, client, options) = start(Dialect::V9_2).await;
     let plan = plan(&SdnObserved::default());
