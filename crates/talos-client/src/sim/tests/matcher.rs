@@ -43,6 +43,13 @@ fn place(name: &str, argument: &Value, got: Option<&Value>, at: &str) -> Option<
         "$time" => text.parse::<jiff::Timestamp>().is_ok(),
         "$b64" => !text.is_empty(),
         "$list" => got.is_array(),
+        "$set" => return set(argument.as_array().unwrap(), got, at),
+        "$text" => return differs(argument, decoded(text).as_ref(), at),
+        "$contains" => {
+            let all = got.as_array().map(Vec::as_slice).unwrap_or_default();
+            let has = |w: &Value| all.iter().any(|g| differs(w, Some(g), at).is_none());
+            argument.as_array().unwrap().iter().all(has)
+        }
         "$like" => like(argument.as_str().unwrap_or_default(), text),
         "$oneof" => {
             argument.as_array().unwrap().iter().any(|a| differs(a, Some(got), at).is_none())
@@ -53,7 +60,27 @@ fn place(name: &str, argument: &Value, got: Option<&Value>, at: &str) -> Option<
     (!fits).then(|| format!("{at}: {got} is not {name} {argument}"))
 }
 
-fn yaml(text: &str) -> Option<Value> {
+/// The same elements, in any order.
+fn set(want: &[Value], got: &Value, at: &str) -> Option<String> {
+    let Some(all) = got.as_array() else { return Some(format!("{at}: {got} is no list")) };
+    let mut left: Vec<&Value> = all.iter().collect();
+    for one in want {
+        match left.iter().position(|g| differs(one, Some(g), at).is_none()) {
+            Some(place) => drop(left.remove(place)),
+            None => return Some(format!("{at}: none is {one} in {got}")),
+        }
+    }
+    left.first().map(|more| format!("{at}: not expected: {more}"))
+}
+
+/// Bytes that are a text.
+fn decoded(text: &str) -> Option<Value> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    String::from_utf8(bytes).ok().map(Value::String)
+}
+
+pub(super) fn yaml(text: &str) -> Option<Value> {
     super::super::config::yaml::parse(text)
         .ok()?
         .first()
