@@ -129,6 +129,17 @@ impl Lab {
         (node, client)
     }
 
+    /// The network for pods is there, so that nodes can become ready.
+    pub(crate) async fn declare_cni(&self) {
+        // The call for the bootstrap is answered before there is a cluster.
+        let exists = || !self.net.snapshot()["clusters"].as_object().unwrap().is_empty();
+        until("a cluster", exists).await;
+        let snapshot = self.net.snapshot();
+        for cluster in snapshot["clusters"].as_object().unwrap().values() {
+            self.net.declare_cni(cluster["cluster_id"].as_str().unwrap());
+        }
+    }
+
     pub(crate) fn bootstraps(&self) -> u64 {
         let snapshot = self.net.snapshot();
         let nodes = snapshot["nodes"].as_object().unwrap();

@@ -4,17 +4,20 @@
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
-use talos_client::api::{ApplyMode, Bootstrap, Stage};
+use talos_client::api::{ApplyMode, Bootstrap, ResetOptions, Stage};
 use talos_client::health::{CheckResult, Target, observe, wait};
 use talos_client::plan::{Etcd, MemberState, ReplaceStep, replace_steps};
 use talos_client::sim::{Fault, FaultAction, Pace};
 use talos_client::{Client, Error, ErrorKind, Identity, wait_for_install};
 
-use super::lab::{CALLS, Lab, eventually, uuid, value};
+use super::lab::{CALLS, Lab, eventually, until, uuid, value};
 
 const LIMIT: Duration = Duration::from_mins(2);
 const NODES: [(&str, u8); 6] =
     [("cp1", 11), ("cp2", 12), ("cp3", 13), ("w1", 21), ("w2", 22), ("w3", 23)];
+
+/// Calls of its life beside those of [`CALLS`].
+const OTHERS: [&str; 3] = ["*/EtcdStatus", "*/Kubeconfig", "*/Reset"];
 
 fn target(name: &str, client: &Client) -> Target {
     Target { name: name.into(), control_plane: name.starts_with("cp"), client: client.clone() }
@@ -53,7 +56,7 @@ async fn brought_up(talos: &'static str, action: FaultAction, after: u64) {
     for (name, suffix) in NODES {
         lab.node(name, suffix).await;
     }
-    for method in CALLS.into_iter().chain(["*/EtcdStatus"]) {
+    for method in CALLS.into_iter().chain(OTHERS) {
         lab.net.faults().add(Fault::new(action.clone()).method(method).after(after));
     }
     let lab = &lab;
@@ -71,10 +74,15 @@ async fn brought_up(talos: &'static str, action: FaultAction, after: u64) {
         NODES.iter().zip(clients).map(|((name, _), client)| target(name, client)).collect();
     let mut last = Vec::new();
     let told = |results: &[CheckResult]| last = results.to_vec();
-    // Without a network for pods no node becomes ready.
-    if let Err(error) = wait(&targets, &["ready"], LIMIT, told).await {
+    lab.declare_cni().await;
+    if let Err(error) = wait(&targets, &[], LIMIT, told).await {
         panic!("{what}: {error}: {last:?}");
     }
+    for node in lab.net.nodes() {
+        assert_eq!(node.snapshot()["node_ready"], true, "{what}");
+    }
+    let kubeconfig = eventually("the kubeconfig", || control[0].kubeconfig()).await;
+    assert!(kubeconfig.expose().contains("admin@rig"), "{what}");
     assert_eq!(lab.bootstraps(), 1, "{what}");
     let snapshot = lab.net.snapshot();
     assert_eq!(snapshot["clusters"].as_object().unwrap().len(), 1, "{what}");
@@ -84,10 +92,27 @@ async fn brought_up(talos: &'static str, action: FaultAction, after: u64) {
     }
     let etcd = Etcd::of(&observe(&targets).await).unwrap();
     assert_eq!((etcd.voters(), etcd.well()), (3, 3), "{what}");
-    for method in CALLS.into_iter().chain(["*/EtcdStatus"]) {
+    back_to_maintenance(lab, &targets[5]).await;
+    for method in CALLS.into_iter().chain(OTHERS) {
         let calls = lab.net.faults().calls("*", method);
         assert!(calls > usize::try_from(after).unwrap(), "{what}: {method}: only {calls} calls");
     }
+}
+
+/// A worker leaves, however often that takes.
+async fn back_to_maintenance(lab: &Lab, worker: &Target) {
+    let wipe = ResetOptions::to_maintenance();
+    let node = lab.net.node(&worker.name).unwrap();
+    eventually("the reset", || async {
+        match worker.client.reset(&wipe).await {
+            // The answer is lost, and the node is gone.
+            Err(_) if node.stage() != "running" => Ok(()),
+            answer => answer.map(drop),
+        }
+    })
+    .await;
+    until("maintenance", || node.stage() == "maintenance").await;
+    assert_eq!(node.snapshot()["installs"], 1, "its system stays");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +145,8 @@ async fn a_lost_control_plane_is_replaced_and_the_quorum_is_kept() {
     }
     let control: Vec<Client> = targets.iter().map(|target| target.client.clone()).collect();
     eventually("the bootstrap", || Bootstrap::of_cluster(&control)).await;
-    wait(&targets, &["ready"], LIMIT, |_| {}).await.unwrap();
+    lab.declare_cni().await;
+    wait(&targets, &[], LIMIT, |_| {}).await.unwrap();
     let etcd = Etcd::of(&observe(&targets).await).unwrap();
     assert!(replace_steps(&etcd, "cp2", "cp4").unwrap_err().reason.contains("leave by itself"));
 
@@ -158,7 +184,7 @@ async fn a_lost_control_plane_is_replaced_and_the_quorum_is_kept() {
         // Whatever is done, those that stay have a quorum.
         assert!(targets[0].client.etcd_status().await.unwrap().leader != 0);
     }
-    wait(&targets, &["ready"], LIMIT, |_| {}).await.unwrap();
+    wait(&targets, &[], LIMIT, |_| {}).await.unwrap();
     let etcd = Etcd::of(&observe(&targets).await).unwrap();
     assert!(etcd.members.iter().all(|member| member.state == MemberState::Voting));
     assert_eq!(etcd.voters(), 3);

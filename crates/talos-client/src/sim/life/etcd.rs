@@ -201,7 +201,7 @@ async fn join(node: &Arc<NodeInner>, net: &NetInner) -> bool {
 async fn up(node: &Arc<NodeInner>, net: &NetInner) {
     node.service("etcd", "Running", None, "Started task etcd");
     if node.machine().stage == "booting" {
-        node.stage("running");
+        super::booted(node);
     }
     pause(node, 6.0).await;
     let Some(data) = node.content().etcd else { return };

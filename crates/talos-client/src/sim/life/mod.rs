@@ -258,7 +258,6 @@ fn next_order(node: &NodeInner) -> Option<Order> {
 /// Boot with a configuration, and run.
 async fn configured(node: &Arc<NodeInner>) -> End {
     sequence::boot(node);
-    node.stage("booting");
     open_secure(node);
     pause(node, 3.0).await;
     for id in ["cri", "trustd"] {
@@ -319,14 +318,19 @@ impl Idle {
     }
 }
 
-/// Go from booting to running, and see to Kubernetes.
+/// Go from booting to running.
+fn booted(node: &Arc<NodeInner>) {
+    sequence::booted(node);
+    node.stage("running");
+    super::kube::uncordon(node);
+}
+
+/// End a boot that waits for nothing, and see to Kubernetes.
 fn settle(node: &Arc<NodeInner>) {
     let booting = node.machine().stage == "booting";
     let waits = node.machine().etcd == EtcdState::Preparing;
     if booting && !waits {
-        sequence::booted(node);
-        node.stage("running");
-        super::kube::uncordon(node);
+        booted(node);
     }
     // What was installed beside a system that runs has not been tried yet.
     let (is_running, system) = {

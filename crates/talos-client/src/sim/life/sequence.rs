@@ -12,7 +12,6 @@ const BEFORE_CONFIG: Phases = &[("usb", &["waitForUSB"]), ("meta", &["reloadMeta
 
 /// A boot with a configuration.
 const BOOT: Phases = &[
-    ("memorySizeCheck", &["memorySizeCheck"]),
     ("diskSizeCheck", &["diskSizeCheck"]),
     ("env", &["waitForCARoots", "setUserEnvVars"]),
     ("dbus", &["startDBus"]),
@@ -201,6 +200,9 @@ pub(super) fn boot(node: &NodeInner) {
     node.log.sequence("install", "START");
     node.log.sequence("install", "STOP");
     node.log.sequence("boot", "START");
+    open(node, "memorySizeCheck", "memorySizeCheck");
+    node.stage("booting");
+    shut(node, "memorySizeCheck", "memorySizeCheck");
     phases(node, BOOT);
     open(node, "startEverything", "startAllServices");
 }

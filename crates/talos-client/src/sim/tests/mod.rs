@@ -4,6 +4,7 @@ mod health;
 mod lab;
 mod matcher;
 mod recording;
+mod timeline;
 mod trust;
 
 use std::path::PathBuf;
