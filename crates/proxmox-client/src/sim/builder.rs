@@ -1,6 +1,6 @@
 //! What a simulated cluster is made of.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,6 +97,8 @@ pub struct SimBuilder {
     pub(crate) auth_delay: Duration,
     pub(crate) stats_lag: Duration,
     pub(crate) ha_lag: Duration,
+    pub(crate) firewall_lag: Duration,
+    pub(crate) caller: Option<IpAddr>,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) listen: SocketAddr,
     pub(crate) acpi: AcpiReaction,
@@ -132,6 +134,8 @@ impl Default for SimBuilder {
             auth_delay: Duration::ZERO,
             stats_lag: Duration::from_secs(2),
             ha_lag: Duration::from_secs(2),
+            firewall_lag: Duration::from_secs(10),
+            caller: None,
             state_dir: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             acpi: AcpiReaction::PowerOff(Duration::from_millis(200)),
@@ -268,6 +272,23 @@ impl SimBuilder {
     #[must_use]
     pub fn ha_lag(mut self, time: Duration) -> Self {
         self.ha_lag = time;
+        self
+    }
+
+    /// Time after which nodes have put the firewall of the cluster into force once it is switched
+    /// on; 10 s unless said otherwise.
+    #[must_use]
+    pub fn firewall_lag(mut self, lag: Duration) -> Self {
+        self.firewall_lag = lag;
+        self
+    }
+
+    /// The address that callers come from, by which the firewall of the cluster judges them: a new
+    /// connection that it does not let in is closed at once, where a real one is not answered.
+    /// Without, callers are in the network of the nodes, which is always let in.
+    #[must_use]
+    pub fn callers_from(mut self, caller: IpAddr) -> Self {
+        self.caller = Some(caller);
         self
     }
 

@@ -73,6 +73,17 @@ impl Inner {
         special.map_or(self.config.task_time, |(_, time)| *time)
     }
 
+    /// Whether the firewall lets a new connection in to the API of the first node.
+    fn lets_in(&self) -> bool {
+        let (Some(caller), Some(node)) = (self.config.caller, self.config.nodes.first()) else {
+            return true;
+        };
+        let lag = u64::try_from(self.config.firewall_lag.as_millis()).unwrap_or(u64::MAX);
+        let mut state = self.lock();
+        state.firewall.settle(self.clock.now());
+        state.firewall.lets_in(node, caller, self.clock.now_ms(), lag)
+    }
+
     /// Lets the state be written to the state folder soon.
     pub(crate) fn save_soon(&self) {
         if self.config.state_dir.is_some() {
@@ -206,6 +217,9 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
+        if !inner.lets_in() {
+            continue;
+        }
         drop(socket.set_nodelay(true));
         let (inner, acceptor, mut stopped) =
             (Arc::clone(&inner), acceptor.clone(), stopped.clone());

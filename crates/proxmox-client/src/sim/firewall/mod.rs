@@ -4,9 +4,11 @@ pub(crate) mod address;
 pub(crate) mod macros;
 pub(crate) mod names;
 pub(crate) mod port;
+mod reach;
 pub(crate) mod verify;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +36,9 @@ pub(crate) struct Firewall {
     pub(crate) nodes: BTreeMap<String, Conf>,
     pub(crate) vms: BTreeMap<u32, Conf>,
     pub(crate) vnets: BTreeMap<String, Conf>,
+    /// When that of the cluster was switched on, in milliseconds since 1970.
+    #[serde(default)]
+    pub(crate) on_since_ms: u64,
 }
 
 /// One configuration file.
@@ -96,6 +101,18 @@ impl Firewall {
             Place::Vm(vmid) => self.vms.entry(*vmid).or_default(),
             Place::Vnet(name) => self.vnets.entry(name.clone()).or_default(),
         }
+    }
+
+    /// Whether that of the cluster is switched on.
+    pub(crate) fn is_on(&self) -> bool {
+        self.cluster.options.get("enable").is_some_and(|text| text != "0")
+    }
+
+    /// Whether a new connection of a caller comes through to the API of a node. Nodes put it into
+    /// force some time after it was switched on.
+    pub(crate) fn lets_in(&self, node: &str, caller: IpAddr, now_ms: u64, lag_ms: u64) -> bool {
+        let in_force = self.is_on() && now_ms >= self.on_since_ms.saturating_add(lag_ms);
+        !in_force || reach::lets_in(self, node, caller)
     }
 
     /// Ends a provisional `enable` of the cluster whose time is over.

@@ -104,6 +104,33 @@ async fn rules_that_the_server_spells_in_its_own_way_stay() {
 }
 
 #[tokio::test]
+async fn rules_that_let_the_caller_in_come_before_the_switch() {
+    let caller = "192.0.2.7".parse().expect("an address");
+    let sim = one().callers_from(caller).firewall_lag(Duration::from_millis(100)).start().await;
+    let sim = sim.expect("a simulator");
+    let client = client(&sim);
+    let firewall = client.firewall(FirewallLevel::Cluster);
+    let wait = Some(Duration::from_millis(300));
+    // It answers at first: nodes have not put it into force yet.
+    let told = firewall.enable_cluster(&by_token(&sim), wait).await.expect_err("locked out");
+    assert_eq!((told.kind(), told.may_have_been_applied()), (ErrorKind::Unreachable, true));
+    let locked_out = Client::new(&by_token(&sim)).expect("a client").version().await;
+    assert_eq!(locked_out.expect_err("locked out").kind(), ErrorKind::Unreachable);
+    sim.advance(Duration::from_secs(62));
+    Client::new(&by_token(&sim)).expect("a client").version().await.expect("it is off again");
+    let now = firewall.options().await.expect("options");
+    assert_eq!(now.get("enable").map(String::as_str), Some("0"));
+
+    firewall.ensure_set("office", &set(&["192.0.2.0/24"])).await.expect("a set");
+    let rule = Rule::new("in", "ACCEPT").with("source", "+dc/office").with("proto", "tcp");
+    firewall.ensure_rules(&[rule.with("dport", "8006")]).await.expect("a rule");
+    assert!(firewall.enable_cluster(&by_token(&sim), wait).await.expect("it lets us in"));
+    sim.advance(Duration::from_secs(62));
+    Client::new(&by_token(&sim)).expect("a client").version().await.expect("it lets us in");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_passes_a_vnet_is_ruled_once_it_is_applied() {
     let sim = one().start().await.expect("a simulator");
     let client = client(&sim);

@@ -76,6 +76,10 @@ pub(super) fn update(call: &mut Call<'_>, level: Level) -> Result<Value, Fail> {
             options.insert(name, text);
         }
     }
+    let was_on = call.state.firewall.is_on();
     call.state.firewall.get_mut(&place).options = options;
+    if level == Level::Cluster && !was_on {
+        call.state.firewall.on_since_ms = call.inner.clock.now_ms();
+    }
     Ok(Value::Null)
 }
