@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 writeln!(out, "machine {vmid} is as it should be")?;
             }
             for change in &plan.changes {
-                writeln!(out, "  {change} ({:?})", change.impact())?;
+                writeln!(out, "  {change} ({:?})", change.impact_with(&plan.hotplug))?;
             }
             for reason in &plan.refused {
                 writeln!(out, "  refused: {reason}")?;

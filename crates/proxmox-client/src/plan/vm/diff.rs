@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Disk, VmChange, VmDesired, VmDiff, VmObserved};
+use super::{Disk, Hotplug, VmChange, VmDesired, VmDiff, VmObserved};
 use crate::wire::{Format, PropertyString, Scalar, Size, split_list};
 
 /// What it takes to make an observed machine the desired one. The medium is left alone: what lies
 /// in a drive is a matter of the machine's life, not of its description.
 pub fn diff(desired: &VmDesired, observed: &VmObserved) -> VmDiff {
-    let mut diff = VmDiff::default();
+    let mut diff = VmDiff { hotplug: Hotplug::of(&observed.config), ..VmDiff::default() };
     for (key, wanted) in &desired.keys {
         let current = observed.config.get(key);
         if current == Some(wanted) {

@@ -11,8 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use diff::diff;
-pub use impact::Impact;
-use impact::{impact_of, is_hot};
+pub use impact::{Hotplug, Impact};
 
 use crate::id::VmId;
 use crate::wire::{Format, PropertyString, split_list};
@@ -112,13 +111,17 @@ impl VmChange {
         }
     }
 
-    /// What it costs while the machine runs.
+    /// What it costs while the machine runs, where it says nothing of its `hotplug`.
     pub fn impact(&self) -> Impact {
+        self.impact_with(&Hotplug::default())
+    }
+
+    /// What it costs while a machine with this `hotplug` runs.
+    pub fn impact_with(&self, hotplug: &Hotplug) -> Impact {
         match self {
             Self::Grow { .. } => Impact::Live,
-            Self::Set { key, before, after } => impact_of(key, before.as_deref(), after),
-            Self::Delete { key, .. } if is_hot(key) => Impact::Live,
-            Self::Delete { .. } => Impact::StopStart,
+            Self::Set { key, before, after } => hotplug.impact(key, before.as_deref(), Some(after)),
+            Self::Delete { key, before } => hotplug.impact(key, Some(before), None),
         }
     }
 }
@@ -149,6 +152,9 @@ pub struct VmDiff {
     /// the machine runs and was not restarted since they were set.
     #[serde(default)]
     pub waiting: Vec<String>,
+    /// What of the machine changes while it runs.
+    #[serde(default)]
+    pub hotplug: Hotplug,
 }
 
 impl VmDiff {
@@ -160,7 +166,8 @@ impl VmDiff {
     /// The worst that any change costs.
     pub fn impact(&self) -> Option<Impact> {
         let waiting = (!self.waiting.is_empty()).then_some(Impact::StopStart);
-        self.changes.iter().map(VmChange::impact).max().max(waiting)
+        let impacts = self.changes.iter().map(|change| change.impact_with(&self.hotplug));
+        impacts.max().max(waiting)
     }
 }
 

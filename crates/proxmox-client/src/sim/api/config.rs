@@ -199,7 +199,7 @@ fn update_task(call: &mut Call<'_>) -> Result<Value, Fail> {
 }
 
 /// How a change of a key reaches a running machine.
-fn is_live(vm: &Vm, key: &str, cdrom: bool) -> bool {
+fn is_live(vm: &Vm, key: &str, new: Option<&str>, cdrom: bool) -> bool {
     const LIVE: [&str; 12] = [
         "description",
         "hookscript",
@@ -223,9 +223,20 @@ fn is_live(vm: &Vm, key: &str, cdrom: bool) -> bool {
         || key.starts_with("unused")
         || cdrom
         || matches!(key, "lock" | "cpuunits" | "cpulimit")
-        || key == "balloon" && vm.conf.get("balloon").is_none_or(|text| text != "0")
+        // the device itself is not plugged
+        || key == "balloon"
+            && (vm.conf.get(key).is_some_and(|text| text == "0")) == (new == Some("0"))
+        || key == "vcpus" && hot("cpu")
+        || key == "memory" && hot("memory") && vm.conf.get("numa").is_some_and(|on| on == "1")
         || stem == "net" && hot("network")
-        || matches!(stem, "scsi" | "virtio") && stem != key && hot("disk")
+        || matches!(stem, "scsi" | "virtio" | "ide" | "sata")
+            && stem != key
+            && match (vm.conf.get(key), new) {
+                (Some(old), Some(new)) if drive::file_of(old) == drive::file_of(new) => {
+                    hotplug::same_drive(old, new)
+                }
+                _ => matches!(stem, "scsi" | "virtio") && hot("disk"),
+            }
         || stem == "usb" && hot("usb")
 }
 
@@ -245,6 +256,7 @@ fn apply(state: &mut State, inner: &Inner, vmid: u32, change: &Change) -> Result
             || is_live(
                 vm,
                 key,
+                None,
                 drive::is_drive(key) && drive::is_cdrom(&old) && !key.starts_with("ide"),
             );
         let problem = if live { hotplug::busy(inner, vm, key) } else { None };
@@ -304,7 +316,7 @@ fn set(
         && vm.conf.get(key).is_some_and(medium)
         && !drive::is_cloud_init(drive::file_of(&printed));
     vm.removed.remove(key);
-    if vm.running.is_some() && !is_live(vm, key, swap) {
+    if vm.running.is_some() && !is_live(vm, key, Some(&printed), swap) {
         if vm.conf.get(key) == Some(&printed) {
             vm.pending.remove(key);
         } else {
@@ -312,7 +324,8 @@ fn set(
         }
         return Ok(None);
     }
-    let problem = hotplug::busy_for(inner, vm, key, &printed);
+    let problem = hotplug::busy_for(inner, vm, key, &printed)
+        .or_else(|| hotplug::too_many(vm, key, &printed));
     if problem.is_some() {
         vm.pending.insert(key.to_owned(), printed);
         return Ok(problem);

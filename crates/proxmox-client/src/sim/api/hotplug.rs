@@ -49,6 +49,27 @@ pub(super) fn busy_for(inner: &Inner, vm: &Vm, key: &str, new: &str) -> Option<S
     busy(inner, vm, key)
 }
 
+/// Whether the options of a drive differ in nothing that is fixed while it is plugged in.
+pub(super) fn same_drive(old: &str, new: &str) -> bool {
+    let fixed = ["aio", "discard", "iothread", "queues", "product", "cache", "ssd", "vendor", "ro"];
+    let get = |text: &str, key: &str| {
+        let mut parts = text.split(',').filter_map(|part| part.split_once('='));
+        parts.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
+    };
+    fixed.iter().all(|key| get(old, key) == get(new, key))
+}
+
+/// More processors are not plugged in than cores and sockets have place for.
+pub(super) fn too_many(vm: &Vm, key: &str, new: &str) -> Option<String> {
+    if vm.running.is_none() || key != "vcpus" {
+        return None;
+    }
+    let number = |key: &str| vm.conf.get(key).and_then(|text| text.parse::<u64>().ok());
+    let most = number("cores").unwrap_or(1) * number("sockets").unwrap_or(1);
+    let wanted = new.parse::<u64>().unwrap_or(0);
+    (wanted > most).then(|| text("you can't add more vcpus than maxcpus"))
+}
+
 /// A cloud-init drive is written when it is attached, so its own texts must be there.
 pub(super) fn missing_texts(state: &State, vm: &Vm, value: &str) -> Option<String> {
     if vm.running.is_none() || !drive::is_cloud_init(drive::file_of(value)) {

@@ -7,14 +7,14 @@ use proxmox_client::ensure::{SdnOptions, VmLimits};
 use proxmox_client::plan::firewall::Rule;
 use proxmox_client::plan::rights::Rights;
 use proxmox_client::plan::sdn::{SdnObserved, diff};
-use proxmox_client::plan::vm::{Disk, VmDesired};
+use proxmox_client::plan::vm::{Disk, Hotplug, Impact, VmChange, VmDesired};
 use proxmox_client::sim::SimHandle;
 use proxmox_client::{
-    AclRow, Auth, Client, ClientConfig, ErrorKind, FirewallLevel, HaKind, NodeName, Trust,
+    AclRow, Auth, Client, ClientConfig, ErrorKind, FirewallLevel, HaKind, NodeName, Trust, VmId,
 };
 
 use super::matrix::{carried_out, cluster, observed};
-use super::{by_token, vm};
+use super::{WAIT, by_token, node, one, vm};
 use crate::client::networks::networks;
 
 fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -65,7 +65,7 @@ async fn a_machine_of_somebody_else_stays_as_it_is() {
     let client = Client::new(&by_token(&sim)).expect("a client");
     let node: NodeName = "pve01".parse().expect("a name");
     let upid = client.qemu(&node).create(vm(), &[("name", "theirs")]).await.expect("a task");
-    client.tasks().wait(&upid, super::WAIT).await.expect("an end");
+    client.tasks().wait(&upid, WAIT).await.expect("an end");
     let before = sim.snapshot()["vms"].clone();
     let limits = VmLimits::default();
     let error = client.vms().ensure(&machine(), &limits).await.expect_err("theirs");
@@ -250,5 +250,73 @@ async fn work_can_be_given_to_tasks_of_any_thread() {
         firewall.ensure_set("office", &BTreeMap::new()).await
     });
     done.await.expect("no panic").expect("it is done");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_changes_while_a_machine_runs_is_told_as_the_server_does_it() {
+    let sim = one().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let node = node();
+    let qemu = client.qemu(&node);
+    let settings = [
+        ("", "0"),
+        ("0", "1"),
+        ("disk,usb", "0"),
+        ("network,cpu", "0"),
+        ("memory", "0"),
+        ("network,disk,usb,cpu,memory", "1"),
+    ];
+    for (number, (hotplug, numa)) in (100_u32..).zip(settings) {
+        let id = VmId::try_from(number).expect("a number");
+        let mut keys = vec![
+            ("cores", "4"),
+            ("vcpus", "1"),
+            ("memory", "1024"),
+            ("numa", numa),
+            ("balloon", "512"),
+        ];
+        keys.extend([("net0", "virtio=02:00:00:00:00:01,bridge=vmbr0"), ("scsi0", "rbd-vm:1")]);
+        keys.extend((!hotplug.is_empty()).then_some(("hotplug", hotplug)));
+        let upid = qemu.create(id, &keys).await.expect("a task");
+        client.tasks().wait(&upid, WAIT).await.expect("an end");
+        let upid = qemu.power(id, "start", &[]).await.expect("a task");
+        client.tasks().wait(&upid, WAIT).await.expect("an end");
+        for (key, after) in [
+            ("name", "other"),
+            ("net0", "virtio=02:00:00:00:00:01,bridge=vmbr0,tag=7"),
+            ("scsi1", "rbd-vm:2"),
+            ("cores", "6"),
+            ("vcpus", "3"),
+            ("memory", "2048"),
+            ("cpulimit", "2"),
+            ("balloon", "768"),
+            ("balloon", "0"),
+            ("scsi0", "rbd-vm:vm-NUMBER-disk-0,mbps_rd=10,size=1G"),
+            ("scsi0", "rbd-vm:vm-NUMBER-disk-0,mbps_rd=10,size=1G,ssd=1"),
+        ] {
+            let after = after.replace("NUMBER", &number.to_string());
+            let seen = qemu.observe(id).await.expect("an answer").expect("the machine");
+            let before = seen.config.get(key).cloned();
+            let change = VmChange::Set { key: key.to_owned(), before, after: after.clone() };
+            let told = change.impact_with(&Hotplug::of(&seen.config));
+            if let Some(upid) = qemu.update(id, &[(key, after.as_str())]).await.expect("it is set")
+            {
+                client.tasks().wait(&upid, WAIT).await.expect("an end");
+            }
+            let seen = qemu.observe(id).await.expect("an answer").expect("the machine");
+            let done = if seen.pending.contains(key) { Impact::StopStart } else { Impact::Live };
+            assert_eq!(told, done, "{change} with hotplug {hotplug:?}");
+        }
+        let set = async {
+            match qemu.update(id, &[("vcpus", "5")]).await? {
+                Some(upid) => client.tasks().wait(&upid, WAIT).await.map(|end| format!("{end:?}")),
+                None => Ok(String::new()),
+            }
+        };
+        let text = set.await.unwrap_or_else(|error| error.to_string());
+        let is_hot = hotplug.contains("cpu");
+        assert_eq!(text.contains("Parameter verification failed"), is_hot, "{hotplug}: {text}");
+    }
     sim.shutdown().await;
 }
