@@ -75,7 +75,9 @@ pub(crate) fn is_lost(error: &Error) -> bool {
 }
 
 /// Makes a call after which the node leaves its boot; gives the boot that it leaves. If the answer is lost and
-/// the node stays, the call has not reached it and is made again, once; `tell` says so.
+/// the node stays, the call has not reached it, or is still at work as one that pulls an image first; it is made
+/// again, once, and `tell` says so. A node that refuses that may do so because of the first one: whether it goes
+/// counts, and not the refusal.
 pub(crate) async fn leave(
     client: &Client,
     limit: Duration,
@@ -90,6 +92,9 @@ pub(crate) async fn leave(
     {
         tell(&format!("{}; the node stays, so once more", error.message()));
         answer = call().await;
+        if answer.as_ref().is_err_and(|error| !is_lost(error)) && goes(client, boot, limit).await {
+            return Ok(boot);
+        }
     }
     match answer {
         Err(error) if !is_lost(&error) => Err(error),

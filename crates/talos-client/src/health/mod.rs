@@ -1,12 +1,13 @@
 //! Is a cluster well, and what is it waiting for?
 //!
 //! [`observe`] asks every node for what the machine API tells; [`check`] is a pure function over
-//! that: named checks, each with the real reason while it does not hold. Of Kubernetes it is what the
+//! that: named checks, each with the real reason while it does not hold. A [`Level`] says which of them count. Of Kubernetes it is what the
 //! nodes themselves know: that they are registered, ready and open to pods, and how the pods of the
 //! control plane are.
 
 mod check;
 mod etcd;
+mod level;
 mod observe;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod tests;
 use std::fmt;
 
 pub use check::check;
+pub use level::Level;
 pub use observe::{Target, observe, wait};
 
 use crate::api::{

@@ -14,7 +14,7 @@ use tokio::io::AsyncRead;
 pub use observe::observe;
 
 use crate::again::{is_lost, leave, refused, repeat, until};
-use crate::api::{Bootstrap, ResetOptions, Snapshot, WipeMode};
+use crate::api::{Bootstrap, ResetOptions, Snapshot, WipeMode, kinds};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::health::{self, Target};
@@ -120,6 +120,8 @@ pub async fn restore<R: AsyncRead + Unpin>(
     let run = Run { targets, options, progress };
     let is_wipe = |step: &&RestoreStep| matches!(step, RestoreStep::Wipe(_));
     let (wipes, rest) = steps.split_at(steps.iter().take_while(is_wipe).count());
+    let reached = wipes.iter().map(|step| run.is_reached(step));
+    join_all(reached).await.into_iter().collect::<Result<(), Error>>()?;
     // At the same time: one that comes back while others still work would join them, and have data again.
     let wiped = join_all(wipes.iter().map(|step| run.step(step))).await;
     wiped.into_iter().collect::<Result<(), Error>>()?;
@@ -239,6 +241,23 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
                 Err(conflict(client, "etcd has data already, and not from the snapshot"))
             }
         }
+    }
+
+    /// Whether a wipe of `EPHEMERAL` takes etcd's data with it, which from 1.14 on may lie on a volume of its own.
+    async fn is_reached(&self, step: &RestoreStep) -> Result<(), Error> {
+        let RestoreStep::Wipe(name) = step else { return Ok(()) };
+        let client = self.client(name)?;
+        let (namespace, kind) = kinds::VOLUME_STATUS;
+        let volume = client.find(namespace, kind, "ETCD").await?;
+        let kind = volume.as_ref().and_then(|volume| volume.text("/type")).unwrap_or("directory");
+        if kind == "directory" {
+            return Ok(());
+        }
+        let text = format!(
+            "etcd of {name} has a volume of its own ({kind}), which a wipe of EPHEMERAL does not reach: reset \
+             the node as a whole, and restore with the others"
+        );
+        Err(Error::new(ErrorKind::FailedPrecondition, OPERATION, text).at(client.address()))
     }
 
     /// Wipes what etcd holds; the node keeps its system and its configuration.

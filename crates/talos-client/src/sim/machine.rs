@@ -59,6 +59,18 @@ pub(crate) enum Order {
     Reset { state: bool, ephemeral: bool, system: bool, reboot: bool, actor: String },
 }
 
+impl Order {
+    /// Name of the sequence that it takes.
+    pub(crate) fn sequence(&self) -> &'static str {
+        match self {
+            Self::Reboot(_) => "reboot",
+            Self::Shutdown(_) => "shutdown",
+            Self::Upgrade { .. } => "upgrade",
+            Self::Reset { .. } => "reset",
+        }
+    }
+}
+
 /// How far an early boot is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Early {

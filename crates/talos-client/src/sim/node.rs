@@ -260,7 +260,15 @@ impl NodeInner {
     }
 
     /// Ask the machine to do something.
+    /// What a call asked for; a machine that is about to leave its boot does nothing else.
     pub(crate) fn order(&self, order: Order) {
+        let leaves = ["rebooting", "shutting down", "resetting", "upgrading"];
+        if leaves.contains(&self.machine().stage.as_str()) {
+            let error = json!({"code": "LOCKED", "message": "sequence not started: locked"});
+            let data = json!({"sequence": order.sequence(), "error": error});
+            self.log.add("SequenceEvent", data);
+            return;
+        }
         self.machine().orders.push(order);
         self.wake.notify_one();
     }

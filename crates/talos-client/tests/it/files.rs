@@ -121,4 +121,11 @@ async fn of_many_nodes_each_has_its_own_answer() {
     client.image_pull(ImageStore::Kubernetes, kept, |_| {}).await.unwrap();
     assert!(client.image_remove(ImageStore::Kubernetes, kept).await.unwrap());
     assert!(!client.image_remove(ImageStore::Kubernetes, kept).await.unwrap());
+    // An installer that was removed is not there to be run.
+    let installer = "ghcr.io/siderolabs/installer:v1.13.10";
+    client.image_pull(ImageStore::System, installer, |_| {}).await.unwrap();
+    assert!(client.image_remove(ImageStore::System, installer).await.unwrap());
+    assert!(!client.image_remove(ImageStore::System, installer).await.unwrap());
+    let error = client.install_version(installer, |_| {}).await.unwrap_err();
+    assert!(error.message().contains("not found in containerd store"), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use talos_client::api::{Bootstrap, ResetOptions, Snapshot, WipeMode};
+use talos_client::api::{ApplyMode, Bootstrap, ResetOptions, Snapshot, WipeMode};
 use talos_client::health::Target;
 use talos_client::plan::{EtcdData, RestoreStep};
 use talos_client::restore::{Options, Progress, finish, observe, restore};
@@ -182,6 +182,27 @@ async fn an_etcd_that_may_not_be_asked_is_not_known_to_be_stalled() {
     value("no leader", || targets[0].client.etcd_status(), |status| status.leader == 0).await;
     let seen = observe(targets, Duration::from_millis(500)).await;
     assert_eq!(seen[0].etcd, EtcdData::Stalled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_a_wipe_would_not_reach_is_left_alone() {
+    let mut lab = Lab::new("v1.14.0", Pace::quick());
+    let (_node, client) = lab.install("cp1", 11).await;
+    eventually("the bootstrap", || client.bootstrap()).await;
+    let target = Target { name: "cp1".into(), control_plane: true, client };
+    value("a member", || target.client.etcd_members(), |list: &Vec<_>| list.len() == 1).await;
+    let (snapshot, bytes) = taken(&target).await;
+    let content: &[u8] = &bytes;
+    let open = || async move { Ok(content) };
+    let volume = "apiVersion: v1alpha1\nkind: VolumeConfig\nname: ETCD\nprovisioning:\n  \
+                  diskSelector:\n    match: system_disk\n  minSize: 2GiB\n";
+    let config = format!("{}---\n{volume}", lab.config(11));
+    target.client.apply(config.as_bytes(), ApplyMode::NoReboot, false).await.unwrap();
+    let (options, targets) = (options().discard(true), [target]);
+    let error = restore(&targets, snapshot, open, &options, &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert!(error.message().contains("a volume of its own (partition)"), "{error}");
+    assert_eq!(lab.net.faults().calls("*", "*/Reset"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use talos_client::api::{ApplyMode, Bootstrap, ResetOptions, Stage};
-use talos_client::health::{CheckResult, Target, observe, wait};
+use talos_client::health::{CheckResult, Level, Target, observe, wait};
 use talos_client::plan::{Etcd, MemberState, ReplaceStep, replace_steps};
 use talos_client::sim::{Fault, FaultAction, Pace};
 use talos_client::{Client, Error, ErrorKind, Identity, wait_for_install};
@@ -74,8 +74,14 @@ async fn brought_up(talos: &'static str, action: FaultAction, after: u64) {
         NODES.iter().zip(clients).map(|((name, _), client)| target(name, client)).collect();
     let mut last = Vec::new();
     let told = |results: &[CheckResult]| last = results.to_vec();
+    if let Err(error) = wait(&targets, Level::NodesRegistered.except(), LIMIT, told).await {
+        panic!("{what}: {error}: {last:?}");
+    }
+    // Workers have no network for pods.
+    assert!(last.iter().any(|result| result.name == "ready" && !result.is_ok()), "{last:?}");
     lab.declare_cni().await;
-    if let Err(error) = wait(&targets, &[], LIMIT, told).await {
+    let told = |results: &[CheckResult]| last = results.to_vec();
+    if let Err(error) = wait(&targets, Level::NodesReady.except(), LIMIT, told).await {
         panic!("{what}: {error}: {last:?}");
     }
     for node in lab.net.nodes() {

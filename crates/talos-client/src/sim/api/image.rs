@@ -37,7 +37,7 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
             let steps = progress(image).into_iter().map(|step| json!({ "pullProgress": step }));
             Ok(Reply::list(steps.chain([json!({ "name": name })]).collect()))
         }
-        "Remove" => remove(node, image),
+        "Remove" => remove(node, image, is_cri),
         "Verify" => Ok(Reply::One(json!({"message": "no matched rule"}))),
         _ => import(node, call),
     }
@@ -195,14 +195,20 @@ fn member_of<'a>(mut archive: &'a [u8], name: &str) -> Option<&'a [u8]> {
     }
 }
 
-fn remove(node: &NodeInner, image: &str) -> Result<Reply, Status> {
-    let mut was_there = false;
-    node.write(|content| was_there = content.images.remove(image));
+fn remove(node: &NodeInner, image: &str, is_cri: bool) -> Result<Reply, Status> {
+    let mut was_there = !is_cri && named(node, &SYSTEM).iter().any(|name| name == image);
+    node.write(|content| {
+        let store = if is_cri { &mut content.images } else { &mut content.system_images };
+        was_there |= store.remove(image);
+    });
     match was_there {
         true => Ok(Reply::One(json!({}))),
         false => Err(Status::new(code::NOT_FOUND, format!("image {image} not found"))),
     }
 }
+
+/// What the system pulls by itself; the installer is gone when it has done its work.
+const SYSTEM: [&str; 2] = ["machine.kubelet.image", "cluster.etcd.image"];
 
 /// Images that the configuration names at these paths.
 fn named(node: &NodeInner, paths: &[&str]) -> Vec<String> {
@@ -215,8 +221,7 @@ fn named(node: &NodeInner, paths: &[&str]) -> Vec<String> {
 fn list(node: &NodeInner, is_cri: bool, labels: bool) -> Vec<Value> {
     let images: Vec<String> = match is_cri {
         true => node.content().images.into_iter().collect(),
-        // The system pulls these by itself; the installer is gone when it has done its work.
-        false => named(node, &["machine.kubelet.image", "cluster.etcd.image"]),
+        false => named(node, &SYSTEM),
     };
     let since = node.machine().booted_at.to_string();
     let rows = images.iter().flat_map(|image| {

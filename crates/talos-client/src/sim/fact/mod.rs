@@ -17,6 +17,7 @@ use super::life::advertised;
 use super::node::{Early, EtcdState, Machine, NodeInner};
 
 pub(crate) use block::bus;
+pub(crate) use partition::etcd_volume;
 
 /// One resource.
 #[derive(Clone, Debug, PartialEq)]

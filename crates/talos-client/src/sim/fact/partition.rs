@@ -89,6 +89,12 @@ pub(super) fn layout(disk: &DiskSpec, content: &Content, config: &Config) -> Vec
         // One unit before the first partition, and one for the table at the end.
         let rest = disk.size.saturating_sub(taken + 2 * MIB) / MIB * MIB;
         fixed.push(("STATE", state, LINUX, "xfs"));
+        let etcd = etcd_volume(config).filter(|_| config.is_control_plane());
+        let etcd = etcd.map_or(0, |size| size / MIB * MIB);
+        let rest = rest.saturating_sub(etcd);
+        if etcd > 0 {
+            fixed.push(("ETCD", etcd, LINUX, "xfs"));
+        }
         fixed.push(("EPHEMERAL", ephemeral(config, rest), LINUX, "xfs"));
     }
     let mut offset = MIB;
@@ -100,11 +106,21 @@ pub(super) fn layout(disk: &DiskSpec, content: &Content, config: &Config) -> Vec
     out
 }
 
+/// Size of the volume that etcd has of its own, from 1.14 on; none if its data is a folder on EPHEMERAL.
+pub(crate) fn etcd_volume(config: &Config) -> Option<u64> {
+    let provisioning = provisioning(config, "ETCD")?;
+    let limit = |key: &str| provisioning.get(key).and_then(bytes);
+    Some(limit("maxSize").or(limit("minSize")).unwrap_or(1024 * MIB))
+}
+
+fn provisioning<'a>(config: &'a Config, volume: &str) -> Option<&'a Value> {
+    let volume = config.documents("VolumeConfig").find(|d| d.get("name") == Some(&json!(volume)));
+    volume?.get("provisioning")
+}
+
 /// Size of EPHEMERAL: all that is left, if the configuration sets no limit.
 fn ephemeral(config: &Config, rest: u64) -> u64 {
-    let volume =
-        config.documents("VolumeConfig").find(|d| d.get("name") == Some(&json!("EPHEMERAL")));
-    let provisioning = volume.and_then(|volume| volume.get("provisioning"));
+    let provisioning = provisioning(config, "EPHEMERAL");
     let limit = |key: &str| provisioning.and_then(|p| p.get(key)).and_then(bytes);
     let fixed = provisioning.and_then(|p| p.get("grow")) == Some(&json!(false));
     let wanted = if fixed { limit("minSize").or(limit("maxSize")) } else { limit("maxSize") };

@@ -145,7 +145,11 @@ pub(super) fn facts(
         volume(out, layer.id, spec);
     }
     for directory in present(machine) {
-        let mut spec = ready("directory");
+        let own = partitions.iter().find(|partition| partition.label == directory.id);
+        let mut spec = ready(if own.is_some() { "partition" } else { "directory" });
+        if let (Some(partition), Some(dev)) = (own, dev) {
+            located(&mut spec, partition, dev, content);
+        }
         let name = directory.path.rsplit('/').next().unwrap_or_default();
         let mut mount = mount_of(directory, name);
         mount.insert("parentId".into(), json!(directory.parent));

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, load, net};
 use super::disk::{Content, Installed};
+use super::fact;
 use super::fault::FaultAction;
 use super::node::{Api, Early, EtcdState, Machine, NodeInner, Order, content_id};
 use super::pki::{self, Authority, Clients, Request};
@@ -410,15 +411,17 @@ async fn obey(node: &Arc<NodeInner>, order: Order) -> End {
     if let Order::Upgrade { image, actor } = &order {
         return upgrade::run(node, image, actor).await;
     }
-    let (sequence, stage, actor, off) = match &order {
+    let sequence = order.sequence();
+    let (stage, actor, off) = match &order {
         Order::Upgrade { .. } => return End::Reboot,
-        Order::Reboot(actor) => ("reboot", "rebooting", actor.clone(), false),
-        Order::Shutdown(actor) => ("shutdown", "shutting down", actor.clone(), true),
-        Order::Reset { reboot, actor, .. } => ("reset", "resetting", actor.clone(), !reboot),
+        Order::Reboot(actor) => ("rebooting", actor.clone(), false),
+        Order::Shutdown(actor) => ("shutting down", actor.clone(), true),
+        Order::Reset { reboot, actor, .. } => ("resetting", actor.clone(), !reboot),
     };
     sequence::begin_end(node, sequence, stage, &actor);
     pause(node, 8.0).await;
     if let Order::Reset { state, ephemeral, system, .. } = order {
+        let has_own_volume = fact::etcd_volume(&node.machine().config).is_some();
         node.write(|c: &mut Content| {
             if system {
                 *c = Content { id: c.id.clone(), installs: c.installs, ..Content::default() };
@@ -427,7 +430,7 @@ async fn obey(node: &Arc<NodeInner>, order: Order) -> End {
                 (c.config, c.staged, c.node_id) = (None, None, String::new());
             }
             if ephemeral {
-                c.etcd = None;
+                c.etcd = c.etcd.take().filter(|_| has_own_volume);
                 c.images.clear();
                 c.system_images.clear();
             }

@@ -140,6 +140,9 @@ async fn a_reset_and_the_same_configuration_again() {
     let partitions = ["STATE", "EPHEMERAL"].map(|label| json!({"label": label, "wipe": true}));
     let request =
         json!({"reboot": true, "mode": "SYSTEM_DISK", "systemPartitionsToWipe": partitions});
+    call(&node, "Reset", request.clone()).await;
+    until("its begin", || node.stage() == "resetting").await;
+    // Taken, and not done: it is at work already.
     call(&node, "Reset", request).await;
     until("maintenance", || node.stage() == "maintenance").await;
     call(&node, "ApplyConfiguration", configuration()).await;

@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use talos_client::ErrorKind;
+use talos_client::api::UpgradeOptions;
 use talos_client::plan::NodeStep;
 use talos_client::rollout::{NoWorkloads, Progress, rollout, upgrade_node};
 use talos_client::sim::{Fault, FaultAction, Pace, SimNode};
 
-use super::super::lab::Lab;
-use super::{Counted, Meddler, cluster, wanted};
+use super::super::lab::{Lab, until};
+use super::{Counted, Meddler, cluster, image, wanted};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_to_the_reboot_does_not_matter() {
@@ -107,6 +108,29 @@ async fn the_older_call_is_not_made_again_when_it_works() {
     let wanted = wanted("v1.12.7").downtime(true);
     upgrade_node(&targets, "cp1", &wanted, &NoWorkloads, &|_| {}).await.unwrap();
     assert_eq!(lab.net.faults().calls("cp1", method), 1);
+    assert_eq!(nodes[0].snapshot()["boots"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_call_that_is_refused_because_of_the_first_is_no_failure() {
+    let mut lab = Lab::new("v1.12.4", Pace::quick());
+    let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    let method = "/machine.MachineService/Upgrade";
+    // The first answer is lost, and the node stays while it pulls; what it was told takes effect only when it
+    // has refused the second call.
+    lab.net.faults().add(Fault::new(FaultAction::DropBefore).method(method));
+    let busy = "error validating etcd for upgrade: failed to acquire upgrade mutex";
+    let refuse = FaultAction::Refuse { code: 9, message: busy.into() };
+    lab.net.faults().add(Fault::new(refuse).method(method));
+    let first = async {
+        until("the refusal", || lab.net.faults().calls("cp1", method) == 2).await;
+        let options = UpgradeOptions::default();
+        targets[0].client.upgrade(&image("v1.12.7"), options).await.unwrap();
+    };
+    let wanted = wanted("v1.12.7").downtime(true);
+    let node = upgrade_node(&targets, "cp1", &wanted, &NoWorkloads, &|_| {});
+    let (version, ()) = futures_util::join!(node, first);
+    assert_eq!(version.unwrap().tag, "v1.12.7");
     assert_eq!(nodes[0].snapshot()["boots"], 3);
 }
 
