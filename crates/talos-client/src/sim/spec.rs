@@ -35,6 +35,10 @@ pub struct NetConfig {
 }
 
 /// How fast nodes live, as a factor on the times of a real machine.
+///
+/// They wait by tokio's clock. On a runtime of one thread whose clock is paused (`tokio::time::pause`) they live in
+/// virtual time, and clients on it with them: a cluster comes up at the pace of real machines, and whoever tests it
+/// waits for the work alone. Times of day that nodes tell are those of the real clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pace(f64);
 

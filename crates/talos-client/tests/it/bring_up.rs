@@ -1,13 +1,15 @@
 //! A node from maintenance mode to a member of etcd, with every version.
 
+use std::time::Duration;
+
 use talos_client::api::{ApplyMode, Bootstrap, Stage};
 use talos_client::sim::Pace;
 use talos_client::{Client, ErrorKind};
 
 use super::lab::{Lab, eventually, uuid};
 
-async fn bring_up(talos: &'static str) {
-    let mut lab = Lab::new(talos, Pace::quick());
+async fn bring_up(talos: &'static str, pace: Pace) {
+    let mut lab = Lab::new(talos, pace);
     let node = lab.node("cp1", 11).await;
     let before = Client::connect(lab.maintenance(11)).await.unwrap();
 
@@ -71,15 +73,25 @@ async fn bring_up(talos: &'static str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_1_11() {
-    bring_up("v1.11.5").await;
+    bring_up("v1.11.5", Pace::quick()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_1_12() {
-    bring_up("v1.12.4").await;
+    bring_up("v1.12.4", Pace::quick()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_1_13() {
-    bring_up("v1.13.9").await;
+    bring_up("v1.13.9", Pace::quick()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_virtual_time_at_the_pace_of_a_real_machine() {
+    let (lived, waited) = (tokio::time::Instant::now(), std::time::Instant::now());
+    bring_up("v1.13.9", Pace::scaled(1.0)).await;
+    // Installing alone takes a minute.
+    let (lived, waited) = (lived.elapsed(), waited.elapsed());
+    assert!(lived > Duration::from_secs(100), "{lived:?}");
+    assert!(waited < lived, "{waited:?} for {lived:?}");
 }

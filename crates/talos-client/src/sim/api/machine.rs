@@ -50,7 +50,7 @@ pub(super) async fn call(node: &Arc<NodeInner>, call: &Call) -> Result<Reply, St
             Ok(one(json!({"actorId": actor})))
         }
         "Reset" => reset(node, call),
-        "Upgrade" => upgrade(node, call),
+        "Upgrade" => upgrade(node, call).await,
         "Rollback" => rollback(node),
         "MetaWrite" | "MetaDelete" => meta(node, call),
         "Events" => Ok(events(node, call)),
@@ -218,12 +218,16 @@ fn reset(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     Ok(one(json!({"actorId": actor})))
 }
 
-fn upgrade(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
+/// The older call answers when the image is there, which takes its time, and checked.
+async fn upgrade(node: &NodeInner, call: &Call) -> Result<Reply, Status> {
     let content = node.content();
     if content.installed.is_none() {
         return Err(Status::new(code::FAILED_PRECONDITION, "Talos is not installed"));
     }
     let image = call.text("image");
+    if !content.system_images.contains(image) {
+        super::super::life::pause(node, 30.0).await;
+    }
     super::image::pull(node, image, false).map_err(|why| {
         let text = format!("error validating installer image {image:?}: {}", why.message);
         Status::new(code::UNKNOWN, text)
