@@ -67,16 +67,8 @@ impl Cache {
         };
         // Before it is read: that may take long.
         touch(&path);
-        let mut hash = sha2::Sha256::new();
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            let read = file.read(&mut buffer).map_err(io(format!("read {}", path.display())))?;
-            match buffer.get(..read).filter(|chunk| !chunk.is_empty()) {
-                Some(chunk) => hash.update(chunk),
-                None => break,
-            }
-        }
-        if Digest::from_bytes(hash.finalize().into()) == *digest {
+        let found = digest_of(&mut file).map_err(io(format!("read {}", path.display())))?;
+        if found == *digest {
             return Ok(Some(path));
         }
         tracing::warn!(path = %path.display(), "damaged content is removed from the cache");
@@ -89,9 +81,31 @@ impl Cache {
     /// # Errors
     /// No file can be made.
     pub(crate) fn writer(&self) -> Result<CacheWriter> {
-        let file = tempfile::NamedTempFile::new_in(&self.dir)
-            .map_err(io(format!("write to the cache {}", self.dir.display())))?;
-        Ok(CacheWriter { cache: self.clone(), file, hash: sha2::Sha256::new(), size: 0 })
+        let (cache, file) = (self.clone(), self.file()?);
+        Ok(CacheWriter { cache, file, hash: sha2::Sha256::new(), size: 0 })
+    }
+
+    /// A file beside the content, for [`keep_file`](Self::keep_file): for what is not written from
+    /// start to end.
+    ///
+    /// # Errors
+    /// No file can be made.
+    pub(crate) fn file(&self) -> Result<tempfile::NamedTempFile> {
+        tempfile::NamedTempFile::new_in(&self.dir)
+            .map_err(io(format!("write to the cache {}", self.dir.display())))
+    }
+
+    /// Makes a file that is written content.
+    ///
+    /// # Errors
+    /// It cannot be read or renamed.
+    #[cfg(feature = "build")]
+    pub(crate) fn keep_file(&self, mut file: tempfile::NamedTempFile) -> Result<Digest> {
+        use std::io::Seek as _;
+        file.as_file_mut().rewind().map_err(io("read what was written"))?;
+        let digest = digest_of(file.as_file_mut()).map_err(io("read what was written"))?;
+        keep(file, &self.path_of(&digest))?;
+        Ok(digest)
     }
 
     /// Puts bytes into the cache.
@@ -276,6 +290,27 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
+/// The digest of what is left to read of a file.
+fn digest_of(file: &mut std::fs::File) -> std::io::Result<Digest> {
+    let mut hash = sha2::Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = file.read(&mut buffer)?;
+        match buffer.get(..read).filter(|chunk| !chunk.is_empty()) {
+            Some(chunk) => hash.update(chunk),
+            None => return Ok(Digest::from_bytes(hash.finalize().into())),
+        }
+    }
+}
+
+/// Gives a written file its name, once it is on disk.
+fn keep(file: tempfile::NamedTempFile, path: &Path) -> Result<()> {
+    file.as_file().sync_all().map_err(io("sync the cache"))?;
+    let renamed = file.persist(path);
+    renamed.map_err(|error| io(format!("rename to {}", shown(path)))(error.error))?;
+    Ok(())
+}
+
 /// Marks a file as used now, for whoever removes what is not.
 fn touch(path: &Path) {
     let file = std::fs::File::options().append(true).open(path);
@@ -318,11 +353,8 @@ impl CacheWriter {
             let text = format!("{digest} came where {wanted} was expected");
             return Err(Error::new(ErrorKind::Mismatch, text));
         }
-        self.file.as_file().sync_all().map_err(io("sync the cache"))?;
         let path = self.cache.path_of(&digest);
-        self.file
-            .persist(&path)
-            .map_err(|error| io(format!("rename to {}", shown(&path)))(error.error))?;
+        keep(self.file, &path)?;
         Ok((digest, path))
     }
 }

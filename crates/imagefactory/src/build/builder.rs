@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use futures_util::future::try_join3;
+use futures_util::stream::{StreamExt as _, TryStreamExt as _};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -24,7 +26,9 @@ use crate::oci::{Descriptor, RegistryClient};
 use crate::schematic::Schematic;
 
 /// Goes up with every change that changes the bytes of an output.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// How many extensions are unpacked and packed at a time; each needs some megabytes.
+const AT_ONCE: usize = 2;
 
 /// What is to be built.
 #[derive(Debug, Clone)]
@@ -175,37 +179,22 @@ impl Builder {
             return Ok(built);
         }
         let arch = request.architecture;
-        let base_note = format!("base-{FORMAT}-{}-{arch}.json", first(&inputs).hex());
-        let base: Option<Base> = self.noted(&base_note)?;
-        let base = match base.filter(|base| base.is_there(&self.cache)) {
-            Some(base) => base,
-            None => {
-                progress(&format!("base {}", request.imager));
-                // Every child of the index has the files of all architectures.
-                let image = match &request.imager {
-                    ImageSource::Registry(_) => Architecture::Amd64,
-                    _ => arch,
-                };
-                let image = request.imager.fetch(&self.client, image, &self.cache).await?;
-                let (source, cache) = (request.imager.clone(), self.cache.clone());
-                let read = move || base::read(&source, &image, arch, &cache);
-                let base = tokio::task::spawn_blocking(read).await.map_err(ended)??;
-                self.write_note(&base_note, &base)?;
-                base
-            }
-        };
-        let installer_base = match &request.installer_base {
-            None => None,
-            Some(source) => {
-                progress(&format!("installer base {source}"));
-                Some(source.fetch(&self.client, arch, &self.cache).await?)
-            }
+        let installer_base = async {
+            let Some(source) = &request.installer_base else { return Ok(None) };
+            progress(&format!("installer base {source}"));
+            source.fetch(&self.client, arch, &self.cache).await.map(Some)
         };
         let first_extension = inputs.len() - request.extensions.len();
-        let mut prepared = Vec::new();
-        for (source, input) in request.extensions.iter().zip(inputs.iter().skip(first_extension)) {
-            prepared.push(self.extension(source, input, arch, progress).await?);
-        }
+        let extensions: Vec<_> = request
+            .extensions
+            .iter()
+            .zip(inputs.iter().skip(first_extension))
+            .map(|(source, input)| self.extension(source, input, arch, progress))
+            .collect();
+        let extensions = futures_util::stream::iter(extensions).buffered(AT_ONCE).try_collect();
+        let base = self.base(request, first(&inputs), progress);
+        let (base, installer_base, mut prepared): (_, _, Vec<Prepared>) =
+            try_join3(base, installer_base, extensions).await?;
         for one in &prepared {
             Extension::of_manifest(one.manifest.clone()).check_version(&request.version)?;
         }
@@ -228,6 +217,32 @@ impl Builder {
         let built = tokio::task::spawn_blocking(move || work.run()).await.map_err(ended)??;
         self.write_note(&note, &built)?;
         Ok(built)
+    }
+
+    async fn base(
+        &self,
+        request: &BuildRequest,
+        digest: Digest,
+        progress: Progress<'_>,
+    ) -> Result<Base> {
+        let arch = request.architecture;
+        let note = format!("base-{FORMAT}-{}-{arch}.json", digest.hex());
+        let known: Option<Base> = self.noted(&note)?;
+        if let Some(known) = known.filter(|base| base.is_there(&self.cache)) {
+            return Ok(known);
+        }
+        progress(&format!("base {}", request.imager));
+        // Every child of the index has the files of all architectures.
+        let image = match &request.imager {
+            ImageSource::Registry(_) => Architecture::Amd64,
+            _ => arch,
+        };
+        let image = request.imager.fetch(&self.client, image, &self.cache).await?;
+        let (source, cache) = (request.imager.clone(), self.cache.clone());
+        let read = move || base::read(&source, &image, arch, &cache);
+        let base = tokio::task::spawn_blocking(read).await.map_err(ended)??;
+        self.write_note(&note, &base)?;
+        Ok(base)
     }
 
     async fn extension(

@@ -91,12 +91,9 @@ pub(super) fn prepare(mut extension: Extension, cache: &Cache) -> Result<Prepare
         }
     }
     tree.remove(FIRMWARE);
-    let scratch = cache.work_folder()?;
-    let path = scratch.path().join("layer");
-    let mut file = std::fs::File::create_new(&path).map_err(io("write a layer"))?;
-    squashfs(tree, &mut file)?;
-    drop(file);
-    let layer = Stored::put(&Content::file(&path)?, cache)?;
+    let mut file = cache.file()?;
+    let size = squashfs(tree, file.as_file_mut())?;
+    let layer = Stored { digest: cache.keep_file(file)?, size };
     let Extension { manifest, remarks, .. } = extension;
     let remarks = remarks.into_iter().map(|text| format!("{name}: {text}")).collect();
     Ok(Prepared { manifest, layer, intel, amd, firmware, remarks })

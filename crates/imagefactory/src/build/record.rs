@@ -17,7 +17,7 @@ pub(super) struct Told<'a> {
     pub(super) manifests: Vec<&'a Manifest>,
     pub(super) boot_version: &'a str,
     pub(super) command_line: &'a str,
-    pub(super) parts: &'a BTreeMap<String, Digest>,
+    pub(super) parts: &'a BTreeMap<&'static str, Digest>,
     pub(super) iso: Option<Digest>,
     pub(super) installer: Option<Digest>,
 }

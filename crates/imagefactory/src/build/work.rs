@@ -10,7 +10,8 @@ use super::builder::{BuildRequest, Built, BuiltFile, Input};
 use super::cmdline::{For, kernel_command_line, quoted_for_grub};
 use super::extension::Hashed;
 use super::format::{
-    Bios, Content, EspFile, IsoEntry, IsoImage, Section, eltorito_image, esp, iso, sections, uki,
+    Bios, Content, EspFile, IsoEntry, IsoImage, Section, StoredGzip, eltorito_image, esp, iso,
+    sections, uki,
 };
 use super::identity::IsoIdentity;
 use super::image::{LAYER_GZIP, OciImage};
@@ -33,21 +34,27 @@ pub(super) struct Work {
     pub(super) prepared: Vec<Prepared>,
 }
 
+/// The ISO with a remark, the installer with the digest of its own layer.
+type Outputs = (Option<(BuiltFile, Option<String>)>, Option<(OciImage, Digest)>);
+
 impl Work {
     pub(super) fn run(self) -> Result<Built> {
         let base = self.base.initramfs.content(&self.cache);
         let initrd = initramfs::assemble(base, &self.prepared, &self.cache)?;
+        let (iso, installer) = self.outputs(&initrd)?;
         let mut remarks: Vec<String> =
             self.prepared.iter().flat_map(|one| one.remarks.iter().cloned()).collect();
         let mut parts = BTreeMap::new();
-        let iso = match self.request.iso {
-            false => None,
-            true => Some(self.iso(&initrd, &mut parts, &mut remarks)?),
-        };
-        let installer = match &self.installer_base {
-            None => None,
-            Some(base) => Some(self.installer(base, &initrd, &mut parts)?),
-        };
+        let iso = iso.map(|(file, remark)| {
+            parts.insert("iso", file.digest);
+            remarks.extend(remark);
+            file
+        });
+        let installer = installer.map(|(image, layer)| {
+            parts.insert("installer layer", layer);
+            parts.insert("installer", image.manifest.digest);
+            image
+        });
         let command_line = self.command_line(installer.is_none());
         let store = |value: &Value| -> Result<BuiltFile> {
             let text = format!("{value:#}\n").into_bytes();
@@ -75,6 +82,19 @@ impl Work {
             provenance,
             remarks,
             unchanged: false,
+        })
+    }
+
+    /// The ISO with what is to be remarked on, and the installer with its own layer. Either is
+    /// hashed while it is written, which takes most of the time: they are made side by side.
+    fn outputs(&self, initrd: &Content) -> Result<Outputs> {
+        std::thread::scope(|scope| {
+            let iso = self.request.iso.then(|| scope.spawn(|| self.iso(initrd)));
+            let base = self.installer_base.as_ref();
+            let installer = base.map(|base| self.installer(base, initrd)).transpose();
+            let iso =
+                iso.map(|iso| iso.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            Ok((iso.transpose()?, installer?))
         })
     }
 
@@ -133,12 +153,7 @@ impl Work {
         uki(&stub, &all, 0)
     }
 
-    fn iso(
-        &self,
-        initrd: &Content,
-        parts: &mut BTreeMap<String, Digest>,
-        remarks: &mut Vec<String>,
-    ) -> Result<BuiltFile> {
+    fn iso(&self, initrd: &Content) -> Result<(BuiltFile, Option<String>)> {
         let version = format!("v{}", self.request.version);
         let uki = self.uki(true, initrd)?;
         let boot = self.base.boot.content(&self.cache);
@@ -174,7 +189,10 @@ impl Work {
                 (file.path.clone(), entry)
             })
             .collect();
-        let bios = self.bios(&linux, &uki, &mut tree, remarks)?;
+        let bios = self.bios(&linux, &uki, &mut tree)?;
+        let without_bios = "the base has no GRUB for BIOS: the ISO starts with UEFI only";
+        let has_to = self.request.architecture == Architecture::Amd64;
+        let remark = (has_to && bios.is_none()).then(|| without_bios.to_owned());
         let label = format!("Talos-{version}");
         let image = IsoImage {
             volume: volume_id(&label),
@@ -186,25 +204,19 @@ impl Work {
             time: 0,
         };
         let stored = Stored::put(&iso(image)?, &self.cache)?;
-        parts.insert("iso".to_owned(), stored.digest);
         let path = self.cache.path_of(&stored.digest);
-        Ok(BuiltFile { digest: stored.digest, size: stored.size, path })
+        Ok((BuiltFile { digest: stored.digest, size: stored.size, path }, remark))
     }
 
     /// The side of an ISO that BIOS starts from: GRUB, which reads kernel and initramfs where
-    /// they lie in the EFI program.
+    /// they lie in the EFI program. None for other machines, or where the base has no GRUB.
     fn bios(
         &self,
         linux: &str,
         uki: &Content,
         tree: &mut BTreeMap<String, IsoEntry>,
-        remarks: &mut Vec<String>,
     ) -> Result<Option<Bios>> {
-        if self.request.architecture != Architecture::Amd64 {
-            return Ok(None);
-        }
-        if self.base.grub.is_empty() {
-            remarks.push("the base has no GRUB for BIOS: the ISO starts with UEFI only".to_owned());
+        if self.request.architecture != Architecture::Amd64 || self.base.grub.is_empty() {
             return Ok(None);
         }
         let files = self.base.grub_files(&self.cache)?;
@@ -239,12 +251,7 @@ impl Work {
     }
 
     /// The base with one layer more: boot loader and kernel.
-    fn installer(
-        &self,
-        base: &OciImage,
-        initrd: &Content,
-        parts: &mut BTreeMap<String, Digest>,
-    ) -> Result<OciImage> {
+    fn installer(&self, base: &OciImage, initrd: &Content) -> Result<(OciImage, Digest)> {
         let architecture = self.request.architecture;
         let uki = self.uki(false, initrd)?;
         let files =
@@ -252,8 +259,7 @@ impl Work {
         let failed = || io("write the layer of the installer");
         let writer = self.cache.writer()?;
         // Kernel and initramfs are packed: gzip only frames them.
-        let gzip = flate2::GzBuilder::new().mtime(0).operating_system(255);
-        let gzip = gzip.write(writer, flate2::Compression::none());
+        let gzip = StoredGzip::new(writer).map_err(failed())?;
         let mut hashed = Hashed { inner: gzip, hash: sha2::Sha256::new() };
         let mut archive = tar::Builder::new(&mut hashed);
         for (name, content) in files {
@@ -288,9 +294,7 @@ impl Work {
         let mut layers = base.layers.clone();
         layers.push(Descriptor { media_type: LAYER_GZIP.to_owned(), digest, size });
         let image = OciImage::assemble(&self.cache, architecture, &config, layers)?;
-        parts.insert("installer layer".to_owned(), digest);
-        parts.insert("installer".to_owned(), image.manifest.digest);
-        Ok(image)
+        Ok((image, digest))
     }
 }
 
