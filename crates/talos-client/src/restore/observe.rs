@@ -74,14 +74,22 @@ async fn look(client: &Client) -> EtcdData {
         // It boots: what is on its disk shows later.
         return EtcdData::Unknown;
     };
-    match etcd.state.as_str() {
+    match by_state(etcd) {
+        Some(known) => known,
+        None => member(client, etcd).await,
+    }
+}
+
+/// What the state of the service tells; none if it runs, and has to be asked itself.
+fn by_state(etcd: &Service) -> Option<EtcdData> {
+    Some(match etcd.state.as_str() {
+        "Running" => return None,
         "Preparing" => EtcdData::None,
-        "Running" => member(client, etcd).await,
         "Failed" | "Finished" => EtcdData::Stalled,
         // It ends again and again.
         "Waiting" if etcd.reason().contains("going to restart") => EtcdData::Stalled,
         _ => EtcdData::Unknown,
-    }
+    })
 }
 
 /// A member that runs tells by itself whether it follows a leader. One that tells nothing while its node
@@ -100,12 +108,30 @@ async fn member(client: &Client, etcd: &Service) -> EtcdData {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ServiceEvent;
 
     /// The judgement of looks, one a second, with a patience of ten.
     fn judged(looks: &[(EtcdData, usize)]) -> Option<EtcdData> {
         let mut judge = Judge::new(Duration::from_secs(10));
         let all = looks.iter().flat_map(|(seen, times)| std::iter::repeat_n(*seen, *times));
         (0..).map(Duration::from_secs).zip(all).find_map(|(at, seen)| judge.take(at, seen))
+    }
+
+    #[test]
+    fn the_state_of_the_service_tells_what_its_node_has() {
+        let told = |state: &str, message: &str| {
+            let mut etcd = Service { state: state.into(), ..Service::default() };
+            let event = ServiceEvent { message: message.into(), ..ServiceEvent::default() };
+            etcd.events.push(event);
+            by_state(&etcd)
+        };
+        assert_eq!(told("Preparing", "Running pre state"), Some(EtcdData::None));
+        assert_eq!(told("Running", "Health check failed"), None, "it is asked");
+        assert_eq!(told("Failed", "failed to run"), Some(EtcdData::Stalled));
+        let again = "Error running Containerd(etcd), going to restart until it succeeds: exit 1";
+        assert_eq!(told("Waiting", again), Some(EtcdData::Stalled));
+        let boots = "Waiting for volumes /var/lib, ETCD to be mounted, etcd spec";
+        assert_eq!(told("Waiting", boots), Some(EtcdData::Unknown), "it boots");
     }
 
     #[test]
