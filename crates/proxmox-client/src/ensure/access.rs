@@ -64,8 +64,10 @@ impl Access<'_> {
         Ok(self.roles().await?.into_iter().find(|role| role.roleid == id))
     }
 
-    /// Gets a user to be so, in these groups and no others, and gives what was done. The password
-    /// is set only where the user is made: whether one that is there has it, nobody can read.
+    /// Gets a user to be so, in these groups and no others, and gives what was done. What is not
+    /// told of it is cleared where it was written: comment, mail address, first and last name. The
+    /// password is set only where the user is made: whether one that is there has it, nobody can
+    /// read.
     ///
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
@@ -117,14 +119,19 @@ impl Access<'_> {
         if self.user(id).await?.is_some() {
             return Ok(Some(true));
         }
-        self.absent_if_allowed("/access/groups", &["User.Modify", "Sys.Audit"]).await
+        let path = "/access/groups";
+        self.absent_if_allowed([(path, "User.Modify"), (path, "Sys.Audit")]).await
     }
 
     /// That something is absent which a list does not show: certain only for whoever has one of
-    /// the privileges that the list asks for.
-    async fn absent_if_allowed(&self, path: &str, privileges: &[&str]) -> Result<Option<bool>> {
+    /// the privileges that the list asks for, each on its path.
+    async fn absent_if_allowed<'p>(
+        &self,
+        asked: impl IntoIterator<Item = (&'p str, &'p str)>,
+    ) -> Result<Option<bool>> {
         let held = self.permissions(&[]).await?;
-        Ok(privileges.iter().any(|one| held.has(path, one)).then_some(false))
+        let sees = asked.into_iter().any(|(path, privilege)| held.has(path, privilege));
+        Ok(sees.then_some(false))
     }
 
     /// Gets a group to be there with what is written on it, and gives what was done. Who is in it
@@ -168,7 +175,8 @@ impl Access<'_> {
             return Ok(Some(true));
         }
         let path = format!("/access/groups/{id}");
-        self.absent_if_allowed(&path, &["Group.Allocate", "User.Modify", "Sys.Audit"]).await
+        let privileges = ["Group.Allocate", "User.Modify", "Sys.Audit"];
+        self.absent_if_allowed(privileges.map(|privilege| (path.as_str(), privilege))).await
     }
 
     async fn group(&self, id: &str) -> Result<Option<GroupState>> {
@@ -180,7 +188,7 @@ impl Access<'_> {
     }
 
     /// Gets a role to be granted, and gives whether it was not. Roles that were granted besides
-    /// stay. Where the caller may not see what is granted there, it is granted once more.
+    /// stay.
     ///
     /// # Errors
     /// As [`Client::call`](crate::Client::call).
@@ -189,14 +197,14 @@ impl Access<'_> {
         if self.acl().await?.contains(grant) {
             return Ok(false);
         }
-        // Not looked at again: whoever may grant on a path need not see the list.
+        // Not looked at again: granting ends the same however often it is done.
         until::answered(|| Box::pin(self.grant(grant, false))).await.answer?;
         Ok(true)
     }
 
-    /// Takes a role back, for what lies below or not, and gives whether it was granted. Where the
-    /// caller may not see what is granted there, it is taken back all the same and counts as having
-    /// been granted.
+    /// Takes a role back, for what lies below or not, and gives whether it was granted. What is
+    /// granted on a path is seen by whoever may change it, and by whoever has `Sys.Audit` on
+    /// `/access`.
     ///
     /// # Errors
     /// As [`Client::call`](crate::Client::call); [`ErrorKind::Forbidden`] where the caller may
@@ -212,8 +220,20 @@ impl Access<'_> {
         if self.acl().await?.into_iter().any(same) {
             return Ok(Some(true));
         }
-        self.absent_if_allowed(&grant.path, &["Permissions.Modify"]).await
+        let changing = may_change(&grant.path).map(|privilege| (grant.path.as_str(), privilege));
+        self.absent_if_allowed(changing.chain([("/access", "Sys.Audit")])).await
     }
+}
+
+/// Privileges of which one lets the caller see and change what is granted on a path.
+fn may_change(path: &str) -> impl Iterator<Item = &'static str> {
+    let of_kind = match path.trim_start_matches('/').split_once('/').map(|(kind, _)| kind) {
+        Some("storage") => Some("Datastore.Allocate"),
+        Some("vms") => Some("VM.Allocate"),
+        Some("pool") => Some("Pool.Allocate"),
+        _ => None,
+    };
+    std::iter::once("Permissions.Modify").chain(of_kind)
 }
 
 /// A grant with its path as the server spells it, by which it is found again.
@@ -243,6 +263,17 @@ fn user_state(row: UserRow) -> UserState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_may_change_what_is_granted_depends_on_the_path() {
+        let of = |path: &str| may_change(path).collect::<Vec<_>>();
+        assert_eq!(of("/vms/100"), ["Permissions.Modify", "VM.Allocate"]);
+        assert_eq!(of("/storage/local"), ["Permissions.Modify", "Datastore.Allocate"]);
+        assert_eq!(of("/pool/a/b"), ["Permissions.Modify", "Pool.Allocate"]);
+        for path in ["/", "/vms", "/access/groups", "/sdn/zones/a/b"] {
+            assert_eq!(of(path), ["Permissions.Modify"], "{path}");
+        }
+    }
 
     #[test]
     fn paths_are_spelled_as_the_server_does_it() {

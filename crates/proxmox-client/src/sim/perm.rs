@@ -343,13 +343,11 @@ fn eval(
         }
         "perm-modify" => {
             let path = expand(word(1), param);
-            let key = modify_privilege(&path);
-            if allows(state, who, &path, &["Permissions.Modify"], true)
-                || key.is_some_and(|key| allows(state, who, &path, &[key], true))
-            {
+            if may_modify(state, who, &path) {
                 return Ok(());
             }
-            Err(Fail::denied(&format!("{path}, {}", key.unwrap_or("Permissions.Modify"))))
+            let key = modify_privilege(&path).unwrap_or("Permissions.Modify");
+            Err(Fail::denied(&format!("{path}, {key}")))
         }
         "userid-param" => userid_param(state, who, word(1), param),
         "userid-group" => {
@@ -401,6 +399,12 @@ fn first_missing(state: &State, who: &Identity, path: &str, wanted: &[&str]) -> 
         .iter()
         .find(|name| !have.contains_key(**name))
         .map_or_else(String::new, |name| (*name).to_owned())
+}
+
+/// Whether somebody may see and change what is granted on a path.
+pub(crate) fn may_modify(state: &State, who: &Identity, path: &str) -> bool {
+    let wanted = modify_privilege(path).into_iter().chain(["Permissions.Modify"]);
+    allows(state, who, path, &wanted.collect::<Vec<_>>(), false)
 }
 
 fn modify_privilege(path: &str) -> Option<&'static str> {

@@ -147,17 +147,25 @@ async fn what_the_caller_may_not_see_is_not_taken_for_absent() {
     let told = strong.ensure_token(&of_nobody, LostSecret::Tell).await.expect_err("nobody");
     assert_eq!((told.kind(), told.text()), (ErrorKind::NotFound, "there is no user nobody@pve"));
 
-    // one may grant what is one's own without seeing what is granted
+    // whoever may change what is granted on a path sees it
     let on = |path: &str| AclRow::new(path, "user", "ops@pve", "PVEVMUser", true);
     assert!(hidden.ensure_grant(&on("/vms/100")).await.expect("a grant"));
     let all = strong.acl().await.expect("grants");
     assert_eq!(all.iter().filter(|row| row.ugid == "ops@pve").count(), 1);
+    assert!(!hidden.ensure_grant(&on("/vms/100")).await.expect("it is granted"));
     assert!(hidden.ensure_no_grant(&on("/vms/100")).await.expect("it goes"));
+    assert!(!hidden.ensure_no_grant(&on("/vms/100")).await.expect("it is gone"));
     let all = strong.acl().await.expect("grants");
     assert!(all.iter().all(|row| row.ugid != "ops@pve"), "{all:?}");
     strong.ensure_grant(&on("/vms/101")).await.expect("a grant");
     let told = hidden.ensure_no_grant(&on("/vms/101")).await.expect_err("it may be granted");
     assert_eq!(told.kind(), ErrorKind::Forbidden, "{told}");
+    // with Sys.Audit on /access all are seen, and those that are there cannot be changed still
+    let audit = AclRow::new("/access", "user", "weak@pve", "PVEAuditor", true);
+    strong.ensure_grant(&audit).await.expect("a grant");
+    let told = hidden.ensure_no_grant(&on("/vms/101")).await.expect_err("it is granted");
+    assert_eq!(told.kind(), ErrorKind::Forbidden, "{told}");
+    assert!(!hidden.ensure_no_grant(&on("/vms/102")).await.expect("it is not granted"));
     // a path is found in whatever spelling
     assert!(!strong.ensure_grant(&on("/vms/101/")).await.expect("it is granted"));
     assert!(strong.ensure_no_grant(&on("/vms//101/")).await.expect("it goes"));

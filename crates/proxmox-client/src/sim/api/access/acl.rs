@@ -13,11 +13,12 @@ use crate::sim::state::AclRow;
 pub(super) const ROUTES: &[Row] = &[("GET", "/access/acl", acl), ("PUT", "/access/acl", set_acl)];
 
 fn acl(call: &mut Call<'_>) -> Result<Value, Fail> {
+    let all = call.may("/access", "Sys.Audit");
     let rows = call
         .state
         .acl
         .iter()
-        .filter(|row| call.may(&row.path, "Permissions.Modify") || row.id == call.user.full());
+        .filter(|row| all || perm::may_modify(call.state, call.user, &row.path));
     Ok(rows.map(|row| json!({"path": row.path, "type": row.kind, "ugid": row.id, "roleid": row.role, "propagate": u8::from(row.propagate)})).collect())
 }
 
