@@ -3,7 +3,7 @@
 use super::until;
 use crate::api::{Firewall, FirewallAlias, FirewallLevel, FirewallName};
 use crate::error::Result;
-use crate::plan::firewall::Named;
+use crate::plan::firewall::{Named, one_comment};
 
 impl Firewall<'_> {
     /// Gets an alias to stand for this address or network, and gives what was done. What is written
@@ -174,7 +174,7 @@ fn left_of_alias(
 
 /// What is to be written on something on which something else is.
 fn recommented<'c>(wanted: Option<&'c str>, found: Option<&str>) -> Option<&'c str> {
-    wanted.filter(|text| *text != found.unwrap_or_default())
+    wanted.filter(|text| one_comment(text) != one_comment(found.unwrap_or_default()))
 }
 
 /// Whether two texts are one address, or one address in one network: an alias keeps the host.

@@ -22,6 +22,7 @@ pub use naming::Named;
 pub(crate) use naming::Scope;
 pub use rules::{Rule, RuleChange, apply, diff};
 pub use set::{Entry, EntryChange, apply_set, diff_set, normal};
+pub(crate) use spelling::one_comment;
 
 /// Options: what is sent and what is taken away, where anything differs. Options that are not
 /// named stay as they are; an empty text takes its option away.

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::spelling::one_comment;
+
 /// What a set says of one network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -75,7 +77,12 @@ pub fn diff_set(
 ) -> Vec<EntryChange> {
     let plain = |entry: &Entry| Entry {
         nomatch: entry.nomatch,
-        comment: entry.comment.clone().filter(|text| !text.is_empty()),
+        comment: entry
+            .comment
+            .as_deref()
+            .map(one_comment)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned),
     };
     let wanted: BTreeMap<String, Entry> =
         desired.iter().map(|(cidr, entry)| (normal(cidr), plain(entry))).collect();
@@ -124,5 +131,15 @@ mod tests {
         assert_eq!(normal("FD00::1/128"), "fd00::1");
         assert_eq!(normal("fd00:0:0::/48"), "fd00::/48");
         assert_eq!(normal("dc/Office"), "dc/office");
+    }
+
+    #[test]
+    fn comments_are_compared_as_the_server_keeps_them() {
+        let set = |text: &str| {
+            let entry = Entry { nomatch: false, comment: Some(text.to_owned()) };
+            BTreeMap::from([("fd00::1".to_owned(), entry)])
+        };
+        assert_eq!(diff_set(&set(" office \nof a test"), &set("office")), []);
+        assert_eq!(diff_set(&set("office"), &set("offices")).len(), 1);
     }
 }

@@ -7,6 +7,11 @@ use super::set::normal;
 /// Keys that a rule which names a group keeps.
 const OF_GROUPS: [&str; 5] = ["type", "action", "enable", "iface", "comment"];
 
+/// A comment as the server keeps it: one line without blanks around it.
+pub(crate) fn one_comment(text: &str) -> &str {
+    text.lines().next().unwrap_or_default().trim()
+}
+
 impl Rule {
     /// The rule as it is sent: one line of comment, and no blanks in lists, since the server takes
     /// a rule with blanks and then loses it.
@@ -15,7 +20,7 @@ impl Rule {
         let kept = self.keys().filter(|(key, _)| !group || OF_GROUPS.contains(key));
         let values = kept.filter_map(|(key, value)| {
             let text = match key {
-                "comment" => value.lines().next().unwrap_or_default().trim().to_owned(),
+                "comment" => one_comment(value).to_owned(),
                 "type" | "action" | "enable" => value.to_owned(),
                 _ => value.split_whitespace().collect(),
             };

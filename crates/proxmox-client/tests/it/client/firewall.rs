@@ -405,6 +405,9 @@ async fn comments_that_are_given_are_written() {
         (None, 0, "of a test"),
         (Some("another"), 1, "another"),
         (Some("another"), 0, "another"),
+        // the server keeps one line without blanks around it
+        (Some("another\n"), 0, "another"),
+        (Some(" a third \n"), 1, "a third"),
     ] {
         let done = cluster.ensure_alias("office", "10.0.0.0/8", comment).await.expect("an alias");
         assert_eq!(done.len(), changes, "{done:?}");
