@@ -60,6 +60,7 @@ async fn carry_out(
     console: &(impl Console + Sync),
 ) -> Result<Applied, Error> {
     let made = unless_stopped(console, Box::pin(session.unmake(target))).await?;
+    session.forget_vanished(&made.world).await?;
     let storages = made.world.storages.clone();
     let report = Report::of(session, made);
     if let Some(refusal) = report.refusal() {

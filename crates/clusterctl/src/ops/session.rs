@@ -26,7 +26,7 @@ use crate::lab::Lab;
 use crate::spec::model::Level;
 use crate::spec::root::Root;
 use crate::spec::site::Cluster;
-use crate::state::LedgerEntry;
+use crate::state::{LedgerEntry, ThingKind};
 
 /// How many calls to Proxmox are under way at once.
 const CONCURRENCY: usize = 16;
@@ -199,18 +199,31 @@ impl Session {
         if vanished.is_empty() {
             return Ok(());
         }
-        let has = self.crew.proxmox.permissions().await;
-        let has =
-            has.map_err(|error| Error::failed("ask Proxmox what we may do").because(error))?;
-        let sees_all = |place: &str| {
-            // The path of one that nobody gave a privilege on.
-            let any = format!("/sdn/{place}/-");
-            ["SDN.Audit", "SDN.Allocate"].iter().any(|privilege| has.has(&any, privilege))
-        };
-        if !["zones", "controllers"].into_iter().all(sees_all) {
+        if !self.sees_all(&self.crew.lock_file().ledger).await? {
             return Ok(());
         }
         self.crew.update_lock_file(|lock| lock.ledger.retain(|entry| !vanished.contains(entry)))
+    }
+
+    /// Whether the token sees all zones and controllers: those that nobody gave a privilege on, and
+    /// ours one by one, since a privilege that is given nearer takes the place of one from above.
+    async fn sees_all(&self, ledger: &BTreeSet<LedgerEntry>) -> Result<bool, Error> {
+        let ours = ledger.iter().filter_map(|entry| match entry.kind {
+            ThingKind::SdnZone => Some(format!("/sdn/zones/{}", entry.id)),
+            ThingKind::SdnController => Some(format!("/sdn/controllers/{}", entry.id)),
+            ThingKind::SdnVnet | ThingKind::SdnSubnet | ThingKind::StorageFile => None,
+        });
+        for path in
+            ["/sdn/zones/-", "/sdn/controllers/-"].map(str::to_owned).into_iter().chain(ours)
+        {
+            let has = self.crew.proxmox.access().permissions(&[("path", &path)]).await;
+            let has =
+                has.map_err(|error| Error::failed("ask Proxmox what we may do").because(error))?;
+            if !["SDN.Audit", "SDN.Allocate"].iter().any(|privilege| has.has(&path, privilege)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The clusters that are called so; all when none is named.

@@ -243,7 +243,9 @@ fn may_be_configured(seen: Option<&NodeSeen>, machine: Option<&VmObserved>) -> b
         Some(NodeSeen::Maintenance) | None => false,
         // Its medium stays in its drive until it has proven that it runs from its disk.
         Some(NodeSeen::Unknown(_)) => made.is_some(),
-        // Without a medium it was installed.
+        // Without a medium it was installed. With one it was hardly started: where it was switched
+        // off between its configuration and the proof that it runs, the lock file tells; whoever
+        // lost that file too may see the image that installs Cilium chosen anew.
         Some(NodeSeen::Off) => made.is_some_and(|machine| machine.medium(MEDIUM_KEY).is_none()),
     }
 }

@@ -101,6 +101,7 @@ impl Room {
 mod tests {
     use super::*;
     use crate::compose::action::Level;
+    use crate::compose::network::NETWORKS;
     use crate::engine::{Base, Plan};
 
     fn step(id: &str, folder: &str, impact: Impact, action: Action) -> Step<Action> {
@@ -172,9 +173,9 @@ mod tests {
         let steps = vec![
             change("gone", "c3", Impact::Destroy),
             waits(common(REMOVAL), &["gone"]),
-            waits(common("networks"), &[REMOVAL]),
+            waits(common(NETWORKS), &[REMOVAL]),
             change("a", "c1", Impact::Reboot),
-            waits(step("well1", "c1", Impact::None, wait("c1")), &["a", "networks"]),
+            waits(step("well1", "c1", Impact::None, wait("c1")), &["a", NETWORKS]),
             change("b", "c2", Impact::Reboot),
             waits(step("well2", "c2", Impact::None, wait("c2")), &["b"]),
             change("c", "c3", Impact::Reboot),

@@ -12,7 +12,7 @@ use crate::compose::neighbour::network_users;
 use crate::compose::network::{NETWORKS, REMOVAL, ledger_entry, title_of, vnets_that_go};
 use crate::compose::observe::node_name;
 use crate::engine::{Check, StepContext, StepError, StepId};
-use crate::state::LedgerEntry;
+use crate::state::{LedgerEntry, LockFile};
 
 impl Hands {
     pub(super) async fn check_networks(&self, plan: &SdnPlan) -> Result<Check, StepError> {
@@ -22,7 +22,7 @@ impl Hands {
             return Ok(Check::Ready);
         }
         // Also where the answer to the change was lost.
-        self.forget(plan, |change| matches!(change, SdnChange::Delete { .. }))?;
+        self.forget(&removed(plan))?;
         self.forget_gone(&plan.unapplied, &observed)?;
         Ok(Check::Done("they are as they should be".to_owned()))
     }
@@ -46,7 +46,7 @@ impl Hands {
         };
         self.nobody_on(plan).await?;
         // Written down first: whatever is cut from here on, what was made is known as ours.
-        self.note(plan, |change| matches!(change, SdnChange::Create { .. }))?;
+        let noted = self.note(plan)?;
         context.mark("network-transaction", "begun")?;
         context.waiting(format!("{} change(s), then the nodes reload", plan.changes.len()));
         let done = self.crew.proxmox.sdn().carry_out(plan, &options).await;
@@ -58,12 +58,12 @@ impl Hands {
                 return Err(proxmox("change the networks")(error));
             }
             Err(error) => {
-                // Nothing of it took effect.
-                self.forget(plan, |change| matches!(change, SdnChange::Create { .. }))?;
+                // Nothing of it took effect. What was ours before stays: its removal may wait.
+                self.forget(&noted)?;
                 return Err(proxmox("change the networks")(error));
             }
         }
-        self.forget(plan, |change| matches!(change, SdnChange::Delete { .. }))?;
+        self.forget(&removed(plan))?;
         match plan.unapplied.is_empty() {
             true => Ok(()),
             false => self.forget_gone(&plan.unapplied, &self.observed().await?),
@@ -102,10 +102,16 @@ impl Hands {
         }
     }
 
-    /// Remembers what was made here.
-    fn note(&self, plan: &SdnPlan, which: fn(&SdnChange) -> bool) -> Result<(), StepError> {
-        let entries: Vec<LedgerEntry> = entries(plan, which).collect();
-        self.crew.update_lock_file(|lock| lock.ledger.extend(entries)).map_err(own)
+    /// Remembers what is made here; returns what was not known before.
+    fn note(&self, plan: &SdnPlan) -> Result<BTreeSet<LedgerEntry>, StepError> {
+        let made = entries(plan, |change| matches!(change, SdnChange::Create { .. }));
+        let mut noted = BTreeSet::new();
+        let write = |lock: &mut LockFile| {
+            noted = made.difference(&lock.ledger).cloned().collect();
+            lock.ledger.extend(made);
+        };
+        self.crew.update_lock_file(write).map_err(own)?;
+        Ok(noted)
     }
 
     /// Forgets what an earlier run had removed and this one has applied.
@@ -117,8 +123,7 @@ impl Hands {
         self.crew.update_lock_file(|lock| lock.ledger.retain(keep)).map_err(own)
     }
 
-    fn forget(&self, plan: &SdnPlan, which: fn(&SdnChange) -> bool) -> Result<(), StepError> {
-        let entries: Vec<LedgerEntry> = entries(plan, which).collect();
+    fn forget(&self, entries: &BTreeSet<LedgerEntry>) -> Result<(), StepError> {
         self.crew
             .update_lock_file(|lock| lock.ledger.retain(|entry| !entries.contains(entry)))
             .map_err(own)
@@ -137,12 +142,14 @@ fn is_there(change: &SdnChange, observed: &SdnObserved) -> bool {
     }
 }
 
-fn entries(
-    plan: &SdnPlan,
-    which: fn(&SdnChange) -> bool,
-) -> impl Iterator<Item = LedgerEntry> + '_ {
-    let changes = plan.changes.iter().filter(move |change| which(change));
-    changes.map(|change| ledger_entry(change.object()))
+/// What a plan removes.
+fn removed(plan: &SdnPlan) -> BTreeSet<LedgerEntry> {
+    entries(plan, |change| matches!(change, SdnChange::Delete { .. }))
+}
+
+fn entries(plan: &SdnPlan, which: fn(&SdnChange) -> bool) -> BTreeSet<LedgerEntry> {
+    let changes = plan.changes.iter().filter(|change| which(change));
+    changes.map(|change| ledger_entry(change.object())).collect()
 }
 
 #[cfg(test)]
@@ -161,7 +168,7 @@ mod tests {
             let cut = cut.iter().map(|id| (*id).to_owned()).collect();
             Hands::new(Arc::clone(&crew), storages, cut).may_hold_lock()
         };
-        assert!(may(&["networks"]) && may(&["networks/remove"]));
+        assert!(may(&[NETWORKS]) && may(&[REMOVAL]));
         assert!(!may(&[]) && !may(&["vm/solcp01/create"]));
     }
 }

@@ -95,8 +95,11 @@ impl Hands {
         let applied = match client.apply(config.to_yaml().as_bytes(), Mode::Auto, false).await {
             Ok(applied) => applied,
             Err(error) => {
-                if !error.may_have_been_applied() {
-                    self.disclaim(cluster, image)?;
+                if !error.may_have_been_applied()
+                    && let Err(unwritten) = self.disclaim(cluster, image)
+                {
+                    // Why the node refused it matters more.
+                    context.remark(format!("the lock file keeps {}: {unwritten}", cluster.name));
                 }
                 return Err(talos(&what)(error));
             }

@@ -79,6 +79,21 @@ fn what_others_removed_is_not_ours_any_more() {
 }
 
 #[test]
+fn a_destruction_forgets_what_others_removed() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "common"]).expect(0);
+    let plan = without(&site, "vnet100");
+    wait(async {
+        let nodes = ["pve01", "pve02", "pve03"].map(|node| node.parse().unwrap()).to_vec();
+        let options = SdnOptions { nodes, ..SdnOptions::default() };
+        site.proxmox().sdn().carry_out(&plan, &options).await.unwrap();
+    });
+    assert!(ledger(&site).iter().any(|id| id == "vnet100"));
+    site.run(&["-y", "destroy", "common"]).expect(0);
+    assert_eq!(ledger(&site), [""; 0]);
+}
+
+#[test]
 fn a_removal_that_waited_is_forgotten_where_the_answer_to_it_is_lost() {
     let site = Site::new();
     site.run(&["-y", "apply", "common"]).expect(0);
@@ -96,6 +111,13 @@ fn a_removal_that_waited_is_forgotten_where_the_answer_to_it_is_lost() {
     let said = site.run(&["plan", "common"]).expect(0);
     said.says("create vnet vnet100");
     assert!(!said.out.contains("removed here, and not applied"), "{}", said.out);
+    // A change that is refused makes nothing of it somebody else's.
+    let refuse = json!({ "refuse": { "status": 403, "message": "Permission check failed" } });
+    let fault = json!({ "method": "POST", "path": "/cluster/sdn/lock", "action": refuse });
+    site.lab().faults(json!({ "pve": [fault] })).unwrap();
+    ended(site.command(&["-y", "apply", "common"]).spawn().unwrap()).expect(1);
+    site.lab().faults(json!({ "clear": true })).unwrap();
+    assert!(ledger(&site).iter().any(|id| id == "vnet100"));
     site.edit("common/sdn-vnets.hcl", "[100, 101, 102, 103]", "[101, 102, 103]");
 
     // It is applied, and nobody says how the zones are then.
