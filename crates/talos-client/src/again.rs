@@ -1,5 +1,5 @@
-//! What is done again: looks until nothing is in the way, calls that do no harm twice, and calls that take a
-//! node out of its boot. Their answers may be lost: the node itself tells whether it goes.
+//! Calls that are made again when their answers are lost: those that do no harm twice, and those that take a
+//! node out of its boot, of which the node itself tells whether it goes.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use uuid::Uuid;
 use crate::api::Stage;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
-use crate::plan::Refusal;
 
 /// Between two looks.
 const POLL: Duration = Duration::from_secs(1);
@@ -17,41 +16,6 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long a node that took a call may look as if it had not: it tells another stage within a second,
 /// and one that is busy within some.
 const SETTLE: Duration = Duration::from_secs(15);
-
-/// Why an operation does not begin, or go on.
-pub(crate) fn refused(operation: &'static str, why: &Refusal) -> Error {
-    let kind = if why.waiting_helps { ErrorKind::NotReady } else { ErrorKind::FailedPrecondition };
-    Error::new(kind, operation, why.reason.clone())
-}
-
-/// Looks again and again until nothing is in the way. `tell` hears what is, whenever that changes.
-///
-/// # Errors
-/// Waiting does not help, or the time is over.
-pub(crate) async fn until(
-    operation: &'static str,
-    limit: Duration,
-    mut tell: impl FnMut(&str),
-    look: impl AsyncFn() -> Result<(), Refusal>,
-) -> Result<(), Error> {
-    let end = Instant::now() + limit;
-    let mut told = String::new();
-    loop {
-        let Err(why) = look().await else { return Ok(()) };
-        if !why.waiting_helps {
-            return Err(refused(operation, &why));
-        }
-        if Instant::now() >= end {
-            let text = format!("not within {limit:?}: {}", why.reason);
-            return Err(Error::new(ErrorKind::Timeout, operation, text));
-        }
-        if why.reason != told {
-            tell(&why.reason);
-            told = why.reason;
-        }
-        sleep(POLL.min(limit / 100)).await;
-    }
-}
 
 /// A call that may be made any number of times without harm: three times, while its answer is lost or the node is
 /// not reached.

@@ -17,6 +17,7 @@ pub mod secrets;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod talosconfig;
+mod wait;
 mod yaml;
 
 pub use client::{

@@ -13,12 +13,13 @@ use tokio::io::AsyncRead;
 
 pub use observe::observe;
 
-use crate::again::{is_lost, leave, refused, repeat, until};
+use crate::again::{is_lost, leave, repeat};
 use crate::api::{Bootstrap, ResetOptions, Snapshot, WipeMode, kinds};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::health::{self, Target};
 use crate::plan::{Refusal, RestoreStep, finish_steps, restore_steps};
+use crate::wait::{refused, until};
 
 const OPERATION: &str = "restore etcd";
 

@@ -13,11 +13,11 @@ use futures_util::future::join_all;
 
 pub use node::upgrade_node;
 
-use crate::again::refused;
 use crate::api::Version;
 use crate::error::Error;
 use crate::health::{Target, observe};
 use crate::plan::{Candidate, Etcd, NodeStep, upgrade_order, version};
+use crate::wait::refused;
 
 const OPERATION: &str = "upgrade Talos";
 
@@ -30,7 +30,7 @@ pub trait Workloads {
     }
 
     /// No new pods for the node, and those that it has move, with their disruption budgets kept. May be
-    /// called again after it failed.
+    /// called again, after it failed or was cut, and for a node that it has drained.
     fn drain(&self, node: &str) -> impl Future<Output = Result<(), String>> + Send;
 
     /// The node is ready, as Kubernetes sees it.
@@ -39,17 +39,19 @@ pub trait Workloads {
     /// New pods for the node again.
     fn uncordon(&self, node: &str) -> impl Future<Output = Result<(), String>> + Send;
 
-    /// Whether [`Workloads::drain`] closed the node to new pods, maybe in an earlier run, and
-    /// [`Workloads::uncordon`] has not opened it since. A node that somebody else closed stays so; one of
+    /// Whether [`Workloads::drain`] closed the node to new pods, maybe in an earlier run and without coming to
+    /// its end, and [`Workloads::uncordon`] has not opened it since. A node that somebody else closed stays so; one of
     /// which nothing is remembered counts as closed by somebody else.
     ///
     /// For a node that does not have its version yet it also says that an earlier run may have installed
-    /// it: the node does not tell what it boots next, and is rebooted before it is installed again.
+    /// it: the node does not tell what it boots next, and is drained and rebooted before it is installed again.
     fn is_drained(&self, node: &str) -> impl Future<Output = Result<bool, String>> + Send;
 }
 
-/// No Kubernetes: nothing is drained, and nothing is remembered. After an error that says that a version is
-/// installed and waits for its reboot, reboot the node before the next run.
+/// No Kubernetes: nothing is drained, and nothing is remembered. The next run would install a second time in one
+/// boot, and write over the system that the node could go back to. So reboot the node before it, if a run of it
+/// ended with an error that says that a version is installed and waits for the reboot, or that what its installer
+/// did is not known, or if the run was cut before the node left its boot.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoWorkloads;
 

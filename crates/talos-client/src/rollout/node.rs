@@ -3,12 +3,13 @@
 use uuid::Uuid;
 
 use super::{OPERATION, Progress, Wanted, Workloads};
-use crate::again::{self, refused, repeat};
+use crate::again::repeat;
 use crate::api::{ImageStore, RebootMode, Stage, UpgradeOptions, Version};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::health::{Target, observe};
 use crate::plan::{Etcd, NodeStep, Refusal, UpgradeWay, upgrade_steps};
+use crate::wait::{self, refused};
 
 /// A node that is upgraded, and what is known of it so far.
 pub(super) struct Run<'a, W, P> {
@@ -25,8 +26,8 @@ pub(super) struct Run<'a, W, P> {
     pub(super) beside: Beside,
     /// Why that was not known.
     pub(super) doubt: Option<String>,
-    /// How often this run had the node install.
-    pub(super) installs: u32,
+    /// How often this run called for the installer.
+    pub(super) tries: u32,
 }
 
 /// What is installed beside the system that runs.
@@ -48,9 +49,10 @@ pub(super) enum Beside {
 /// # Errors
 /// [`ErrorKind::FailedPrecondition`] if etcd can never do without the node, or the node came back with
 /// another version than was wanted: it could not boot that one, and fell back. Else what its steps gave.
-/// A node that fails before the installation takes pods again. One that fails after it stays drained, by which the
-/// next run knows that it has to be rebooted and not installed again: a second installation in one boot
-/// would write over the system that it could go back to.
+/// A node that fails before the installation takes pods again. One that fails after it stays closed, by which the
+/// next run knows that it has to be drained and rebooted before it may be installed: a second installation in one
+/// boot would write over the system that it could go back to. The next run installs a node that fell back once
+/// more, since nothing tells it from one that was never installed; if it falls back again, that ends this run too.
 pub async fn upgrade_node<W: Workloads + Sync>(
     targets: &[Target],
     name: &str,
@@ -72,7 +74,7 @@ pub async fn upgrade_node<W: Workloads + Sync>(
         cordoned: false,
         beside: Beside::Nothing,
         doubt: None,
-        installs: 0,
+        tries: 0,
     };
     if wanted.is_run_by(&runs.tag) {
         run.settle().await?;
@@ -113,23 +115,23 @@ async fn leads(client: &Client) -> bool {
 }
 
 impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
-    /// Takes the steps, from where an earlier run may have left them.
+    /// Takes the steps; of a node that an earlier run may have left on its way, those that it needs.
     async fn take(&mut self, steps: &[NodeStep]) -> Result<(), Error> {
-        let install = steps.iter().position(|step| *step == NodeStep::Install);
-        let mut next = match install {
-            Some(install) if self.is_drained().await? => {
-                self.resume().await?;
-                install + 1
-            }
-            _ => 0,
-        };
-        while let Some(step) = steps.get(next) {
+        let mut first = steps.to_vec();
+        if steps.contains(&NodeStep::Install) && self.is_drained().await? {
+            self.resume().await?;
+            // That it was closed does not say that its pods are gone: draining may have been cut.
+            first.retain(|step| !matches!(step, NodeStep::Pull | NodeStep::Install));
+            first.dedup();
+        }
+        let mut left = first.iter();
+        while let Some(step) = left.next() {
             self.tell(step, "");
             match self.step(step).await {
-                Ok(()) => next += 1,
+                Ok(()) => {}
                 Err(error) if *step == NodeStep::CheckVersion && self.may_install_again(&error) => {
                     // An earlier run may have pulled another image, and quorum and pods are asked for anew.
-                    next = 0;
+                    left = steps.iter();
                 }
                 Err(error) => {
                     // Before its installation the node is as it was.
@@ -236,7 +238,12 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
                 Some(before) => client.wait_for_boot(before, self.wanted.limit).await.map(drop),
                 None => Ok(()),
             },
-            NodeStep::CheckVersion => self.until(step, async || self.check_version().await).await,
+            NodeStep::CheckVersion => {
+                self.until(step, async || self.check_version().await).await?;
+                // It runs, and is beside nothing any more.
+                (self.beside, self.doubt) = (Beside::Nothing, None);
+                Ok(())
+            }
             NodeStep::WaitMember => self.until(step, async || self.votes().await).await,
             NodeStep::WaitReady => {
                 self.until(step, async || self.runs().await).await?;
@@ -257,7 +264,7 @@ impl<W: Workloads, P: Fn(Progress)> Run<'_, W, P> {
         step: &NodeStep,
         look: impl AsyncFn() -> Result<(), Refusal>,
     ) -> Result<(), Error> {
-        let done = again::until(OPERATION, self.wanted.limit, |why| self.tell(step, why), look);
+        let done = wait::until(OPERATION, self.wanted.limit, |why| self.tell(step, why), look);
         done.await.map_err(|error| error.at(self.target.client.address()))
     }
 

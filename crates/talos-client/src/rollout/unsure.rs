@@ -11,7 +11,7 @@ use crate::again::{self, is_lost};
 use crate::error::{Error, ErrorKind};
 use crate::plan::{NodeStep, Refusal};
 
-/// How often an installer is run in one run of a node.
+/// How often one run calls for the installer of a node, whether that is reached or not.
 const MOST: u32 = 2;
 
 impl<W: Workloads, P: Fn(super::Progress)> Run<'_, W, P> {
@@ -20,7 +20,7 @@ impl<W: Workloads, P: Fn(super::Progress)> Run<'_, W, P> {
     pub(super) async fn install(&mut self, step: &NodeStep) -> Result<(), Error> {
         let client = &self.target.client;
         let boot = client.boot_id().await?;
-        self.installs += 1;
+        self.tries += 1;
         let lines = |line: &str| self.tell(step, line);
         let why = match client.install_version(&self.wanted.image, lines).await {
             Ok(()) => {
@@ -52,14 +52,14 @@ impl<W: Workloads, P: Fn(super::Progress)> Run<'_, W, P> {
     }
 
     /// Whether the node came back as it was because nothing, or something else, was installed. Now that it runs
-    /// what its boot loader names, the installer writes the other slot and none that may be needed. Twice in a
-    /// run is enough: what is lost every time does not get there.
+    /// what its boot loader names, the installer writes the other slot and none that may be needed. Two
+    /// calls in a run are enough: what was lost twice is lost again.
     pub(super) fn may_install_again(&mut self, error: &Error) -> bool {
         let may = error.kind() == ErrorKind::FailedPrecondition
             && self.beside == Beside::Unknown
-            && self.installs < MOST;
+            && self.tries < MOST;
         if may {
-            (self.beside, self.before) = (Beside::Nothing, None);
+            (self.beside, self.before, self.doubt) = (Beside::Nothing, None, None);
         }
         may
     }

@@ -4,7 +4,7 @@ mod unsure;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use talos_client::api::{ApplyMode, Bootstrap};
@@ -75,6 +75,8 @@ struct Counted {
     closed: Mutex<BTreeSet<String>>,
     /// Who does something when a node has just been drained.
     meddler: Option<Meddler>,
+    /// Draining closes the node, and waits for a budget for ever.
+    hangs: AtomicBool,
 }
 
 /// Somebody who installs.
@@ -106,6 +108,9 @@ impl Workloads for Counted {
     async fn drain(&self, node: &str) -> Result<(), String> {
         self.drained.lock().unwrap().push(node.to_owned());
         self.closed.lock().unwrap().insert(node.to_owned());
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         if let Some(meddler) = &self.meddler {
             meddler.meddle().await;
         }

@@ -164,7 +164,7 @@ async fn what_an_earlier_run_installed_is_booted_and_not_installed_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installer_that_is_never_reached_is_given_up() {
+async fn an_installer_whose_answer_is_lost_twice_is_given_up() {
     let mut lab = Lab::new("v1.13.8", Pace::quick());
     let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
     let installs = AtomicUsize::new(0);
@@ -179,6 +179,43 @@ async fn an_installer_that_is_never_reached_is_given_up() {
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
     assert!(error.message().contains("what its installer did is not known"), "{error}");
     assert_eq!(nodes[0].snapshot()["boots"], 4, "a reboot after each of two tries");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_cut_while_it_drained_drains_before_the_reboot() {
+    let mut lab = Lab::new("v1.13.8", Pace::quick());
+    let (targets, nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    let workloads = Counted { hangs: true.into(), ..Counted::default() };
+    let wanted = wanted("v1.13.9").downtime(true);
+    tokio::select! {
+        done = upgrade_node(&targets, "cp1", &wanted, &workloads, &|_| {}) => panic!("{done:?}"),
+        () = until("draining", || workloads.closed.lock().unwrap().contains("cp1")) => {}
+    }
+    assert_eq!(nodes[0].snapshot()["boots"], 2);
+    workloads.hangs.store(false, Ordering::Relaxed);
+    let drained = Mutex::new(Vec::new());
+    let tell = |progress: Progress| {
+        if progress.step == NodeStep::Reboot && progress.text.is_empty() {
+            drained.lock().unwrap().push(workloads.drained.lock().unwrap().len());
+        }
+    };
+    upgrade_node(&targets, "cp1", &wanted, &workloads, &tell).await.unwrap();
+    // The first reboot tells that nothing was installed, the second one boots what now is.
+    assert_eq!(*drained.lock().unwrap(), [2, 3]);
+    assert_eq!(systems(&nodes[0]), ("v1.13.9".into(), "v1.13.8".into()));
+    assert!(workloads.closed.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_installer_did_is_known_once_the_version_runs() {
+    let mut lab = Lab::new("v1.13.8", Pace::quick());
+    let (targets, _nodes) = cluster(&mut lab, &[("cp1", 11)]).await;
+    lab.net.faults().add(Fault::new(FaultAction::DropAfter).method(NEWER));
+    let workloads = Counted { unready: AtomicUsize::new(1), ..Counted::default() };
+    let wanted = wanted("v1.13.9").downtime(true);
+    let error = upgrade_node(&targets, "cp1", &wanted, &workloads, &|_| {}).await.unwrap_err();
+    assert!(error.message().contains("its network is not up"), "{error}");
+    assert!(!error.message().contains("installer"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
