@@ -92,16 +92,22 @@ impl Hotplug {
     }
 }
 
-/// Options of a drive that it has until the machine stops; others, such as limits, change at once.
-const FIXED: [&str; 9] =
-    ["aio", "cache", "discard", "iothread", "product", "queues", "ro", "ssd", "vendor"];
+/// Options of a drive that change at once: its limits, and what only the server makes use of. All
+/// others are those of a device which QEMU makes when the drive is plugged in. Some of them, such as
+/// `wwn` and `serial`, the server writes down at once: the guest sees the old ones all the same.
+fn is_live_option(key: &str) -> bool {
+    let is_limit = matches!(key.split('_').next(), Some("bps" | "iops" | "mbps"));
+    is_limit || matches!(key, "backup" | "replicate" | "shared" | "size")
+}
 
 /// Whether it is the same drive of the same kind.
 fn same_drive(format: Format, before: &str, after: &str) -> bool {
-    let parse = |text: &str| PropertyString::parse(format, text).ok();
-    let (Some(before), Some(after)) = (parse(before), parse(after)) else { return false };
-    let text = |drive: &PropertyString, key: &str| drive.get(key).map(ToString::to_string);
-    ["file"].iter().chain(&FIXED).all(|key| text(&before, key) == text(&after, key))
+    let fixed = |text: &str| {
+        let drive = PropertyString::parse(format, text).ok()?;
+        let options = drive.values().filter(|(key, _)| !is_live_option(key));
+        Some(options.map(|(key, value)| (key, value.to_string())).collect::<BTreeMap<_, _>>())
+    };
+    fixed(before).is_some_and(|before| fixed(after) == Some(before))
 }
 
 #[cfg(test)]
@@ -126,6 +132,12 @@ mod tests {
             (&off, "scsi1", None, Some("rbd:8"), false),
             (&unset, "scsi1", Some("rbd:x"), Some("rbd:x,ssd=1"), false),
             (&off, "scsi1", Some("rbd:x,ssd=1"), Some("rbd:x,ssd=1,mbps_rd=10"), true),
+            (&off, "scsi1", Some("rbd:x,size=1G"), Some("rbd:x,iops_rd_max_length=2"), true),
+            (&off, "scsi1", Some("rbd:x,backup=0"), Some("rbd:x,replicate=0,shared=1"), true),
+            (&unset, "scsi1", Some("rbd:x"), Some("rbd:x,wwn=0x0123456789abcdef"), false),
+            (&unset, "scsi1", Some("rbd:x,serial=a-0"), Some("rbd:x,serial=a-1"), false),
+            (&unset, "sata1", Some("rbd:x,detect_zeroes=0"), Some("rbd:x"), false),
+            (&unset, "virtio1", Some("rbd:x"), Some("rbd:x,werror=stop"), false),
             (&off, "virtio1", Some("rbd:x"), Some("rbd:y"), false),
             (&off, "ide0", Some("none,media=cdrom"), Some("iso:iso/t.iso,media=cdrom"), true),
             (&off, "usb0", None, Some("mapping=zigbee"), false),

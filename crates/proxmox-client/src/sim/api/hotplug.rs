@@ -49,7 +49,9 @@ pub(super) fn busy_for(inner: &Inner, vm: &Vm, key: &str, new: &str) -> Option<S
     busy(inner, vm, key)
 }
 
-/// Whether the options of a drive differ in nothing that is fixed while it is plugged in.
+/// Whether the options of a drive differ in nothing that the server lets wait while it is plugged
+/// in. Others are written down at once, `serial` and `wwn` too, which its device has until it is
+/// made anew.
 pub(super) fn same_drive(old: &str, new: &str) -> bool {
     let fixed = ["aio", "discard", "iothread", "queues", "product", "cache", "ssd", "vendor", "ro"];
     let get = |text: &str, key: &str| {

@@ -254,6 +254,30 @@ async fn work_can_be_given_to_tasks_of_any_thread() {
 }
 
 #[tokio::test]
+async fn a_device_is_known_by_its_name_until_the_machine_stops() {
+    let sim = one().start().await.expect("a simulator");
+    let client = Client::new(&by_token(&sim)).expect("a client");
+    let node = node();
+    let qemu = client.qemu(&node);
+    let upid = qemu.create(vm(), &[("memory", "64"), ("scsi0", "rbd-vm:1")]).await;
+    client.tasks().wait(&upid.expect("a task"), WAIT).await.expect("an end");
+    let upid = qemu.power(vm(), "start", &[]).await.expect("a task");
+    client.tasks().wait(&upid, WAIT).await.expect("an end");
+    let seen = qemu.observe(vm()).await.expect("an answer").expect("the machine");
+    let after = format!("{},wwn=0x0123456789abcdef", seen.config["scsi0"]);
+    let before = seen.config.get("scsi0").cloned();
+    let change = VmChange::Set { key: "scsi0".into(), before, after: after.clone() };
+    assert_eq!(change.impact_with(&Hotplug::of(&seen.config)), Impact::StopStart, "{change}");
+    // the server writes it down at once, and nothing tells that the guest has another one
+    if let Some(upid) = qemu.update(vm(), &[("scsi0", &after)]).await.expect("it is set") {
+        client.tasks().wait(&upid, WAIT).await.expect("an end");
+    }
+    let seen = qemu.observe(vm()).await.expect("an answer").expect("the machine");
+    assert!(seen.pending.is_empty() && seen.config["scsi0"].contains("wwn="), "{seen:?}");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_changes_while_a_machine_runs_is_told_as_the_server_does_it() {
     let sim = one().start().await.expect("a simulator");
     let client = Client::new(&by_token(&sim)).expect("a client");
@@ -293,7 +317,8 @@ async fn what_changes_while_a_machine_runs_is_told_as_the_server_does_it() {
             ("balloon", "768"),
             ("balloon", "0"),
             ("scsi0", "rbd-vm:vm-NUMBER-disk-0,mbps_rd=10,size=1G"),
-            ("scsi0", "rbd-vm:vm-NUMBER-disk-0,mbps_rd=10,size=1G,ssd=1"),
+            ("scsi0", "rbd-vm:vm-NUMBER-disk-0,backup=0,mbps_rd=10,size=1G"),
+            ("scsi0", "rbd-vm:vm-NUMBER-disk-0,backup=0,mbps_rd=10,size=1G,ssd=1"),
         ] {
             let after = after.replace("NUMBER", &number.to_string());
             let seen = qemu.observe(id).await.expect("an answer").expect("the machine");
