@@ -1,5 +1,7 @@
 //! Who names an alias, a set or a security group: the server removes them all the same.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 
@@ -14,14 +16,22 @@ const OPERATION: &str = "look who names something of the firewall";
 /// So many are told by their names.
 const TOLD: usize = 5;
 
+/// How often guests are listed: one that moves to another node meanwhile is found there.
+const LOOKS: u32 = 2;
+
 impl Firewall<'_> {
     /// Rules and sets that name an alias, a set or a security group of this level, in words. What
     /// the cluster has can be named on every level: the rules of all nodes, guests, VNets and
     /// groups are read, and the sets of all guests for an alias.
     ///
+    /// Some names need no rule, and count as named while the firewall of their level is on: the sets
+    /// `management` and `blacklist` and the alias `local_network` of the cluster, and the sets
+    /// `ipfilter-net0` and so on of a guest.
+    ///
     /// # Errors
     /// As [`Client::call`]: what cannot be read may name it. [`ErrorKind::Forbidden`] too where the
     /// caller does not see all guests and VNets; what is withheld of a single one cannot be told.
+    /// [`ErrorKind::Conflict`] where a guest is moving: it works once it has.
     pub async fn named_by(&self, what: Named<'_>) -> Result<Vec<String>> {
         let (levels, scope) = match &self.level {
             FirewallLevel::Cluster => (levels(self.client).await?, Scope::Cluster),
@@ -41,7 +51,17 @@ impl Firewall<'_> {
         });
         // Of futures, not of what they are made from: so a task of any thread can hold this one.
         let reads: Vec<_> = reads.collect();
-        futures_util::stream::iter(reads).buffered(self.client.concurrency()).try_concat().await
+        let reads = futures_util::stream::iter(reads).buffered(self.client.concurrency());
+        let mut found = reads.try_concat().await?;
+        if what.is_used_by_name(scope) && self.is_on().await? {
+            found.insert(0, format!("what the firewall of {} does by this name", self.level));
+        }
+        Ok(found)
+    }
+
+    /// Whether the firewall of the cluster or of a guest is on: neither is where nobody says so.
+    async fn is_on(&self) -> Result<bool> {
+        Ok(self.options().await?.get("enable").is_some_and(|flag| flag != "0"))
     }
 
     /// What of this one level names it.
@@ -87,16 +107,44 @@ async fn levels(client: &Client) -> Result<Vec<FirewallLevel>> {
     all.extend(groups.into_iter().map(|group| FirewallLevel::Group(group.name)));
     let nodes = nodes(client).await?;
     all.extend(nodes.iter().cloned().map(FirewallLevel::Node));
-    for (node, row) in client.vms().list(&nodes).await? {
-        all.extend(number(row.vmid).map(|id| FirewallLevel::Vm(node, id)));
-    }
-    for node in &nodes {
-        let rows = client.lxc(node).list().await?;
-        let ids = rows.into_iter().filter_map(|row| number(row.vmid));
-        all.extend(ids.map(|id| FirewallLevel::Container(node.clone(), id)));
-    }
+    all.extend(guests(client, &nodes).await?);
     all.extend(vnets(client).await?.into_iter().map(FirewallLevel::Vnet));
     Ok(all)
+}
+
+/// The guests of all nodes. Those are asked one by one: a guest that moves meanwhile can be in none
+/// of their lists. The cluster as a whole knows every number that is taken.
+async fn guests(client: &Client, nodes: &[NodeName]) -> Result<Vec<FirewallLevel>> {
+    let mut missed = BTreeSet::new();
+    for _ in 0..LOOKS {
+        let found = listed(client, nodes).await?;
+        let all = client.resources(Some("vm")).await?;
+        missed = all.into_iter().filter_map(|row| number(row.vmid)).collect();
+        missed.retain(|id| !found.contains_key(id));
+        if missed.is_empty() {
+            return Ok(found.into_values().collect());
+        }
+    }
+    let missed: Vec<String> = missed.iter().map(ToString::to_string).collect();
+    let text = format!(
+        "no node lists the guests {}, which the cluster knows: they may be moving",
+        missed.join(", ")
+    );
+    Err(Error::new(ErrorKind::Conflict, OPERATION, text))
+}
+
+/// Guests by their number, where the last list that has them says that they are.
+async fn listed(client: &Client, nodes: &[NodeName]) -> Result<BTreeMap<VmId, FirewallLevel>> {
+    let mut found = BTreeMap::new();
+    for (node, row) in client.vms().list(nodes).await? {
+        found.extend(number(row.vmid).map(|id| (id, FirewallLevel::Vm(node, id))));
+    }
+    for node in nodes {
+        let rows = client.lxc(node).list().await?;
+        let ids = rows.into_iter().filter_map(|row| number(row.vmid));
+        found.extend(ids.map(|id| (id, FirewallLevel::Container(node.clone(), id))));
+    }
+    Ok(found)
 }
 
 /// That lists of guests and VNets leave nothing out.

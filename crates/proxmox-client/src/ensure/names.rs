@@ -41,7 +41,7 @@ impl Firewall<'_> {
     }
 
     /// Removes an alias that no rule and no set names, and gives whether it was there: see
-    /// [`Self::named_by`] for what is read.
+    /// [`Self::named_by`] for what is read, and for the name that needs no rule.
     ///
     /// # Errors
     /// As [`Self::named_by`]; [`ErrorKind::InUse`](crate::ErrorKind::InUse) where it is named.
@@ -64,7 +64,7 @@ impl Firewall<'_> {
     }
 
     /// Removes a set that no rule names, with what is in it, and gives whether it was there: see
-    /// [`Self::named_by`] for what is read.
+    /// [`Self::named_by`] for what is read, and for the names that need no rule.
     ///
     /// # Errors
     /// As [`Self::named_by`]; [`ErrorKind::InUse`](crate::ErrorKind::InUse) where it is named.

@@ -48,6 +48,23 @@ impl Named<'_> {
         addresses.flat_map(|list| list.split(',')).any(|text| self.is_text(text, scope))
     }
 
+    /// Whether firewalls use it by its name alone, without a rule: who manages the cluster and who
+    /// is never let in, the network of the nodes, and the addresses that a card of a machine may
+    /// send from.
+    pub(crate) fn is_used_by_name(self, scope: Scope) -> bool {
+        let is = |name: &str, known: &str| name.eq_ignore_ascii_case(known);
+        match (self, scope) {
+            (Self::Set(name), Scope::Cluster) => is(name, "management") || is(name, "blacklist"),
+            (Self::Alias(name), Scope::Cluster) => is(name, "local_network"),
+            (Self::Set(name), Scope::Guest) => {
+                let name = name.to_ascii_lowercase();
+                let card = name.strip_prefix("ipfilter-net");
+                card.is_some_and(|number| number.parse::<u8>().is_ok())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether an entry of a set names it.
     pub(crate) fn is_in_entry(self, cidr: &str, scope: Scope) -> bool {
         matches!(self, Self::Alias(_)) && self.is_text(cidr, scope)
@@ -77,6 +94,28 @@ impl Named<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_names_need_no_rule() {
+        let (cluster, guest) = (Scope::Cluster, Scope::Guest);
+        for (what, scope, used) in [
+            (Named::Set("management"), cluster, true),
+            (Named::Set("Blacklist"), cluster, true),
+            (Named::Set("managements"), cluster, false),
+            (Named::Set("local_network"), cluster, false),
+            (Named::Set("ipfilter-net0"), cluster, false),
+            (Named::Alias("local_network"), cluster, true),
+            (Named::Alias("management"), cluster, false),
+            (Named::Group("management"), cluster, false),
+            (Named::Set("management"), guest, false),
+            (Named::Set("ipfilter-net31"), guest, true),
+            (Named::Set("ipfilter-net"), guest, false),
+            (Named::Set("ipfilter-office"), guest, false),
+            (Named::Alias("local_network"), guest, false),
+        ] {
+            assert_eq!(what.is_used_by_name(scope), used, "{what} of {scope:?}");
+        }
+    }
 
     #[test]
     fn names_are_found_in_rules() {

@@ -13,6 +13,7 @@ mod ensures;
 mod firewall;
 mod machines;
 mod matrix;
+mod named;
 mod networks;
 mod node;
 mod routing;

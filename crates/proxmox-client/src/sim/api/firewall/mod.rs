@@ -72,7 +72,7 @@ macro_rules! options {
     };
 }
 
-const TABLES: [&[Row]; 15] = [
+const TABLES: [&[Row]; 16] = [
     rules!("/cluster/firewall", Level::Cluster),
     rules!("/nodes/{node}/firewall", Level::Node),
     rules!("/nodes/{node}/qemu/{vmid}/firewall", Level::Vm),
@@ -90,6 +90,7 @@ const TABLES: [&[Row]; 15] = [
     options!("/cluster/firewall", Level::Cluster),
     options!("/nodes/{node}/firewall", Level::Node),
     options!("/nodes/{node}/qemu/{vmid}/firewall", Level::Vm),
+    options!("/nodes/{node}/lxc/{vmid}/firewall", Level::Vm),
     options!("/cluster/sdn/vnets/{vnet}/firewall", Level::Vnet),
     groups::ROUTES,
     refs::ROUTES,
