@@ -7,6 +7,7 @@ mod firewall;
 mod networks;
 mod vm;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -86,13 +87,35 @@ async fn all_faults<F: Future<Output = ()>>(
     least: usize,
     course: impl Fn(SimHandle, Client, String) -> F,
 ) {
-    all_faults_after(dialect, least, async |_| {}, course).await;
+    run(dialect, least, |_| false, async |_| {}, course).await;
+}
+
+/// As [`all_faults`], of a course that makes the same reads again and again: of those whose path is
+/// `again`, what goes wrong the second time is what went wrong the first time, and the sample takes
+/// that one alone.
+async fn all_faults_but<F: Future<Output = ()>>(
+    dialect: Dialect,
+    least: usize,
+    again: impl Fn(&str) -> bool,
+    course: impl Fn(SimHandle, Client, String) -> F,
+) {
+    run(dialect, least, again, async |_| {}, course).await;
 }
 
 /// As [`all_faults`], of a course that finds something: what `before` makes undisturbed.
 async fn all_faults_after<F: Future<Output = ()>>(
     dialect: Dialect,
     least: usize,
+    before: impl AsyncFn(&Client),
+    course: impl Fn(SimHandle, Client, String) -> F,
+) {
+    run(dialect, least, |_| false, before, course).await;
+}
+
+async fn run<F: Future<Output = ()>>(
+    dialect: Dialect,
+    least: usize,
+    again: impl Fn(&str) -> bool,
     before: impl AsyncFn(&Client),
     course: impl Fn(SimHandle, Client, String) -> F,
 ) {
@@ -107,8 +130,11 @@ async fn all_faults_after<F: Future<Output = ()>>(
     let faults = sim.faults();
     course(sim, client, "undisturbed".to_owned()).await;
     let calls = faults.calls();
-    let mut cases = Vec::new();
+    let (mut cases, mut equal, mut read) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for (index, call) in calls.iter().enumerate() {
+        if call.method == "GET" && again(&call.path) && !read.insert(call.path.as_str()) {
+            equal.insert(u64::try_from(index).expect("a number"));
+        }
         for action in actions(call.method != "GET") {
             let name = format!("call {index}, {} {}: {action:?}", call.method, call.path);
             cases.push((u64::try_from(index).expect("a number"), action, name));
@@ -119,7 +145,10 @@ async fn all_faults_after<F: Future<Output = ()>>(
     let cases: Vec<_> = match part.as_ref().map(|part| part.to_string_lossy()) {
         Some(part) if part == "1" => cases,
         Some(part) => cases.into_iter().filter(|(_, _, name)| name.contains(&*part)).collect(),
-        None => cases.into_iter().step_by(STRIDE).collect(),
+        None => {
+            let others = cases.into_iter().filter(|(index, ..)| !equal.contains(index));
+            others.step_by(STRIDE).collect()
+        }
     };
     let (course, begun) = (&course, &begun);
     futures_util::stream::iter(cases)
