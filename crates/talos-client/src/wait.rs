@@ -20,16 +20,19 @@ pub(crate) fn refused(operation: &'static str, why: &Refusal) -> Error {
 ///
 /// # Errors
 /// Waiting does not help, or the time is over.
-pub(crate) async fn until(
+pub(crate) async fn until<T>(
     operation: &'static str,
     limit: Duration,
     mut tell: impl FnMut(&str),
-    look: impl AsyncFn() -> Result<(), Refusal>,
-) -> Result<(), Error> {
+    look: impl AsyncFn() -> Result<T, Refusal>,
+) -> Result<T, Error> {
     let end = Instant::now() + limit;
     let mut told = String::new();
     loop {
-        let Err(why) = look().await else { return Ok(()) };
+        let why = match look().await {
+            Ok(found) => return Ok(found),
+            Err(why) => why,
+        };
         if !why.waiting_helps {
             return Err(refused(operation, &why));
         }

@@ -13,6 +13,9 @@ pub enum EtcdData {
     Stalled,
     /// Data, and it works.
     Works,
+    /// Its node answers, but it neither follows a leader nor stays without one: it is slowly on its way, or
+    /// crashes again and again.
+    Unsettled,
     /// Its node cannot be asked.
     Unknown,
 }
@@ -59,11 +62,11 @@ pub enum RestoreStep {
 }
 
 /// What a restoration from a snapshot takes, in order. `node` is the control plane that it begins with;
-/// none for the first one by name. `discard` allows that a cluster that still works is given up.
+/// none for the first one by name. `discard` allows that a cluster that still works, or may, is given up.
 ///
 /// # Errors
-/// The snapshot is none; etcd still works on a node, or may work on one that cannot be asked: two clusters
-/// with the same certificates would be the result.
+/// The snapshot is none; etcd still works on a node, may come back on one where it is unsettled, or may work on one
+/// that cannot be asked: two clusters with the same certificates would be the result.
 pub fn restore_steps(
     control_planes: &[RestoreNode],
     snapshot: Snapshot,
@@ -96,6 +99,13 @@ pub fn restore_steps(
             EtcdData::Works if !discard => {
                 return Err(Refusal::ever(format!(
                     "etcd works on {}: a restoration would give up what it has",
+                    node.name
+                )));
+            }
+            EtcdData::Unsettled if !discard => {
+                return Err(Refusal::now(format!(
+                    "etcd on {} neither follows a leader nor stays without one: it may still come back; its \
+                     log says what it does. Restore when it has settled, or discard what it has",
                     node.name
                 )));
             }

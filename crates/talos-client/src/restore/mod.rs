@@ -5,14 +5,17 @@
 //! at the same time, and the bootstrap is made on one alone: two would be two clusters with the same certificates.
 
 mod observe;
+mod phase;
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::io::AsyncRead;
+use tokio::time::{Instant, sleep};
 
 pub use observe::observe;
 
+use self::phase::{Phase, phase};
 use crate::again::{is_lost, leave, repeat};
 use crate::api::{Bootstrap, ResetOptions, Snapshot, WipeMode, kinds};
 use crate::client::Client;
@@ -23,13 +26,16 @@ use crate::wait::{refused, until};
 
 const OPERATION: &str = "restore etcd";
 
+/// Between two looks.
+const POLL: Duration = Duration::from_secs(1);
+
 /// How etcd is restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
     /// The control plane that it begins with; the first one by name if it is not named.
     pub first: Option<String>,
-    /// A cluster that works may be given up.
+    /// A cluster that works, or may come back, may be given up.
     pub discard: bool,
     /// How long an etcd that gives no answer is asked before it counts as stalled.
     pub patience: Duration,
@@ -59,7 +65,7 @@ impl Options {
         self
     }
 
-    /// Whether a cluster that works may be given up.
+    /// Whether a cluster that works, or may come back, may be given up.
     #[must_use]
     pub fn discard(mut self, allowed: bool) -> Self {
         self.discard = allowed;
@@ -103,11 +109,12 @@ pub struct Progress {
 ///
 /// # Errors
 /// [`ErrorKind::FailedPrecondition`] if etcd works and may not be given up, or lies where a wipe would not reach it;
-/// [`ErrorKind::NotReady`] if a control plane cannot be asked, since its etcd may work. Nothing was done then.
+/// [`ErrorKind::NotReady`] if a control plane cannot be asked, since its etcd may work, or its etcd is unsettled and may
+/// not be given up. Nothing was done then.
 /// [`ErrorKind::AlreadyExists`] if another etcd was started meanwhile. Else what its steps gave. Called again after
 /// an error, it begins anew with what is not wiped yet, until etcd was started from the snapshot: from then on etcd
 /// works, so that another call is refused, or with [`Options::discard`] wipes what was just restored. The message
-/// of an error says that it was started; [`finish`] does what is left.
+/// of an error says that it was started, or may have been; [`finish`] does what is left, or says that nothing was.
 pub async fn restore<R: AsyncRead + Unpin>(
     targets: &[Target],
     snapshot: Snapshot,
@@ -146,27 +153,39 @@ pub async fn restore<R: AsyncRead + Unpin>(
 /// control planes vote and the cluster is healthy. Changes nothing, and may be called again.
 ///
 /// # Errors
-/// What its steps gave.
+/// [`ErrorKind::FailedPrecondition`] if etcd of no control plane was started, so that it has to be restored again.
+/// Else what its steps gave.
 pub async fn finish(
     targets: &[Target],
     options: &Options,
     progress: &impl Fn(Progress),
 ) -> Result<(), Error> {
-    let control = targets.iter().filter(|target| target.control_plane);
-    let steps = finish_steps(control.map(|target| target.name.clone()));
     let run = Run { targets, options, progress };
+    let is_started = run.is_started().await;
+    if is_started == Some(false) {
+        let text = "all control planes wait for a bootstrap: no etcd was started, neither from the snapshot \
+                    nor else; restore again";
+        return Err(Error::new(ErrorKind::FailedPrecondition, OPERATION, text));
+    }
+    let steps = finish_steps(run.control_planes().map(|target| target.name.clone()));
     for step in &steps {
-        run.step(step).await.map_err(|error| unfinished(true, &error))?;
+        let done = run.step(step).await;
+        done.map_err(|error| unfinished(is_started.is_some(), &error))?;
     }
     Ok(())
 }
 
 /// An error that must not lead to a second restoration.
 fn unfinished(is_started: bool, error: &Error) -> Error {
-    let was = if is_started { "was" } else { "may have been" };
+    let (was, next) = match is_started {
+        true => ("was", "mend this and finish the restoration"),
+        false => {
+            ("may have been", "mend this and finish the restoration, which tells whether it was")
+        }
+    };
     let text = format!(
         "etcd {was} started from the snapshot, and what comes after is not done: {}; do not restore again: \
-         mend this and finish the restoration",
+         {next}",
         error.message()
     );
     error.clone().with_message(text)
@@ -190,6 +209,28 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
         Ok(&target.client)
     }
 
+    fn control_planes(&self) -> impl Iterator<Item = &'a Target> {
+        self.targets.iter().filter(|target| target.control_plane)
+    }
+
+    /// Whether any etcd was started; none if that cannot be told. What a bootstrap began shows after some seconds.
+    async fn is_started(&self) -> Option<bool> {
+        let patience = self.options.patience;
+        let end = Instant::now() + patience;
+        loop {
+            let looks = join_all(self.control_planes().map(|target| phase(&target.client))).await;
+            if looks.iter().any(|look| matches!(look, Ok(Phase::Started(_)))) {
+                return Some(true);
+            }
+            if Instant::now() >= end {
+                let waits =
+                    |look: &Result<Phase, Error>| matches!(look, Ok(Phase::Empty | Phase::Failed));
+                return looks.iter().all(waits).then_some(false);
+            }
+            sleep(POLL.min(patience / 10)).await;
+        }
+    }
+
     async fn step(&self, step: &RestoreStep) -> Result<(), Error> {
         self.tell(step, "");
         match step {
@@ -197,7 +238,9 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
             RestoreStep::WaitEmpty(name) => self.until(step, name, waits_for_bootstrap).await,
             // It needs the snapshot, and has a function of its own.
             RestoreStep::Upload(_) => Ok(()),
-            RestoreStep::Bootstrap { node, skip_check } => self.bootstrap(node, *skip_check).await,
+            RestoreStep::Bootstrap { node, skip_check } => {
+                self.bootstrap(step, node, *skip_check).await
+            }
             RestoreStep::WaitMember(name) => self.until(step, name, votes).await,
             RestoreStep::WaitHealthy => self.healthy(step).await,
         }
@@ -219,22 +262,14 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
 
     /// Starts etcd with the snapshot, unless another one was started since the nodes were looked at: wiping and
     /// uploading take minutes.
-    async fn bootstrap(&self, name: &str, skip_check: bool) -> Result<(), Error> {
-        let conflict = |client: &Client, why: &str| {
-            let text = format!(
-                "{why}: somebody else started an etcd while this wiped and uploaded; look at what it has, \
-                 and restore again if it shall be given up"
-            );
-            Error::new(ErrorKind::AlreadyExists, OPERATION, text).at(client.address())
-        };
-        let others = self.targets.iter().filter(|t| t.control_plane && t.name != name);
-        let looks = others.map(|other| async move { (other, occupied(&other.client).await) });
-        for (other, look) in join_all(looks).await {
-            if let Some(why) = look? {
-                let text = format!("{} does not wait for a bootstrap any more: {why}", other.name);
-                return Err(conflict(&other.client, &text));
-            }
-        }
+    async fn bootstrap(
+        &self,
+        step: &RestoreStep,
+        name: &str,
+        skip_check: bool,
+    ) -> Result<(), Error> {
+        let look = async || self.no_other(name).await;
+        until(OPERATION, self.options.limit, |why| self.tell(step, why), look).await??;
         let client = self.client(name)?;
         match client.bootstrap_from_snapshot(skip_check).await? {
             Bootstrap::Started => Ok(()),
@@ -242,6 +277,32 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
                 Err(conflict(client, "etcd has data already, and not from the snapshot"))
             }
         }
+    }
+
+    /// Looks at the other control planes, all at once: those that boot are waited for, since what they have shows
+    /// only then.
+    async fn no_other(&self, name: &str) -> Result<Result<(), Error>, Refusal> {
+        let others = self.control_planes().filter(|other| other.name != name);
+        let looks = others.map(|other| async move { (other, phase(&other.client).await) });
+        let mut waits = None;
+        for (other, look) in join_all(looks).await {
+            let why = match look {
+                Ok(Phase::Empty | Phase::Failed) => continue,
+                Ok(Phase::Started(etcd)) => {
+                    let why = etcd.reason();
+                    let text = format!(
+                        "{} does not wait for a bootstrap any more: etcd: {why}",
+                        other.name
+                    );
+                    return Ok(Err(conflict(&other.client, &text)));
+                }
+                Ok(Phase::Coming(why)) => why,
+                Err(error) if error.is_retryable() => error.to_string(),
+                Err(error) => return Ok(Err(error)),
+            };
+            waits.get_or_insert_with(|| Refusal::now(format!("{}: {why}", other.name)));
+        }
+        waits.map_or(Ok(Ok(())), Err)
     }
 
     /// Whether a wipe of `EPHEMERAL` takes etcd's data with it, which from 1.14 on may lie on a volume of its own.
@@ -299,20 +360,20 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
     }
 }
 
-/// Why etcd of a node cannot be bootstrapped; none if it waits for that.
-async fn occupied(client: &Client) -> Result<Option<String>, Error> {
-    let services = client.services().await?;
-    Ok(match services.iter().find(|service| service.id == "etcd") {
-        Some(etcd) if matches!(etcd.state.as_str(), "Preparing" | "Failed") => None,
-        Some(etcd) => Some(format!("etcd: {}", etcd.reason())),
-        None => Some("etcd is not there yet".to_owned()),
-    })
+/// Somebody else was quicker.
+fn conflict(client: &Client, why: &str) -> Error {
+    let text = format!(
+        "{why}: somebody else started an etcd while this wiped and uploaded; look at what it has, and restore \
+         again if it shall be given up"
+    );
+    Error::new(ErrorKind::AlreadyExists, OPERATION, text).at(client.address())
 }
 
 async fn waits_for_bootstrap(client: &Client) -> Result<(), String> {
-    match occupied(client).await {
-        Ok(None) => Ok(()),
-        Ok(Some(why)) => Err(why),
+    match phase(client).await {
+        Ok(Phase::Empty | Phase::Failed) => Ok(()),
+        Ok(Phase::Coming(why)) => Err(why),
+        Ok(Phase::Started(etcd)) => Err(format!("etcd: {}", etcd.reason())),
         Err(error) => Err(error.to_string()),
     }
 }

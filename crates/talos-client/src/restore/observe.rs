@@ -5,19 +5,19 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
+use super::POLL;
+use super::phase::{Phase, phase, restarts};
 use crate::api::Service;
 use crate::client::Client;
 use crate::error::ErrorKind;
 use crate::health::Target;
 use crate::plan::{EtcdData, RestoreNode};
 
-/// Between two looks.
-const POLL: Duration = Duration::from_secs(1);
-
 /// What etcd has on each control plane of a cluster. One without a leader is stalled, and one that waits has
 /// nothing, only if that is seen in every look for all of `patience`: after a power cut nodes come back
 /// one by one, and etcd of each looks like that for a while. A single answer of one that follows a leader makes it
-/// one that works; a node that cannot be asked for `patience` stays unknown.
+/// one that works. A node that cannot be asked for `patience` stays unknown; one that answers, and whose etcd has
+/// not come to any of this after four times as long, is unsettled.
 pub async fn observe(targets: &[Target], patience: Duration) -> Vec<RestoreNode> {
     let nodes = targets.iter().filter(|target| target.control_plane);
     let looks = nodes.map(|target| async move {
@@ -38,11 +38,26 @@ async fn data(client: &Client, patience: Duration) -> EtcdData {
     }
 }
 
+/// What one look sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// It follows a leader.
+    Works,
+    /// It has none, or has ended.
+    Stalled,
+    /// It waits for its bootstrap.
+    Empty,
+    /// Its node answers, but it does not: it is on its way up or down.
+    Moving,
+    /// Its node does not answer, or does not say.
+    Silent,
+}
+
 /// Makes one judgement of many looks.
 struct Judge {
     patience: Duration,
     /// What was seen in the last looks, and since when in all of them.
-    run: Option<(EtcdData, Duration)>,
+    run: Option<(Seen, Duration)>,
 }
 
 impl Judge {
@@ -51,106 +66,110 @@ impl Judge {
     }
 
     /// Takes what a look at this time found. Gives the judgement, once there is one.
-    fn take(&mut self, at: Duration, seen: EtcdData) -> Option<EtcdData> {
+    fn take(&mut self, at: Duration, seen: Seen) -> Option<EtcdData> {
         let since = match self.run {
             Some((before, since)) if before == seen => since,
             _ => at,
         };
         self.run = Some((seen, since));
-        let is_over = match seen {
-            EtcdData::Works => true,
-            EtcdData::Stalled | EtcdData::None => at.saturating_sub(since) >= self.patience,
-            EtcdData::Unknown => at >= self.patience,
-        };
-        // What never stays the same is not known.
+        let is_steady = at.saturating_sub(since) >= self.patience;
         let is_late = at >= self.patience * 4;
-        is_over.then_some(seen).or(is_late.then_some(EtcdData::Unknown))
+        match seen {
+            Seen::Works => Some(EtcdData::Works),
+            Seen::Stalled if is_steady => Some(EtcdData::Stalled),
+            Seen::Empty if is_steady => Some(EtcdData::None),
+            Seen::Silent if is_steady || is_late => Some(EtcdData::Unknown),
+            // One that crashes again and again is never the same for long, and neither is one that comes back
+            // slowly: which of them it is cannot be told from here.
+            _ => is_late.then_some(EtcdData::Unsettled),
+        }
     }
 }
 
-async fn look(client: &Client) -> EtcdData {
-    let Ok(services) = client.services().await else { return EtcdData::Unknown };
-    let Some(etcd) = services.iter().find(|service| service.id == "etcd") else {
-        // It boots: what is on its disk shows later.
-        return EtcdData::Unknown;
-    };
-    match by_state(etcd) {
-        Some(known) => known,
-        None => member(client, etcd).await,
+async fn look(client: &Client) -> Seen {
+    match phase(client).await {
+        Err(_) => Seen::Silent,
+        Ok(Phase::Coming(_)) => Seen::Moving,
+        Ok(Phase::Empty) => Seen::Empty,
+        Ok(Phase::Failed) => Seen::Stalled,
+        Ok(Phase::Started(etcd)) if etcd.state == "Running" => member(client, &etcd).await,
+        Ok(Phase::Started(etcd)) if etcd.state == "Finished" || restarts(&etcd) => Seen::Stalled,
+        Ok(Phase::Started(_)) => Seen::Moving,
     }
-}
-
-/// What the state of the service tells; none if it runs, and has to be asked itself.
-fn by_state(etcd: &Service) -> Option<EtcdData> {
-    Some(match etcd.state.as_str() {
-        "Running" => return None,
-        "Preparing" => EtcdData::None,
-        "Failed" | "Finished" => EtcdData::Stalled,
-        // It ends again and again.
-        "Waiting" if etcd.reason().contains("going to restart") => EtcdData::Stalled,
-        _ => EtcdData::Unknown,
-    })
 }
 
 /// A member that runs tells by itself whether it follows a leader. One that tells nothing while its node
-/// answers, and calls it unhealthy, hangs; any other failure is one of asking.
-async fn member(client: &Client, etcd: &Service) -> EtcdData {
+/// answers, and calls it unhealthy, hangs.
+async fn member(client: &Client, etcd: &Service) -> Seen {
     match client.etcd_status().await {
-        Ok(status) if status.leader != 0 => EtcdData::Works,
-        Ok(_) => EtcdData::Stalled,
-        Err(error) if error.kind() == ErrorKind::Timeout && etcd.healthy == Some(false) => {
-            EtcdData::Stalled
-        }
-        Err(_) => EtcdData::Unknown,
+        Ok(status) if status.leader != 0 => Seen::Works,
+        Ok(_) => Seen::Stalled,
+        Err(error) => match error.kind() {
+            ErrorKind::Timeout if etcd.healthy == Some(false) => Seen::Stalled,
+            // That says something of who asks, and nothing of etcd.
+            ErrorKind::PermissionDenied
+            | ErrorKind::Unauthenticated
+            | ErrorKind::Unimplemented
+            | ErrorKind::Protocol
+            | ErrorKind::Unreachable
+            | ErrorKind::Tls => Seen::Silent,
+            _ => Seen::Moving,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::ServiceEvent;
 
     /// The judgement of looks, one a second, with a patience of ten.
-    fn judged(looks: &[(EtcdData, usize)]) -> Option<EtcdData> {
+    fn judged(looks: &[(Seen, usize)]) -> Option<EtcdData> {
         let mut judge = Judge::new(Duration::from_secs(10));
         let all = looks.iter().flat_map(|(seen, times)| std::iter::repeat_n(*seen, *times));
         (0..).map(Duration::from_secs).zip(all).find_map(|(at, seen)| judge.take(at, seen))
     }
 
     #[test]
-    fn the_state_of_the_service_tells_what_its_node_has() {
-        let told = |state: &str, message: &str| {
-            let mut etcd = Service { state: state.into(), ..Service::default() };
-            let event = ServiceEvent { message: message.into(), ..ServiceEvent::default() };
-            etcd.events.push(event);
-            by_state(&etcd)
-        };
-        assert_eq!(told("Preparing", "Running pre state"), Some(EtcdData::None));
-        assert_eq!(told("Running", "Health check failed"), None, "it is asked");
-        assert_eq!(told("Failed", "failed to run"), Some(EtcdData::Stalled));
-        let again = "Error running Containerd(etcd), going to restart until it succeeds: exit 1";
-        assert_eq!(told("Waiting", again), Some(EtcdData::Stalled));
-        let boots = "Waiting for volumes /var/lib, ETCD to be mounted, etcd spec";
-        assert_eq!(told("Waiting", boots), Some(EtcdData::Unknown), "it boots");
+    fn after_a_power_cut_etcd_is_no_stalled_one() {
+        use Seen::{Empty, Moving, Silent, Stalled, Works};
+
+        assert_eq!(judged(&[(Stalled, 10)]), None);
+        assert_eq!(judged(&[(Stalled, 11)]), Some(EtcdData::Stalled));
+        // Down, then up without a leader, then with one.
+        assert_eq!(
+            judged(&[(Silent, 9), (Moving, 9), (Stalled, 9), (Works, 1)]),
+            Some(EtcdData::Works)
+        );
+        // Looked for on its disk, before it starts.
+        assert_eq!(judged(&[(Empty, 3), (Stalled, 8), (Works, 1)]), Some(EtcdData::Works));
+        assert_eq!(judged(&[(Silent, 9), (Empty, 11)]), Some(EtcdData::None));
+        assert_eq!(judged(&[(Moving, 40), (Works, 1)]), Some(EtcdData::Works));
     }
 
     #[test]
-    fn after_a_power_cut_etcd_is_no_stalled_one() {
-        use EtcdData::{None as Empty, Stalled, Unknown, Works};
+    fn an_etcd_that_crashes_again_and_again_is_neither_stalled_nor_unknown() {
+        use Seen::{Empty, Moving, Silent, Stalled};
 
-        assert_eq!(judged(&[(Stalled, 10)]), None);
-        assert_eq!(judged(&[(Stalled, 11)]), Some(Stalled));
-        // Down, then up without a leader, then with one.
-        assert_eq!(judged(&[(Unknown, 9), (Stalled, 9), (Works, 1)]), Some(Works));
-        // Looked for on its disk, before it starts.
-        assert_eq!(judged(&[(Empty, 3), (Stalled, 8), (Works, 1)]), Some(Works));
-        // What comes and goes is not unbroken, and has an end.
-        assert_eq!(
-            judged(&[(Stalled, 6), (Unknown, 1), (Stalled, 6), (Unknown, 1)]),
-            Some(Unknown)
-        );
-        assert_eq!(judged(&[(Unknown, 9), (Empty, 11)]), Some(Empty));
+        let crashes = [(Stalled, 5), (Moving, 2)].repeat(6);
+        assert_eq!(judged(&crashes), Some(EtcdData::Unsettled));
+        assert_eq!(judged(&[(Moving, 40)]), None);
+        assert_eq!(judged(&[(Moving, 41)]), Some(EtcdData::Unsettled));
+        // A look that is lost does not make it one that cannot be asked.
+        let lost = [(Stalled, 5), (Silent, 1), (Moving, 1)].repeat(6);
+        assert_eq!(judged(&lost), Some(EtcdData::Unsettled));
         let swings = [(Empty, 5), (Stalled, 5)].repeat(5);
-        assert_eq!(judged(&swings), Some(Unknown));
+        assert_eq!(judged(&swings), Some(EtcdData::Unsettled));
+    }
+
+    #[test]
+    fn a_node_that_does_not_answer_is_unknown() {
+        use Seen::{Silent, Stalled};
+
+        assert_eq!(judged(&[(Silent, 11)]), Some(EtcdData::Unknown));
+        assert_eq!(judged(&[(Stalled, 9), (Silent, 11)]), Some(EtcdData::Unknown));
+        // Not there when it counts.
+        let ends =
+            [(Stalled, 8), (Silent, 8), (Stalled, 8), (Silent, 8), (Stalled, 8), (Silent, 1)];
+        assert_eq!(judged(&ends), Some(EtcdData::Unknown));
     }
 }

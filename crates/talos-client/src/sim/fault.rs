@@ -34,6 +34,8 @@ pub enum FaultAction {
     TrialFails,
     /// etcd of a node stops for so long (method `*`).
     EtcdStall(Duration),
+    /// etcd of a node that has data pulls its image for so long before it starts (method `*`).
+    EtcdPull(Duration),
     /// The clock of a node is wrong from a boot on, for so long, and it knows (method `*`).
     ClockSkew(Duration),
 }
@@ -148,6 +150,7 @@ fn special_paths(action: &FaultAction) -> &'static [&'static str] {
         FaultAction::DiskFull => &["@install", "@pull"],
         FaultAction::TrialFails => &["@trial"],
         FaultAction::EtcdStall(_) => &["@etcd"],
+        FaultAction::EtcdPull(_) => &["@etcd-image"],
         FaultAction::ClockSkew(_) => &["@clock"],
         _ => &[],
     }

@@ -1,9 +1,12 @@
 //! etcd of a cluster out of a snapshot, step by step.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use talos_client::api::{ApplyMode, Bootstrap, ResetOptions, Snapshot, WipeMode};
+use talos_client::api::{
+    ApplyMode, Bootstrap, RebootMode, ResetOptions, Service, Snapshot, WipeMode,
+};
 use talos_client::health::Target;
 use talos_client::plan::{EtcdData, RestoreStep};
 use talos_client::restore::{Options, Progress, finish, observe, restore};
@@ -167,14 +170,12 @@ async fn an_etcd_that_may_not_be_asked_is_not_known_to_be_stalled() {
     let (snapshot, bytes) = taken(&targets[0]).await;
     let content: &[u8] = &bytes;
     let open = || async move { Ok(content) };
-    for (code, message) in [(7, "not authorized"), (14, "connection refused")] {
-        let refuse = FaultAction::Refuse { code, message: message.into() };
-        lab.net.faults().add(Fault::new(refuse).method("*/EtcdStatus").times(1000));
-        let error = restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotReady, "{error}");
-        assert!(error.message().contains("cp1 cannot be asked"), "{error}");
-        lab.net.faults().clear();
-    }
+    let refuse = FaultAction::Refuse { code: 7, message: "not authorized".into() };
+    lab.net.faults().add(Fault::new(refuse).method("*/EtcdStatus").times(1000));
+    let error = restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotReady, "{error}");
+    assert!(error.message().contains("cp1 cannot be asked"), "{error}");
+    lab.net.faults().clear();
     assert_eq!(lab.net.faults().calls("*", "*/Reset"), 0);
     // One that lost its leader tells so by itself.
     let targets = &targets[..1];
@@ -182,6 +183,101 @@ async fn an_etcd_that_may_not_be_asked_is_not_known_to_be_stalled() {
     value("no leader", || targets[0].client.etcd_status(), |status| status.leader == 0).await;
     let seen = observe(targets, Duration::from_millis(500)).await;
     assert_eq!(seen[0].etcd, EtcdData::Stalled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_never_settles_is_given_up_only_if_that_is_allowed() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (targets, _nodes) = cluster(&mut lab).await;
+    let (snapshot, bytes) = taken(&targets[0]).await;
+    let content: &[u8] = &bytes;
+    let open = || async move { Ok(content) };
+    let refuse = FaultAction::Refuse { code: 14, message: "connection refused".into() };
+    lab.net.faults().add(Fault::new(refuse).method("*/EtcdStatus").times(100_000));
+    let error = restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotReady, "{error}");
+    assert!(error.message().contains("cp1 neither follows a leader nor stays without"), "{error}");
+    assert_eq!(lab.net.faults().calls("*", "*/Reset"), 0);
+
+    let tell = |progress: Progress| {
+        if matches!(progress.step, RestoreStep::Wipe(_)) {
+            lab.net.faults().clear();
+        }
+    };
+    restore(&targets, snapshot, open, &options().discard(true), &tell).await.unwrap();
+    assert_eq!(lab.net.faults().calls("*", "*/Reset"), 3);
+    assert_eq!(lab.bootstraps(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_with_data_does_not_wait_for_a_bootstrap_while_its_image_is_pulled() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (node, client) = lab.install("cp1", 11).await;
+    let target = [Target { name: "cp1".into(), control_plane: true, client: client.clone() }];
+    let patience = Duration::from_millis(500);
+    assert_eq!(observe(&target, patience).await[0].etcd, EtcdData::None);
+    eventually("the bootstrap", || client.bootstrap()).await;
+    value("a leader", || client.etcd_status(), |status| status.leader != 0).await;
+    let pull = FaultAction::EtcdPull(Duration::from_hours(1));
+    lab.net.faults().add(Fault::new(pull));
+    client.reboot(RebootMode::Default).await.unwrap();
+    until("the next boot", || node.snapshot()["boots"] == 3).await;
+    let prepares = |all: &Vec<Service>| {
+        all.iter().any(|service| service.id == "etcd" && service.state == "Preparing")
+    };
+    value("the pull", || client.services(), prepares).await;
+    assert_eq!(observe(&target, patience).await[0].etcd, EtcdData::Unsettled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_reboots_is_waited_for_before_the_bootstrap() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (snapshot, bytes) = {
+        let mut old = Lab::new("v1.13.9", Pace::quick());
+        let (targets, _nodes) = cluster(&mut old).await;
+        taken(&targets[0]).await
+    };
+    let (targets, nodes) = control_planes(&mut lab).await;
+    let (content, other, node): (&[u8], _, _) = (&bytes, &targets[1].client, &nodes[1]);
+    let open = || async move {
+        other.reboot(RebootMode::Default).await.unwrap();
+        until("the reboot", || node.snapshot()["boots"] == 3).await;
+        Ok(content)
+    };
+    let waits = AtomicUsize::new(0);
+    let tell = |progress: Progress| {
+        if matches!(progress.step, RestoreStep::Bootstrap { .. }) && progress.text.contains("cp2") {
+            waits.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    restore(&targets, snapshot, open, &options(), &tell).await.unwrap();
+    assert!(waits.into_inner() > 0, "it was away");
+    assert_eq!(lab.bootstraps(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restoration_whose_bootstrap_did_not_arrive_is_made_again() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (snapshot, bytes) = {
+        let mut old = Lab::new("v1.13.9", Pace::quick());
+        let (targets, _nodes) = cluster(&mut old).await;
+        taken(&targets[0]).await
+    };
+    let (targets, _nodes) = control_planes(&mut lab).await;
+    let content: &[u8] = &bytes;
+    let open = || async move { Ok(content) };
+    lab.net.faults().add(Fault::new(FaultAction::DropBefore).method("*/Bootstrap").times(1000));
+    let error = restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap_err();
+    assert!(error.message().contains("may have been started from the snapshot"), "{error}");
+    lab.net.faults().clear();
+
+    let short = options().limit(Duration::from_secs(5));
+    let error = finish(&targets, &short, &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert!(error.message().contains("no etcd was started"), "{error}");
+    restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap();
+    assert_eq!(lab.bootstraps(), 1);
+    finish(&targets, &options(), &|_| {}).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,6 +142,9 @@ fn a_restoration_never_makes_a_second_cluster() {
     assert!(restore_steps(&works, snapshot, None, false).is_err());
     let steps = restore_steps(&works, snapshot, None, true).unwrap();
     assert_eq!(steps[0], RestoreStep::Wipe(text("b")));
+    let unsettled = nodes(&[EtcdData::Unsettled, EtcdData::None, EtcdData::None]);
+    assert!(restore_steps(&unsettled, snapshot, None, false).unwrap_err().waiting_helps);
+    assert_eq!(restore_steps(&unsettled, snapshot, None, true).unwrap(), steps);
     let unknown = nodes(&[EtcdData::Unknown, EtcdData::None, EtcdData::None]);
     assert!(restore_steps(&unknown, snapshot, None, true).unwrap_err().waiting_helps);
 }

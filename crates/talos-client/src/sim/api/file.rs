@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::super::grpc::{Call, Reply, Status, code};
-use super::super::node::{EtcdState, Machine, NodeInner};
+use super::super::node::{Machine, NodeInner};
 use super::archive::{Member, pack};
 
 /// Bit of a folder in the modes that Go has.
@@ -67,7 +67,7 @@ fn tree(node: &NodeInner) -> Tree {
     if machine.config.v1alpha1().is_some() {
         out.extend(["/var/lib/kubelet", "/var/lib/containerd"].map(|p| (p.to_owned(), None)));
     }
-    if content.etcd.is_some() && machine.etcd == EtcdState::Running {
+    if content.etcd.is_some() {
         out.insert("/var/lib/etcd/member/wal".to_owned(), None);
         out.insert("/var/lib/etcd/member/snap/db".to_owned(), Some(vec![0; 20480]));
     }

@@ -37,7 +37,14 @@ pub(super) async fn step(node: &Arc<NodeInner>) {
                 up(node, &net).await;
             }
         }
-        EtcdState::Starting => up(node, &net).await,
+        EtcdState::Starting => {
+            if let Some(FaultAction::EtcdPull(time)) = net.faults.take(&node.names(), "@etcd-image")
+            {
+                node.service("etcd", "Preparing", None, "Running pre state");
+                tokio::time::sleep(time).await;
+            }
+            up(node, &net).await;
+        }
         EtcdState::Running => {
             if let Some(FaultAction::EtcdStall(time)) = net.faults.take(&node.names(), "@etcd") {
                 stall(node, time).await;
