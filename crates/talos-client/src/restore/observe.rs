@@ -78,7 +78,7 @@ impl Judge {
             Seen::Works => Some(EtcdData::Works),
             Seen::Stalled if is_steady => Some(EtcdData::Stalled),
             Seen::Empty if is_steady => Some(EtcdData::None),
-            Seen::Silent if is_steady || is_late => Some(EtcdData::Unknown),
+            Seen::Silent => is_steady.then_some(EtcdData::Unknown),
             // One that crashes again and again is never the same for long, and neither is one that comes back
             // slowly: which of them it is cannot be told from here.
             _ => is_late.then_some(EtcdData::Unsettled),
@@ -167,9 +167,9 @@ mod tests {
 
         assert_eq!(judged(&[(Silent, 11)]), Some(EtcdData::Unknown));
         assert_eq!(judged(&[(Stalled, 9), (Silent, 11)]), Some(EtcdData::Unknown));
-        // Not there when it counts.
+        // Gone when it counts.
         let ends =
-            [(Stalled, 8), (Silent, 8), (Stalled, 8), (Silent, 8), (Stalled, 8), (Silent, 1)];
+            [(Stalled, 8), (Silent, 8), (Stalled, 8), (Silent, 8), (Stalled, 8), (Silent, 11)];
         assert_eq!(judged(&ends), Some(EtcdData::Unknown));
     }
 }
