@@ -6,12 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-use super::super::grpc::{Call, Peer, Reply, Status};
-use super::super::{
-    Fault, FaultAction, NetConfig, NicSpec, NodeSpec, Pace, Segment, SimNet, SimNode, api,
-};
+use super::super::{Fault, FaultAction, NetConfig, NicSpec, NodeSpec, Pace, Segment, SimNet};
+use super::{call, until};
 
 const SUBNET: &str = "10.5.0.0/24";
 
@@ -38,29 +35,6 @@ fn spec(name: &str, suffix: u8, bridge: &str) -> NodeSpec {
     let address = format!("10.5.0.{suffix}/24").parse().unwrap();
     let uuid = format!("00000000-0000-0000-0000-0000000000{suffix}");
     NodeSpec::nocloud("v1.13.9", name, &uuid, nic, address)
-}
-
-async fn call(node: &SimNode, path: &str, request: Value) -> Result<Reply, Status> {
-    let call = Call {
-        path: path.into(),
-        requests: vec![request],
-        node: Vec::new(),
-        nodes: Vec::new(),
-        peer: Peer { roles: vec!["os:admin".into()] },
-        cut: CancellationToken::new(),
-        upload: None,
-    };
-    api::entry(&Arc::clone(&node.0), call).await
-}
-
-async fn until(what: &str, test: impl Fn() -> bool) {
-    for _ in 0..2000 {
-        if test() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("never: {what}");
 }
 
 /// The recorded configuration, on the first card, with a shared address.

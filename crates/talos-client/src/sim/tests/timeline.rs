@@ -1,16 +1,14 @@
 //! The order in which a real node told what it did, from power-on on, and a simulated one's.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-use super::super::grpc::{Call, Peer};
 use super::super::replay::{ReplayGroup, replay};
-use super::super::{Fault, FaultAction, NetConfig, NicSpec, NodeSpec, Pace, SimNet, SimNode, api};
+use super::super::{Fault, FaultAction, NetConfig, NicSpec, NodeSpec, Pace, SimNet, SimNode};
+use super::{call, until};
 
 /// What an event is about, in the words of the fixture; none for one whose place in the order is not kept.
 fn word(data: &Value) -> Option<String> {
@@ -58,28 +56,10 @@ fn follow(node: &SimNode) -> Arc<Mutex<Vec<Vec<String>>>> {
     told
 }
 
-async fn call(node: &SimNode, method: &str, request: Value) {
-    let call = Call {
-        path: format!("/machine.MachineService/{method}"),
-        requests: vec![request],
-        node: Vec::new(),
-        nodes: Vec::new(),
-        peer: Peer { roles: vec!["os:admin".into()] },
-        cut: CancellationToken::new(),
-        upload: None,
-    };
-    let answer = api::entry(&Arc::clone(&node.0), call).await;
+/// A call that the machine takes.
+async fn order(node: &SimNode, method: &str, request: Value) {
+    let answer = call(node, &format!("/machine.MachineService/{method}"), request).await;
     assert!(answer.is_ok(), "{method}: {:?}", answer.err());
-}
-
-async fn until(what: &str, test: impl Fn() -> bool) {
-    for _ in 0..3000 {
-        if test() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("never: {what}");
 }
 
 fn configuration() -> Value {
@@ -113,9 +93,9 @@ fn agree(name: &str, told: &Mutex<Vec<Vec<String>>>) {
 async fn an_installation_and_the_boot_after_it() {
     let (net, node) = machine(ReplayGroup::Maintenance).await;
     let told = follow(&node);
-    call(&node, "ApplyConfiguration", configuration()).await;
+    order(&node, "ApplyConfiguration", configuration()).await;
     until("the installation", || node.snapshot()["boots"] == 2 && waits_for_bootstrap(&node)).await;
-    call(&node, "Bootstrap", json!({})).await;
+    order(&node, "Bootstrap", json!({})).await;
     until("running", || node.stage() == "running").await;
     net.shutdown();
     agree("bring-up-control-plane", &told);
@@ -126,7 +106,7 @@ async fn an_installation_that_fails() {
     let (net, node) = machine(ReplayGroup::Maintenance).await;
     let told = follow(&node);
     net.faults().add(Fault::new(FaultAction::InstallFails));
-    call(&node, "ApplyConfiguration", configuration()).await;
+    order(&node, "ApplyConfiguration", configuration()).await;
     until("again", || node.snapshot()["boots"] == 2 && node.stage() == "maintenance").await;
     net.shutdown();
     agree("install-fails", &told);
@@ -140,14 +120,14 @@ async fn a_reset_and_the_same_configuration_again() {
     let partitions = ["STATE", "EPHEMERAL"].map(|label| json!({"label": label, "wipe": true}));
     let request =
         json!({"reboot": true, "mode": "SYSTEM_DISK", "systemPartitionsToWipe": partitions});
-    call(&node, "Reset", request.clone()).await;
+    order(&node, "Reset", request.clone()).await;
     until("its begin", || node.stage() == "resetting").await;
     // Taken, and not done: it is at work already.
-    call(&node, "Reset", request).await;
+    order(&node, "Reset", request).await;
     until("maintenance", || node.stage() == "maintenance").await;
-    call(&node, "ApplyConfiguration", configuration()).await;
+    order(&node, "ApplyConfiguration", configuration()).await;
     until("the boot goes on", || waits_for_bootstrap(&node)).await;
-    call(&node, "Bootstrap", json!({})).await;
+    order(&node, "Bootstrap", json!({})).await;
     until("running", || node.stage() == "running").await;
     net.shutdown();
     agree("reset-state-ephemeral", &told);
@@ -158,7 +138,7 @@ async fn a_shutdown() {
     let (net, node) = machine(ReplayGroup::Etcd).await;
     until("running", || node.stage() == "running").await;
     let told = follow(&node);
-    call(&node, "Shutdown", json!({"force": true})).await;
+    order(&node, "Shutdown", json!({"force": true})).await;
     until("off", || node.stage() == "off").await;
     net.shutdown();
     agree("shutdown", &told);
@@ -180,7 +160,7 @@ async fn a_configuration_on_the_drive() {
     let node = net.power_on(spec);
     let told = follow(&node);
     until("the installation", || node.snapshot()["boots"] == 2 && waits_for_bootstrap(&node)).await;
-    call(&node, "Bootstrap", json!({})).await;
+    order(&node, "Bootstrap", json!({})).await;
     until("running", || node.stage() == "running").await;
     net.shutdown();
     agree("nocloud-user-data", &told);
