@@ -13,9 +13,8 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 pub struct StoredGzip<W> {
     out: W,
     block: Vec<u8>,
-    checksum: crc32fast::Hasher,
-    /// Bytes of all content, modulo 2³².
-    len: u32,
+    /// Of all content, with its length.
+    checksum: flate2::Crc,
 }
 
 impl<W: Write> StoredGzip<W> {
@@ -26,7 +25,7 @@ impl<W: Write> StoredGzip<W> {
     pub fn new(mut out: W) -> Result<Self> {
         out.write_all(&HEADER)?;
         let block = Vec::with_capacity(BLOCK);
-        Ok(Self { out, block, checksum: crc32fast::Hasher::new(), len: 0 })
+        Ok(Self { out, block, checksum: flate2::Crc::new() })
     }
 
     /// Ends the stream and gives the output back.
@@ -35,9 +34,8 @@ impl<W: Write> StoredGzip<W> {
     /// The output cannot be written.
     pub fn finish(mut self) -> Result<W> {
         self.write_block(true)?;
-        let checksum = self.checksum.finalize();
-        self.out.write_all(&checksum.to_le_bytes())?;
-        self.out.write_all(&self.len.to_le_bytes())?;
+        self.out.write_all(&self.checksum.sum().to_le_bytes())?;
+        self.out.write_all(&self.checksum.amount().to_le_bytes())?;
         Ok(self.out)
     }
 
@@ -59,7 +57,6 @@ impl<W: Write> Write for StoredGzip<W> {
         let taken = bytes.get(..count).unwrap_or_default();
         self.block.extend_from_slice(taken);
         self.checksum.update(taken);
-        self.len = self.len.wrapping_add(u32::try_from(count).unwrap_or_default());
         Ok(count)
     }
 
