@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use proxmox_client::plan::vm::{VmChange, VmDesired, VmObserved, diff};
+use proxmox_client::plan::vm::{self, VmChange, VmDesired, VmDiff, VmObserved, diff};
 use proxmox_client::{NodeName, VmId};
 
 use super::Hands;
 use super::verdict::{own, proxmox};
+use crate::compose::action::Action;
 use crate::compose::draft::has_agent;
 use crate::compose::machine::{Ground, MEDIUM_KEY, desired};
 use crate::compose::observe::node_name;
 use crate::compose::proof::why_not_ours;
-use crate::engine::{Check, StepContext, StepError};
+use crate::engine::{Check, Impact, Step, StepContext, StepError};
 use crate::error::Error;
 use crate::spec::site::Node;
 
@@ -23,6 +24,18 @@ const TASK: Duration = Duration::from_mins(10);
 
 /// How long a guest may take to shut down, in seconds.
 const SHUTDOWN_SECONDS: &str = "180";
+
+/// How far a change of a machine is.
+pub(super) struct Changing {
+    pub(super) check: Check,
+    /// The machine runs: whoever relies on it is disturbed.
+    pub(super) runs: bool,
+}
+
+/// Whether a change was planned to take a restart.
+fn restarts(step: &Step<Action>) -> bool {
+    step.impact >= Impact::Reboot
+}
 
 impl Hands {
     fn wanted(&self, cluster: &str, node: &str) -> Result<VmDesired, StepError> {
@@ -148,26 +161,36 @@ impl Hands {
         ))
     }
 
-    pub(super) async fn check_change(&self, cluster: &str, node: &str) -> Result<Check, StepError> {
+    pub(super) async fn check_change(
+        &self,
+        step: &Step<Action>,
+        cluster: &str,
+        node: &str,
+    ) -> Result<Changing, StepError> {
         let wanted = self.wanted(cluster, node)?;
         let Some((_, machine)) = self.ours(&wanted).await? else {
             return Err(StepError::failed("its machine is gone; run plan again"));
         };
-        if let Some(lock) = machine.lock {
-            return Ok(Check::NotYet(format!("VM {} is locked ({lock})", wanted.vmid)));
-        }
         let left = diff(&wanted, &machine);
-        Ok(if left.changes.is_empty() && left.waiting.is_empty() {
-            Check::Done("it is as it should be".to_owned())
-        } else {
-            Check::Ready
-        })
+        let is_set = left.changes.is_empty() && left.waiting.is_empty();
+        let check = match machine.lock {
+            Some(lock) => Check::NotYet(format!("VM {} is locked ({lock})", wanted.vmid)),
+            // Switched off for the change, and not yet on again.
+            None if is_set && (machine.running || !restarts(step)) => {
+                Check::Done("it is as it should be".to_owned())
+            }
+            None => Check::Ready,
+        };
+        Ok(Changing { check, runs: machine.running })
     }
 
+    /// Sets what differs. What takes a restart is set while the machine is off: of some keys nothing
+    /// tells afterwards that they wait for one, so a run that is cut must not leave them set on a
+    /// machine that runs. One that is off differs, or is started by the next plan.
     pub(super) async fn change_machine(
         &self,
-        cluster: &str,
-        node: &str,
+        step: &Step<Action>,
+        (cluster, node): (&str, &str),
         context: &StepContext,
     ) -> Result<(), StepError> {
         let wanted = self.wanted(cluster, node)?;
@@ -175,9 +198,38 @@ impl Hands {
             return Err(StepError::failed("its machine is gone; run plan again"));
         };
         let left = diff(&wanted, &machine);
-        let stop = left.impact() == Some(proxmox_client::plan::vm::Impact::StopStart);
-        let what = format!("change VM {}", wanted.vmid);
-        let qemu = self.crew.proxmox.qemu(&name);
+        if !restarts(step) {
+            if machine.running && left.impact() == Some(vm::Impact::StopStart) {
+                return Err(StepError::failed_with_help(
+                    format!("VM {} runs since, and the change takes a restart", wanted.vmid),
+                    "run plan again",
+                ));
+            }
+            return self.set(&name, wanted.vmid, &left).await;
+        }
+        if machine.running {
+            context.waiting("the machine is shut down");
+            let what = format!("shut down VM {}", wanted.vmid);
+            let keys = [("timeout", SHUTDOWN_SECONDS)];
+            let upid = self.crew.proxmox.qemu(&name).power(wanted.vmid, "shutdown", &keys).await;
+            let upid = upid.map_err(proxmox(&what))?;
+            self.crew.proxmox.tasks().wait(&upid, TASK).await.map_err(proxmox(&what))?;
+            // Under high availability the task only asks for it.
+            if self.ours(&wanted).await?.is_some_and(|(_, machine)| machine.running) {
+                return Err(StepError::Later("it is shutting down".to_owned()));
+            }
+        }
+        let set = self.set(&name, wanted.vmid, &left).await;
+        context.waiting("the machine is started again");
+        // Also where the change was refused: it ran before.
+        let started = self.start(&name, wanted.vmid, context).await;
+        set.and(started)
+    }
+
+    /// Carries out changes of a configuration.
+    async fn set(&self, name: &NodeName, vmid: VmId, left: &VmDiff) -> Result<(), StepError> {
+        let what = format!("change VM {vmid}");
+        let qemu = self.crew.proxmox.qemu(name);
         let mut keys: Vec<(String, String)> = Vec::new();
         let mut removed: Vec<&str> = Vec::new();
         for change in &left.changes {
@@ -186,8 +238,7 @@ impl Hands {
                 VmChange::Delete { key, .. } => removed.push(key),
                 VmChange::Grow { key, after_gib, .. } => {
                     let size = format!("{after_gib}G");
-                    let upid =
-                        qemu.resize(wanted.vmid, key, &size).await.map_err(proxmox(&what))?;
+                    let upid = qemu.resize(vmid, key, &size).await.map_err(proxmox(&what))?;
                     let ended = self.crew.proxmox.tasks().wait(&upid, TASK).await;
                     ended.map_err(proxmox(&what))?;
                 }
@@ -196,19 +247,12 @@ impl Hands {
         if !removed.is_empty() {
             keys.push(("delete".to_owned(), removed.join(",")));
         }
-        if !keys.is_empty() {
-            let keys: Vec<(&str, &str)> =
-                keys.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-            let upid = qemu.update(wanted.vmid, &keys).await.map_err(proxmox(&what))?;
-            if let Some(upid) = upid {
-                let ended = self.crew.proxmox.tasks().wait(&upid, TASK).await;
-                ended.map_err(proxmox(&what))?;
-            }
+        if keys.is_empty() {
+            return Ok(());
         }
-        if stop && machine.running {
-            context.waiting("the machine is shut down and started again");
-            let keys = [("timeout", SHUTDOWN_SECONDS)];
-            let upid = qemu.power(wanted.vmid, "reboot", &keys).await.map_err(proxmox(&what))?;
+        let keys: Vec<(&str, &str)> =
+            keys.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        if let Some(upid) = qemu.update(vmid, &keys).await.map_err(proxmox(&what))? {
             self.crew.proxmox.tasks().wait(&upid, TASK).await.map_err(proxmox(&what))?;
         }
         Ok(())
@@ -236,8 +280,17 @@ impl Hands {
         let Some((name, _)) = self.ours(&wanted).await? else {
             return Err(StepError::failed("its machine is gone; run plan again"));
         };
-        let what = format!("start VM {}", wanted.vmid);
-        let started = self.crew.proxmox.qemu(&name).power(wanted.vmid, "start", &[]).await;
+        self.start(&name, wanted.vmid, context).await
+    }
+
+    async fn start(
+        &self,
+        name: &NodeName,
+        vmid: VmId,
+        context: &StepContext,
+    ) -> Result<(), StepError> {
+        let what = format!("start VM {vmid}");
+        let started = self.crew.proxmox.qemu(name).power(vmid, "start", &[]).await;
         let upid = started.map_err(proxmox(&what))?;
         context.mark("upid", upid.as_str())?;
         match self.crew.proxmox.tasks().wait(&upid, TASK).await {

@@ -91,8 +91,11 @@ impl Executor<Action> for Hands {
             Action::MakeSecrets { cluster } => self.check_secrets(cluster),
             Action::CreateMachine { cluster, node } => self.check_create(cluster, node).await,
             Action::ChangeMachine { cluster, node, .. } => {
-                let found = self.check_change(cluster, node).await?;
-                self.unless_needed(step, (cluster, node), found).await
+                let found = self.check_change(step, cluster, node).await?;
+                match found.runs {
+                    true => self.unless_needed(step, (cluster, node), found.check).await,
+                    false => Ok(found.check),
+                }
             }
             Action::StartMachine { cluster, node } => self.check_start(cluster, node).await,
             Action::EjectMedium { cluster, node } => self.check_eject(cluster, node).await,
@@ -135,7 +138,7 @@ impl Executor<Action> for Hands {
                 self.create_machine(cluster, node, context).await
             }
             Action::ChangeMachine { cluster, node, .. } => {
-                self.change_machine(cluster, node, context).await
+                self.change_machine(step, (cluster, node), context).await
             }
             Action::StartMachine { cluster, node } => {
                 self.start_machine(cluster, node, context).await
@@ -176,7 +179,7 @@ impl Executor<Action> for Hands {
                 self.verify_destroyed(node, *vmid, uuid).await
             }
             Action::ChangeMachine { cluster, node, .. } => {
-                match self.check_change(cluster, node).await? {
+                match self.check_change(step, cluster, node).await?.check {
                     Check::Done(_) => self.verify_in_service(step, cluster, node).await,
                     Check::Ready => Err(StepError::Later("the change is not there yet".into())),
                     Check::NotYet(why) => Err(StepError::Later(why)),

@@ -172,3 +172,58 @@ fn a_guest_that_moves_while_the_nodes_are_listed_is_on_its_network() {
     let said = ended(run).expect(0);
     said.says("the tree has no more: vnet vnet100 stays: container 900 db is on it");
 }
+
+#[test]
+fn what_nothing_tells_of_after_a_cut_is_in_force_all_the_same() {
+    let site = Site::new();
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    let proxmox = site.proxmox();
+    let node = "pve01".parse().unwrap();
+    let vmid = proxmox_client::VmId::try_from(103_011).unwrap();
+    // The serial number of a disk is written at once, and the guest has the old one until it is off.
+    let drift = || {
+        wait(async {
+            let machine = proxmox.qemu(&node).observe(vmid).await.unwrap().unwrap();
+            let disk = machine.config["scsi0"].replace("serial=terracp01", "serial=another");
+            assert!(disk.contains("serial=another"), "{disk}");
+            let keys = [("scsi0", disk.as_str())];
+            if let Some(upid) = proxmox.qemu(&node).update(vmid, &keys).await.unwrap() {
+                proxmox.tasks().wait(&upid, Duration::from_secs(30)).await.unwrap();
+            }
+        });
+    };
+    let count = |call: &str| {
+        let calls = &site.lab().snapshot().unwrap()["pve_calls"];
+        calls[call]["count"].as_u64().unwrap()
+    };
+    let start = "POST /nodes/{node}/qemu/{vmid}/status/start";
+    let change = "POST /nodes/{node}/qemu/{vmid}/config";
+    let configures = "/nodes/pve01/qemu/103011/config";
+
+    // The answer to the change is lost.
+    drift();
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(2).says("[reboot]");
+    let before = count(start);
+    let lost = json!({ "method": "POST", "path": configures, "times": 1, "action": "proxy-lost" });
+    site.lab().faults(json!({ "pve": [lost] })).unwrap();
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    assert_eq!(count(start), before + 1);
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+
+    // The run ends right there, and the next one finds a machine that is off.
+    drift();
+    let late = json!({ "method": "POST", "path": configures, "action": { "delay-ms": 20_000 } });
+    site.lab().faults(json!({ "clear": true, "pve": [late] })).unwrap();
+    let changes = count(change);
+    let mut run = site.command(&["-y", "apply", "terra"]).spawn().unwrap();
+    await_call(&site, change, changes + 1);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    site.lab().faults(json!({ "clear": true })).unwrap();
+    let machine = wait(proxmox.qemu(&node).observe(vmid)).unwrap().unwrap();
+    assert!(!machine.running);
+    site.run(&["-y", "apply", "terra"]).expect(0);
+    site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
+    let machine = wait(proxmox.qemu(&node).observe(vmid)).unwrap().unwrap();
+    assert!(machine.running && machine.config["scsi0"].contains("serial=terracp01"));
+}
