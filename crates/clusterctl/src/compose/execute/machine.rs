@@ -220,6 +220,10 @@ impl Hands {
             }
         }
         let set = self.set(&name, wanted.vmid, &left).await;
+        if let Err(again @ (StepError::Later(_) | StepError::Uncertain(_))) = set {
+            // It stays off until the next try, which would shut it down once more.
+            return Err(again);
+        }
         context.waiting("the machine is started again");
         // Also where the change was refused: it ran before.
         let started = self.start(&name, wanted.vmid, context).await;

@@ -210,8 +210,17 @@ fn what_nothing_tells_of_after_a_cut_is_in_force_all_the_same() {
     assert_eq!(count(start), before + 1);
     site.run(&["plan", "--detailed-exitcode", "terra"]).expect(0);
 
-    // The run ends right there, and the next one finds a machine that is off.
+    // It is refused: the machine runs on.
     drift();
+    let refuse =
+        json!({ "refuse": { "status": 400, "message": "Parameter verification failed." } });
+    let fault = json!({ "method": "POST", "path": configures, "action": refuse });
+    site.lab().faults(json!({ "clear": true, "pve": [fault] })).unwrap();
+    site.run(&["-y", "apply", "terra"]).expect(1).says("change VM 103011");
+    let machine = wait(proxmox.qemu(&node).observe(vmid)).unwrap().unwrap();
+    assert!(machine.running);
+
+    // The run ends right there, and the next one finds a machine that is off.
     let late = json!({ "method": "POST", "path": configures, "action": { "delay-ms": 20_000 } });
     site.lab().faults(json!({ "clear": true, "pve": [late] })).unwrap();
     let changes = count(change);
