@@ -408,10 +408,12 @@ pub(crate) fn may_modify(state: &State, who: &Identity, path: &str) -> bool {
 }
 
 fn modify_privilege(path: &str) -> Option<&'static str> {
-    match path.split('/').nth(1) {
-        Some("storage") => Some("Datastore.Allocate"),
-        Some("vms") => Some("VM.Allocate"),
-        Some("pool") => Some("Pool.Allocate"),
+    // only what lies below: the kind as a whole is not for who manages some of it
+    let (kind, _) = path.strip_prefix('/')?.split_once('/').filter(|(_, id)| !id.is_empty())?;
+    match kind {
+        "storage" => Some("Datastore.Allocate"),
+        "vms" => Some("VM.Allocate"),
+        "pool" => Some("Pool.Allocate"),
         _ => None,
     }
 }

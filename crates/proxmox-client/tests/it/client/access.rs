@@ -36,6 +36,28 @@ async fn rights_are_told_and_granted() {
 }
 
 #[tokio::test]
+async fn who_manages_some_machines_does_not_grant_rights_on_all() {
+    let sim = one()
+        .user("ops@pve", "a-password")
+        .user("other@pve", "a-password")
+        .start()
+        .await
+        .expect("a simulator");
+    let root = Client::new(&by_token(&sim)).expect("a client");
+    let grant = |path: &str, who: &str, role: &str| AclRow::new(path, "user", who, role, true);
+    let given = grant("/vms", "ops@pve", "PVEVMAdmin");
+    root.access().grant(&given, false).await.expect("a grant");
+    let ops = as_user(&sim, Auth::password("ops@pve", "a-password"));
+    let one = grant("/vms/100", "other@pve", "PVEVMUser");
+    ops.access().grant(&one, false).await.expect("a grant on a machine");
+    let all = grant("/vms", "other@pve", "PVEVMUser");
+    let error = ops.access().grant(&all, false).await.expect_err("no right");
+    assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+    assert_eq!(ops.access().acl().await.expect("grants"), [one], "others are not seen");
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn devices_are_named_for_machines() {
     let sim = one().start().await.expect("a simulator");
     let text = str::to_owned;
