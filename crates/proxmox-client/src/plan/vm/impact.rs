@@ -26,7 +26,7 @@ pub struct Hotplug {
     pub network: bool,
     /// Disks.
     pub disk: bool,
-    /// USB devices.
+    /// USB devices; it takes an `ostype` whose drivers can: Linux, or Windows from 8 on.
     pub usb: bool,
     /// Processors: `vcpus`, not cores and sockets.
     pub cpu: bool,
@@ -35,7 +35,7 @@ pub struct Hotplug {
 }
 
 impl Default for Hotplug {
-    /// As of a machine that says nothing of it.
+    /// As of a Linux machine that says nothing of it.
     fn default() -> Self {
         Self { network: true, disk: true, usb: true, cpu: false, memory: false }
     }
@@ -44,19 +44,24 @@ impl Default for Hotplug {
 impl Hotplug {
     /// As a machine is configured.
     pub fn of(config: &BTreeMap<String, String>) -> Self {
-        let features = match config.get("hotplug").map(|text| text.trim()) {
-            None | Some("1") => return Self::default(),
-            Some(text) => split_list(text),
+        let get = |key: &str| config.get(key).map(|text| text.trim());
+        let mut found = match get("hotplug") {
+            None | Some("1") => Self::default(),
+            Some(text) => {
+                let features = split_list(text);
+                let has = |feature: &str| features.iter().any(|one| one == feature);
+                Self {
+                    network: has("network"),
+                    disk: has("disk"),
+                    usb: has("usb"),
+                    cpu: has("cpu"),
+                    memory: has("memory"),
+                }
+            }
         };
-        let has = |feature: &str| features.iter().any(|one| one == feature);
-        let numa = config.get("numa").is_some_and(|flag| flag == "1");
-        Self {
-            network: has("network"),
-            disk: has("disk"),
-            usb: has("usb"),
-            cpu: has("cpu"),
-            memory: has("memory") && numa,
-        }
+        found.usb &= matches!(get("ostype"), Some("l26" | "win8" | "win10" | "win11"));
+        found.memory &= get("numa") == Some("1");
+        found
     }
 
     /// What it costs to give a key another value, or none.
@@ -66,9 +71,12 @@ impl Hotplug {
 
     fn is_live(&self, key: &str, before: Option<&str>, after: Option<&str>) -> bool {
         match key.trim_end_matches(|c: char| c.is_ascii_digit()) {
-            "name" | "description" | "onboot" | "protection" | "startup" | "tags" | "ipconfig"
-            | "nameserver" | "searchdomain" | "ciuser" | "cipassword" | "citype" | "ciupgrade"
-            | "sshkeys" | "cpulimit" | "cpuunits" => return true,
+            "name" | "description" | "onboot" | "protection" | "startup" | "tags" | "shares"
+            | "hookscript" | "vmstatestorage" | "migrate_downtime" | "migrate_speed"
+            | "ipconfig" | "nameserver" | "searchdomain" | "ciuser" | "cipassword" | "citype"
+            | "cicustom" | "ciupgrade" | "sshkeys" | "cpulimit" | "cpuunits" => return true,
+            // Memory and processors are only plugged into a machine that was started for it.
+            "hotplug" => return ![before, after].into_iter().flatten().any(needs_a_start),
             "net" => return self.network,
             "usb" => return self.usb,
             "vcpus" => return self.cpu,
@@ -79,17 +87,27 @@ impl Hotplug {
         }
         let Some(after) = after else { return false };
         match Format::of_key(key) {
-            // A new disk is plugged in; another medium in a drive too.
+            // A new drive is plugged in, where its bus can do that.
             Some(Format::Scsi | Format::Virtio) if before.is_none() => self.disk,
-            Some(Format::Ide | Format::Sata | Format::Scsi) if after.contains("media=cdrom") => {
-                true
-            }
             Some(format @ (Format::Ide | Format::Sata | Format::Scsi | Format::Virtio)) => {
-                before.is_some_and(|before| same_drive(format, before, after))
+                before.is_some_and(|before| {
+                    // A CD drive that is there takes another medium; no disk becomes one.
+                    (is_cd(before) && is_cd(after)) || same_drive(format, before, after)
+                })
             }
             _ => false,
         }
     }
+}
+
+/// Whether these features of `hotplug` have some among them that a machine is started with.
+fn needs_a_start(features: &str) -> bool {
+    split_list(features).iter().any(|one| one == "memory" || one == "cpu")
+}
+
+/// Whether a drive is one for media that come and go.
+fn is_cd(drive: &str) -> bool {
+    drive.split(',').any(|option| option.trim() == "media=cdrom")
 }
 
 /// Options of a drive that change at once: its limits, and what only the server makes use of. All
@@ -120,10 +138,13 @@ mod tests {
             let keys = keys.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
             Hotplug::of(&keys.collect())
         };
-        let (unset, off) = (of(&[]), of(&[("hotplug", "0")]));
-        let all = of(&[("hotplug", "network,disk,usb,cpu,memory"), ("numa", "1")]);
+        let linux = ("ostype", "l26");
+        let (unset, off) = (of(&[linux]), of(&[linux, ("hotplug", "0")]));
+        let all = of(&[linux, ("hotplug", "network,disk,usb,cpu,memory"), ("numa", "1")]);
         let no_numa = of(&[("hotplug", "cpu,memory")]);
-        assert_eq!((&unset, &of(&[("hotplug", "1")])), (&Hotplug::default(), &Hotplug::default()));
+        assert_eq!(unset, Hotplug::default());
+        assert_eq!(of(&[linux, ("hotplug", "1")]), Hotplug::default());
+        let (other, old) = (of(&[]), of(&[("ostype", "win7"), ("hotplug", "usb")]));
         for (hotplug, key, before, after, live) in [
             (&unset, "net0", Some("virtio"), Some("virtio,tag=7"), true),
             (&off, "net0", Some("virtio"), Some("virtio,tag=7"), false),
@@ -140,7 +161,17 @@ mod tests {
             (&unset, "virtio1", Some("rbd:x"), Some("rbd:x,werror=stop"), false),
             (&off, "virtio1", Some("rbd:x"), Some("rbd:y"), false),
             (&off, "ide0", Some("none,media=cdrom"), Some("iso:iso/t.iso,media=cdrom"), true),
+            (&unset, "ide2", None, Some("none,media=cdrom"), false),
+            (&all, "sata0", None, Some("iso:iso/t.iso,media=cdrom"), false),
+            (&unset, "scsi2", None, Some("iso:iso/t.iso,media=cdrom"), true),
+            (&off, "scsi2", None, Some("iso:iso/t.iso,media=cdrom"), false),
+            (&all, "sata0", Some("rbd:x"), Some("iso:iso/t.iso,media=cdrom"), false),
+            (&all, "sata0", Some("iso:iso/t.iso,media=cdrom"), Some("rbd:x"), false),
             (&off, "usb0", None, Some("mapping=zigbee"), false),
+            (&unset, "usb0", None, Some("mapping=zigbee"), true),
+            (&other, "usb0", None, Some("mapping=zigbee"), false),
+            (&old, "usb0", None, Some("mapping=zigbee"), false),
+            (&other, "net1", Some("virtio"), None, true),
             (&unset, "memory", Some("1024"), Some("2048"), false),
             (&no_numa, "memory", Some("1024"), Some("2048"), false),
             (&all, "memory", Some("1024"), Some("2048"), true),
@@ -150,6 +181,19 @@ mod tests {
             (&unset, "balloon", Some("0"), Some("1024"), false),
             (&unset, "balloon", None, Some("0"), false),
             (&off, "name", Some("a"), Some("b"), true),
+            (&off, "hotplug", Some("0"), Some("network,disk"), true),
+            (&unset, "hotplug", None, Some("0"), true),
+            (&all, "hotplug", Some("network,memory"), Some("network"), false),
+            (&unset, "hotplug", None, Some("network,memory"), false),
+            (&unset, "hotplug", Some("1"), Some("network,cpu"), false),
+            (&all, "hotplug", Some("memory"), None, false),
+            (&no_numa, "hotplug", Some("cpu,disk"), Some("disk"), false),
+            (&off, "hookscript", None, Some("local:snippets/a.pl"), true),
+            (&off, "shares", Some("1000"), Some("500"), true),
+            (&off, "migrate_downtime", None, Some("0.5"), true),
+            (&off, "migrate_speed", Some("100"), None, true),
+            (&off, "vmstatestorage", None, Some("rbd"), true),
+            (&off, "cicustom", None, Some("user=local:snippets/a.yaml"), true),
         ] {
             let told = hotplug.impact(key, before, after) == Impact::Live;
             assert_eq!(told, live, "{key}: {before:?} -> {after:?} with {hotplug:?}");

@@ -13,6 +13,7 @@ fn desired() -> VmDesired {
             ("name", "solcp01"),
             ("cores", "4"),
             ("net0", "virtio=02:00:00:00:00:01,bridge=vnet101,mtu=1"),
+            ("ostype", "l26"),
             ("boot", "order=scsi0;ide0"),
         ]),
         absent: ["hostpci0".to_owned()].into(),

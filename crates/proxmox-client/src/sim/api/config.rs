@@ -200,7 +200,7 @@ fn update_task(call: &mut Call<'_>) -> Result<Value, Fail> {
 
 /// How a change of a key reaches a running machine.
 fn is_live(vm: &Vm, key: &str, new: Option<&str>, cdrom: bool) -> bool {
-    const LIVE: [&str; 12] = [
+    const LIVE: [&str; 11] = [
         "description",
         "hookscript",
         "name",
@@ -212,7 +212,6 @@ fn is_live(vm: &Vm, key: &str, new: Option<&str>, cdrom: bool) -> bool {
         "vmstatestorage",
         "migrate_downtime",
         "migrate_speed",
-        "hotplug",
     ];
     let features = vm.conf.get("hotplug").map_or("network,disk,usb", String::as_str);
     let features = if features == "1" { "network,disk,usb" } else { features };
@@ -223,6 +222,7 @@ fn is_live(vm: &Vm, key: &str, new: Option<&str>, cdrom: bool) -> bool {
         || key.starts_with("unused")
         || cdrom
         || matches!(key, "lock" | "cpuunits" | "cpulimit")
+        || key == "hotplug" && !hotplug::needs_a_start(vm, new)
         // the device itself is not plugged
         || key == "balloon"
             && (vm.conf.get(key).is_some_and(|text| text == "0")) == (new == Some("0"))
@@ -237,7 +237,7 @@ fn is_live(vm: &Vm, key: &str, new: Option<&str>, cdrom: bool) -> bool {
                 }
                 _ => matches!(stem, "scsi" | "virtio") && hot("disk"),
             }
-        || stem == "usb" && hot("usb")
+        || stem == "usb" && hot("usb") && hotplug::takes_usb(vm)
 }
 
 fn apply(state: &mut State, inner: &Inner, vmid: u32, change: &Change) -> Result<(), Fail> {
@@ -312,20 +312,19 @@ fn set(
     };
     let Some(vm) = state.vms.get_mut(&vmid) else { return Ok(None) };
     let medium = |text: &String| drive::is_drive(key) && drive::is_cdrom(text);
-    let swap = medium(&printed)
-        && vm.conf.get(key).is_some_and(medium)
-        && !drive::is_cloud_init(drive::file_of(&printed));
+    let swap = medium(&printed) && vm.conf.get(key).is_some_and(medium);
     vm.removed.remove(key);
     if vm.running.is_some() && !is_live(vm, key, Some(&printed), swap) {
         if vm.conf.get(key) == Some(&printed) {
             vm.pending.remove(key);
         } else {
-            vm.pending.insert(key.to_owned(), printed);
+            vm.pending.insert(key.to_owned(), printed.clone());
         }
-        return Ok(None);
+        return Ok(hotplug::other_media(vm, key, &printed));
     }
     let problem = hotplug::busy_for(inner, vm, key, &printed)
-        .or_else(|| hotplug::too_many(vm, key, &printed));
+        .or_else(|| hotplug::too_many(vm, key, &printed))
+        .or_else(|| hotplug::other_media(vm, key, &printed));
     if problem.is_some() {
         vm.pending.insert(key.to_owned(), printed);
         return Ok(problem);

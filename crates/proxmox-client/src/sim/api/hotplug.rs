@@ -61,6 +61,25 @@ pub(super) fn same_drive(old: &str, new: &str) -> bool {
     fixed.iter().all(|key| get(old, key) == get(new, key))
 }
 
+/// A disk does not become a CD drive while the machine runs, nor the other way round.
+pub(super) fn other_media(vm: &Vm, key: &str, new: &str) -> Option<String> {
+    let old = vm.conf.get(key).filter(|_| vm.running.is_some() && drive::is_drive(key))?;
+    let differs = drive::is_cdrom(old) != drive::is_cdrom(new);
+    differs.then(|| text("unable to change media type"))
+}
+
+/// Whether the features of `hotplug` change from or to some that QEMU is started with.
+pub(super) fn needs_a_start(vm: &Vm, new: Option<&str>) -> bool {
+    let old = vm.conf.get("hotplug").map(String::as_str);
+    [old, new].into_iter().flatten().any(|text| text.contains("memory") || text.contains("cpu"))
+}
+
+/// Whether the kind of guest is one that USB devices are plugged into while it runs.
+pub(super) fn takes_usb(vm: &Vm) -> bool {
+    let kind = vm.conf.get("ostype").map_or("other", String::as_str);
+    ["l26", "win8", "win10", "win11"].contains(&kind)
+}
+
 /// More processors are not plugged in than cores and sockets have place for.
 pub(super) fn too_many(vm: &Vm, key: &str, new: &str) -> Option<String> {
     if vm.running.is_none() || key != "vcpus" {

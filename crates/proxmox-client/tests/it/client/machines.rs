@@ -301,6 +301,8 @@ async fn what_changes_while_a_machine_runs_is_told_as_the_server_does_it() {
             ("balloon", "512"),
         ];
         keys.extend([("net0", "virtio=02:00:00:00:00:01,bridge=vmbr0"), ("scsi0", "rbd-vm:1")]);
+        keys.push(("ide2", "none,media=cdrom"));
+        keys.extend((numa == "1").then_some(("ostype", "l26")));
         keys.extend((!hotplug.is_empty()).then_some(("hotplug", hotplug)));
         let upid = qemu.create(id, &keys).await.expect("a task");
         client.tasks().wait(&upid, WAIT).await.expect("an end");
@@ -319,6 +321,13 @@ async fn what_changes_while_a_machine_runs_is_told_as_the_server_does_it() {
             ("scsi0", "rbd-vm:vm-NUMBER-disk-0,mbps_rd=10,size=1G"),
             ("scsi0", "rbd-vm:vm-NUMBER-disk-0,backup=0,mbps_rd=10,size=1G"),
             ("scsi0", "rbd-vm:vm-NUMBER-disk-0,backup=0,mbps_rd=10,size=1G,ssd=1"),
+            ("ide2", "cdrom,media=cdrom"),
+            ("sata0", "none,media=cdrom"),
+            ("scsi2", "none,media=cdrom"),
+            ("usb0", "spice"),
+            ("shares", "500"),
+            ("migrate_downtime", "0.5"),
+            ("hotplug", "network"),
         ] {
             let after = after.replace("NUMBER", &number.to_string());
             let seen = qemu.observe(id).await.expect("an answer").expect("the machine");
