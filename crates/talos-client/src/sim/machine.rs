@@ -90,7 +90,7 @@ pub(crate) struct Service {
     pub(crate) state: String,
     /// Whether it is healthy; unknown when unset.
     pub(crate) healthy: Option<bool>,
-    /// Last message of its health check.
+    /// What happened to it last.
     pub(crate) message: String,
 }
 

@@ -205,7 +205,7 @@ impl NodeInner {
             None => json!({"unknown": true}),
         };
         self.log.service(id, state, message, health);
-        let service = Service { state: state.to_owned(), healthy, message: String::new() };
+        let service = Service { state: state.to_owned(), healthy, message: message.to_owned() };
         self.machine().services.insert(id.to_owned(), service);
     }
 
@@ -259,8 +259,7 @@ impl NodeInner {
         });
     }
 
-    /// Ask the machine to do something.
-    /// What a call asked for; a machine that is about to leave its boot does nothing else.
+    /// Has the machine do what a call asked for; one that is about to leave its boot does nothing else.
     pub(crate) fn order(&self, order: Order) {
         let leaves = ["rebooting", "shutting down", "resetting", "upgrading"];
         if leaves.contains(&self.machine().stage.as_str()) {

@@ -86,7 +86,7 @@ fn services(node: &NodeInner) -> Reply {
         .services
         .iter()
         .map(|(id, s)| {
-            let event = json!({"msg": "Health check successful", "state": s.state, "ts": at});
+            let event = json!({"msg": s.message, "state": s.state, "ts": at});
             let message = if s.state == "Finished" || s.state == "Failed" { "Service finished" } else { "" };
             json!({
                 "id": id, "state": s.state, "events": {"events": [event]},

@@ -198,7 +198,7 @@ fn start(node: &NodeInner) -> Result<(), String> {
         let service = super::node::Service {
             state: "Running".into(),
             healthy: Some(true),
-            message: String::new(),
+            message: "Health check successful".into(),
         };
         machine.services.insert(id.into(), service);
     }
