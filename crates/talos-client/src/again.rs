@@ -9,9 +9,7 @@ use uuid::Uuid;
 use crate::api::Stage;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
-
-/// Between two looks.
-const POLL: Duration = Duration::from_secs(1);
+use crate::wait::POLL;
 
 /// How long a node that took a call may look as if it had not: it tells another stage within a second,
 /// and one that is busy within some.

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::plan::Refusal;
 
 /// Between two looks.
-const POLL: Duration = Duration::from_secs(1);
+pub(crate) const POLL: Duration = Duration::from_secs(1);
 
 /// Why an operation does not begin, or go on.
 pub(crate) fn refused(operation: &'static str, why: &Refusal) -> Error {

@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::fact::Stage;
+use super::phase::EtcdPhase;
 use crate::client::{Client, call};
 use crate::error::{Error, ErrorKind};
 use crate::proto::machine;
@@ -17,19 +18,6 @@ pub enum Bootstrap {
     Started,
     /// etcd had been started before: by an earlier run, or by the node joining a cluster.
     AlreadyDone,
-}
-
-/// What etcd does on a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// The node has no etcd: a worker, or a node without a configuration.
-    Absent,
-    /// It waits for a bootstrap, or for members to join.
-    Waiting,
-    /// It was told to start, and has not yet.
-    Ordered,
-    /// It has started.
-    Started,
 }
 
 /// How often a node is asked whether etcd has started.
@@ -57,13 +45,14 @@ impl Client {
         request: machine::BootstrapRequest,
     ) -> Result<Bootstrap, Error> {
         match self.etcd_phase().await? {
-            Phase::Started => return Ok(Bootstrap::AlreadyDone),
-            Phase::Ordered if self.etcd_starts().await => {
+            EtcdPhase::Started(_) | EtcdPhase::Returning(_) => return Ok(Bootstrap::AlreadyDone),
+            EtcdPhase::Coming(_) | EtcdPhase::Empty
+                if self.is_ordered().await? && self.etcd_starts().await =>
+            {
                 return Ok(Bootstrap::AlreadyDone);
             }
-            Phase::Ordered | Phase::Waiting => {}
-            // The node's own answer says why.
-            Phase::Absent => {}
+            // The node's own answer says what is in the way.
+            _ => {}
         }
         match self.ask::<_, machine::BootstrapResponse>(&call::BOOTSTRAP, request).await {
             Ok(_) => Ok(Bootstrap::Started),
@@ -79,28 +68,25 @@ impl Client {
         }
     }
 
-    /// What etcd does on this node, from its services and its stage: etcd itself does not answer
-    /// before its bootstrap.
-    async fn etcd_phase(&self) -> Result<Phase, Error> {
-        let services = self.services().await?;
-        let Some(etcd) = services.iter().find(|service| service.id == "etcd") else {
-            return Ok(Phase::Absent);
-        };
-        if matches!(etcd.state.as_str(), "Starting" | "Running" | "Stopping") {
-            return Ok(Phase::Started);
-        }
-        // A control plane that waits for its bootstrap is still booting.
-        match self.machine_status().await?.stage {
-            Stage::Running if etcd.state != "Failed" => Ok(Phase::Ordered),
-            _ => Ok(Phase::Waiting),
-        }
+    /// Whether an etcd that has not started was told to: a control plane that waits for its bootstrap is still
+    /// booting, and runs from that call on.
+    async fn is_ordered(&self) -> Result<bool, Error> {
+        Ok(self.machine_status().await?.stage == Stage::Running)
+    }
+
+    /// Whether this node keeps a cluster from being bootstrapped on it, or on another one.
+    async fn allows(&self, phase: &EtcdPhase, is_first: bool) -> Result<(), Error> {
+        let is_ordered = !is_first && *phase == EtcdPhase::Empty && self.is_ordered().await?;
+        obstacle(phase, is_first, is_ordered).map_or(Ok(()), |(kind, text)| {
+            Err(Error::new(kind, call::BOOTSTRAP.name, text).at(self.address()))
+        })
     }
 
     /// Waits until etcd has been started; false if it has not in that time, or cannot be asked.
     async fn etcd_starts(&self) -> bool {
         let end = Instant::now() + self.timeouts().bootstrap;
         loop {
-            if let Ok(Phase::Started) = self.etcd_phase().await {
+            if let Ok(EtcdPhase::Started(_) | EtcdPhase::Returning(_)) = self.etcd_phase().await {
                 return true;
             }
             if Instant::now() >= end {
@@ -112,24 +98,79 @@ impl Client {
 }
 
 impl Bootstrap {
-    /// Starts etcd on the first of a cluster's control planes, unless any of them has it started.
+    /// Starts etcd on the first of a cluster's control planes, unless any of them has it started, or has data of
+    /// a member from before: it had been started then, and comes back.
     ///
     /// All of them are asked first: a bootstrap of a second one would make a second cluster.
     ///
     /// # Errors
-    /// As for [`Client::bootstrap`]; also if one of them cannot be asked, since it might be the
-    /// one that has etcd.
+    /// As for [`Client::bootstrap`]; also if one of them cannot be asked, since it might be the one that has etcd.
+    /// [`ErrorKind::NotReady`] while one of them has not come to its disk in its boot, or was told to start etcd and
+    /// has not yet: try again. [`ErrorKind::FailedPrecondition`] if etcd of one that has data has failed, and works
+    /// nowhere else: that cluster is mended or restored, and not made once more.
     pub async fn of_cluster(control_planes: &[Client]) -> Result<Self, Error> {
         let Some(first) = control_planes.first() else {
             return Err(Error::config(call::BOOTSTRAP.name, "no control plane is given"));
         };
-        let phases = join_all(control_planes.iter().map(Client::etcd_phase)).await;
-        if phases.iter().any(|phase| matches!(phase, Ok(Phase::Started))) {
+        let looks = join_all(control_planes.iter().map(Client::etcd_phase)).await;
+        let comes_back = |phase: &EtcdPhase| phase.member().is_some() && phase.failure().is_none();
+        if looks.iter().flatten().any(comes_back) {
             return Ok(Self::AlreadyDone);
         }
-        for phase in phases {
-            phase?;
-        }
+        let phases = looks.into_iter().collect::<Result<Vec<_>, Error>>()?;
+        let all = control_planes.iter().zip(&phases).enumerate();
+        join_all(all.map(|(index, (client, phase))| client.allows(phase, index == 0)))
+            .await
+            .into_iter()
+            .collect::<Result<(), Error>>()?;
         first.bootstrap().await
+    }
+}
+
+/// Why a control plane of which no etcd runs or comes back keeps a cluster from being bootstrapped. What the first
+/// one lacks, on which that is done, its own answer says.
+fn obstacle(phase: &EtcdPhase, is_first: bool, is_ordered: bool) -> Option<(ErrorKind, String)> {
+    match phase {
+        EtcdPhase::Ended { etcd, has_data: true } => {
+            let text = format!(
+                "etcd has data of a cluster that was started before ({}): a bootstrap would make a second one; \
+                 mend it, or restore the cluster from a snapshot",
+                etcd.reason()
+            );
+            Some((ErrorKind::FailedPrecondition, text))
+        }
+        EtcdPhase::Absent if !is_first => {
+            let text = "etcd is not there yet, and may have data of a cluster".to_owned();
+            Some((ErrorKind::NotReady, text))
+        }
+        EtcdPhase::Coming(why) if !is_first => {
+            Some((ErrorKind::NotReady, format!("it may have data of a cluster; {why}")))
+        }
+        EtcdPhase::Empty if is_ordered => {
+            Some((ErrorKind::NotReady, "etcd was told to start, and has not yet".to_owned()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Service;
+
+    #[test]
+    fn nothing_is_bootstrapped_beside_an_etcd_that_may_come_back() {
+        let kind = |phase: &EtcdPhase, is_first, is_ordered| {
+            obstacle(phase, is_first, is_ordered).map(|(kind, _)| kind)
+        };
+        let ended = |has_data| EtcdPhase::Ended { etcd: Service::default(), has_data };
+        for open in [EtcdPhase::Absent, EtcdPhase::Coming("Waiting".to_owned())] {
+            assert_eq!(kind(&open, false, false), Some(ErrorKind::NotReady), "{open:?}");
+            assert_eq!(kind(&open, true, false), None, "{open:?}");
+        }
+        assert_eq!(kind(&ended(true), true, false), Some(ErrorKind::FailedPrecondition));
+        assert_eq!(kind(&ended(false), false, false), None);
+        assert_eq!(kind(&EtcdPhase::Empty, false, true), Some(ErrorKind::NotReady));
+        assert_eq!(kind(&EtcdPhase::Empty, false, false), None);
     }
 }

@@ -43,6 +43,11 @@ impl Service {
         self.state == "Running" && self.healthy != Some(false)
     }
 
+    /// It has just ended, and is about to be started again; a service that waits for what comes first is not.
+    pub fn restarts(&self) -> bool {
+        self.state == "Waiting" && self.reason().contains("going to restart")
+    }
+
     /// Why it is not up: its state, and what it waits for.
     pub fn reason(&self) -> String {
         let last = self.events.last().map(|event| event.message.as_str()).unwrap_or_default();

@@ -5,7 +5,7 @@
 //! at the same time, and the bootstrap is made on one alone: two would be two clusters with the same certificates.
 
 mod observe;
-mod phase;
+mod outcome;
 
 use std::time::Duration;
 
@@ -15,19 +15,16 @@ use tokio::time::{Instant, sleep};
 
 pub use observe::observe;
 
-use self::phase::{Phase, phase};
+use self::outcome::{Look, Outcome, ended, failed, unfinished};
 use crate::again::{is_lost, leave, repeat};
-use crate::api::{Bootstrap, ResetOptions, Snapshot, WipeMode, kinds};
+use crate::api::{Bootstrap, EtcdPhase, ResetOptions, Snapshot, WipeMode, kinds};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::health::{self, Target};
 use crate::plan::{Refusal, RestoreStep, finish_steps, restore_steps};
-use crate::wait::{refused, until};
+use crate::wait::{POLL, refused, until};
 
 const OPERATION: &str = "restore etcd";
-
-/// Between two looks.
-const POLL: Duration = Duration::from_secs(1);
 
 /// How etcd is restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +34,9 @@ pub struct Options {
     pub first: Option<String>,
     /// A cluster that works, or may come back, may be given up.
     pub discard: bool,
-    /// How long an etcd that gives no answer is asked before it counts as stalled.
+    /// How long an etcd must look the same before [`observe`] judges it: stalled, empty, or not to be asked. One
+    /// that answers and never looks the same that long is unsettled after four times as much. [`finish`] waits as
+    /// long for an etcd that starts, before it says that none was started.
     pub patience: Duration,
     /// How long each step may take that waits for something.
     pub limit: Duration,
@@ -72,7 +71,7 @@ impl Options {
         self
     }
 
-    /// How long an etcd that gives no answer is asked before it counts as stalled.
+    /// How long an etcd must look the same before it is judged, as [`Options::patience`] says.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -140,10 +139,10 @@ pub async fn restore<R: AsyncRead + Unpin>(
             step => run.step(step).await,
         };
         let is_start = matches!(step, RestoreStep::Bootstrap { .. });
-        done.map_err(|error| match is_started || is_start && is_lost(&error) {
-            true => unfinished(is_started, &error),
-            false => error,
-        })?;
+        if let Err(error) = done {
+            let is_open = is_started || is_start && is_lost(&error);
+            return Err(if is_open { run.unfinished(is_started, &error).await } else { error });
+        }
         is_started |= is_start;
     }
     Ok(())
@@ -153,42 +152,29 @@ pub async fn restore<R: AsyncRead + Unpin>(
 /// control planes vote and the cluster is healthy. Changes nothing, and may be called again.
 ///
 /// # Errors
-/// [`ErrorKind::FailedPrecondition`] if etcd of no control plane was started, so that it has to be restored again.
-/// Else what its steps gave.
+/// [`ErrorKind::FailedPrecondition`] if etcd of no control plane was started, or failed and runs nowhere, so that it
+/// has to be restored again; the message has the reason. Else what its steps gave.
 pub async fn finish(
     targets: &[Target],
     options: &Options,
     progress: &impl Fn(Progress),
 ) -> Result<(), Error> {
     let run = Run { targets, options, progress };
-    let is_started = run.is_started().await;
-    if is_started == Some(false) {
-        let text = "all control planes wait for a bootstrap: no etcd was started, neither from the snapshot \
-                    nor else; restore again";
-        return Err(Error::new(ErrorKind::FailedPrecondition, OPERATION, text));
-    }
+    let is_known = match run.outcome().await {
+        Outcome::NotStarted => {
+            let text = "all control planes wait for a bootstrap: no etcd was started, neither from the snapshot \
+                        nor else; restore again";
+            return Err(Error::new(ErrorKind::FailedPrecondition, OPERATION, text));
+        }
+        Outcome::Failed(why) => return Err(failed(&why)),
+        Outcome::Started => true,
+        Outcome::Unknown => false,
+    };
     let steps = finish_steps(run.control_planes().map(|target| target.name.clone()));
     for step in &steps {
-        let done = run.step(step).await;
-        done.map_err(|error| unfinished(is_started.is_some(), &error))?;
+        run.step(step).await.map_err(|error| unfinished(is_known, &error))?;
     }
     Ok(())
-}
-
-/// An error that must not lead to a second restoration.
-fn unfinished(is_started: bool, error: &Error) -> Error {
-    let (was, next) = match is_started {
-        true => ("was", "mend this and finish the restoration"),
-        false => {
-            ("may have been", "mend this and finish the restoration, which tells whether it was")
-        }
-    };
-    let text = format!(
-        "etcd {was} started from the snapshot, and what comes after is not done: {}; do not restore again: \
-         {next}",
-        error.message()
-    );
-    error.clone().with_message(text)
 }
 
 struct Run<'a, P> {
@@ -213,21 +199,35 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
         self.targets.iter().filter(|target| target.control_plane)
     }
 
-    /// Whether any etcd was started; none if that cannot be told. What a bootstrap began shows after some seconds.
-    async fn is_started(&self) -> Option<bool> {
+    /// What came of the etcd that was to start. What a bootstrap began shows after some seconds.
+    async fn outcome(&self) -> Outcome {
         let patience = self.options.patience;
         let end = Instant::now() + patience;
         loop {
-            let looks = join_all(self.control_planes().map(|target| phase(&target.client))).await;
-            if looks.iter().any(|look| matches!(look, Ok(Phase::Started(_)))) {
-                return Some(true);
+            let looks = self.looks(|_| true).await;
+            let comes = |phase: &EtcdPhase| phase.member().is_some() && phase.failure().is_none();
+            if looks.iter().any(|(_, look)| look.as_ref().is_ok_and(comes)) {
+                return Outcome::Started;
             }
             if Instant::now() >= end {
-                let waits =
-                    |look: &Result<Phase, Error>| matches!(look, Ok(Phase::Empty | Phase::Failed));
-                return looks.iter().all(waits).then_some(false);
+                return ended(&looks);
             }
             sleep(POLL.min(patience / 10)).await;
+        }
+    }
+
+    /// How far etcd of some control planes is, all asked at once.
+    async fn looks(&self, which: impl Fn(&Target) -> bool) -> Vec<Look<'a>> {
+        let some = self.control_planes().filter(|target| which(target));
+        join_all(some.map(|target| async move { (target, target.client.etcd_phase().await) })).await
+    }
+
+    /// An error after which etcd was started, or may have been.
+    async fn unfinished(&self, is_started: bool, error: &Error) -> Error {
+        match self.outcome().await {
+            Outcome::Failed(why) => failed(&why),
+            Outcome::Started => unfinished(true, error),
+            Outcome::NotStarted | Outcome::Unknown => unfinished(is_started, error),
         }
     }
 
@@ -268,8 +268,12 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
         name: &str,
         skip_check: bool,
     ) -> Result<(), Error> {
-        let look = async || self.no_other(name).await;
-        until(OPERATION, self.options.limit, |why| self.tell(step, why), look).await??;
+        let look = async || self.other_etcd(name).await;
+        if let Some(other) =
+            until(OPERATION, self.options.limit, |why| self.tell(step, why), look).await?
+        {
+            return Err(other);
+        }
         let client = self.client(name)?;
         match client.bootstrap_from_snapshot(skip_check).await? {
             Bootstrap::Started => Ok(()),
@@ -279,30 +283,30 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
         }
     }
 
-    /// Looks at the other control planes, all at once: those that boot are waited for, since what they have shows
-    /// only then.
-    async fn no_other(&self, name: &str) -> Result<Result<(), Error>, Refusal> {
-        let others = self.control_planes().filter(|other| other.name != name);
-        let looks = others.map(|other| async move { (other, phase(&other.client).await) });
+    /// Looks at the other control planes, all at once. Gives the error that an etcd of theirs is, or nothing if none
+    /// has any. Refused while that shows for none but not for all: those that boot are waited for.
+    async fn other_etcd(&self, name: &str) -> Result<Option<Error>, Refusal> {
         let mut waits = None;
-        for (other, look) in join_all(looks).await {
+        for (other, look) in self.looks(|other| other.name != name).await {
             let why = match look {
-                Ok(Phase::Empty | Phase::Failed) => continue,
-                Ok(Phase::Started(etcd)) => {
-                    let why = etcd.reason();
-                    let text = format!(
-                        "{} does not wait for a bootstrap any more: etcd: {why}",
-                        other.name
-                    );
-                    return Ok(Err(conflict(&other.client, &text)));
-                }
-                Ok(Phase::Coming(why)) => why,
+                Ok(phase) => match (phase.member(), bootable(&phase)) {
+                    (Some(etcd), _) => {
+                        let why = etcd.reason();
+                        let text = format!(
+                            "{} does not wait for a bootstrap any more: etcd: {why}",
+                            other.name
+                        );
+                        return Ok(Some(conflict(&other.client, &text)));
+                    }
+                    (None, Ok(())) => continue,
+                    (None, Err(why)) => why,
+                },
                 Err(error) if error.is_retryable() => error.to_string(),
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Ok(Some(error)),
             };
             waits.get_or_insert_with(|| Refusal::now(format!("{}: {why}", other.name)));
         }
-        waits.map_or(Ok(Ok(())), Err)
+        waits.map_or(Ok(None), Err)
     }
 
     /// Whether a wipe of `EPHEMERAL` takes etcd's data with it, which from 1.14 on may lie on a volume of its own.
@@ -338,10 +342,10 @@ impl<'a, P: Fn(Progress)> Run<'a, P> {
         &self,
         step: &RestoreStep,
         name: &str,
-        look: impl AsyncFn(&Client) -> Result<(), String>,
+        look: impl AsyncFn(&Client) -> Result<(), Refusal>,
     ) -> Result<(), Error> {
         let client = self.client(name)?;
-        let look = async || look(client).await.map_err(Refusal::now);
+        let look = async || look(client).await;
         let done = until(OPERATION, self.options.limit, |why| self.tell(step, why), look).await;
         done.map_err(|error| error.at(client.address()))
     }
@@ -369,20 +373,39 @@ fn conflict(client: &Client, why: &str) -> Error {
     Error::new(ErrorKind::AlreadyExists, OPERATION, text).at(client.address())
 }
 
-async fn waits_for_bootstrap(client: &Client) -> Result<(), String> {
-    match phase(client).await {
-        Ok(Phase::Empty | Phase::Failed) => Ok(()),
-        Ok(Phase::Coming(why)) => Err(why),
-        Ok(Phase::Started(etcd)) => Err(format!("etcd: {}", etcd.reason())),
-        Err(error) => Err(error.to_string()),
+/// Whether etcd of a node waits for a bootstrap, or can be started by one after it ended; else why not.
+fn bootable(phase: &EtcdPhase) -> Result<(), String> {
+    match phase {
+        EtcdPhase::Empty | EtcdPhase::Ended { has_data: false, .. } => Ok(()),
+        EtcdPhase::Absent => Err("etcd is not there yet".to_owned()),
+        EtcdPhase::Coming(why) => Err(why.clone()),
+        EtcdPhase::Returning(etcd)
+        | EtcdPhase::Started(etcd)
+        | EtcdPhase::Ended { etcd, has_data: true } => {
+            Err(format!("etcd has data: {}", etcd.reason()))
+        }
     }
 }
 
-async fn votes(client: &Client) -> Result<(), String> {
-    let status = client.etcd_status().await.map_err(|error| error.to_string())?;
+async fn waits_for_bootstrap(client: &Client) -> Result<(), Refusal> {
+    let phase = client.etcd_phase().await.map_err(|error| Refusal::now(error.to_string()))?;
+    bootable(&phase).map_err(Refusal::now)
+}
+
+async fn votes(client: &Client) -> Result<(), Refusal> {
+    let status = match client.etcd_status().await {
+        Ok(status) => status,
+        Err(error) => {
+            let failure = client.etcd_phase().await.ok().and_then(|phase| phase.failure());
+            return Err(match failure {
+                Some(why) => Refusal::ever(format!("etcd: {why}")),
+                None => Refusal::now(error.to_string()),
+            });
+        }
+    };
     match (status.is_learner, status.leader) {
-        (true, _) => Err("its etcd does not vote yet".to_owned()),
-        (_, 0) => Err("its etcd follows no leader".to_owned()),
+        (true, _) => Err(Refusal::now("its etcd does not vote yet")),
+        (_, 0) => Err(Refusal::now("its etcd follows no leader")),
         _ => Ok(()),
     }
 }

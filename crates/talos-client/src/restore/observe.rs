@@ -5,13 +5,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::POLL;
-use super::phase::{Phase, phase, restarts};
-use crate::api::Service;
+use crate::api::{EtcdPhase, Service};
 use crate::client::Client;
 use crate::error::ErrorKind;
 use crate::health::Target;
 use crate::plan::{EtcdData, RestoreNode};
+use crate::wait::POLL;
 
 /// What etcd has on each control plane of a cluster. One without a leader is stalled, and one that waits has
 /// nothing, only if that is seen in every look for all of `patience`: after a power cut nodes come back
@@ -87,14 +86,13 @@ impl Judge {
 }
 
 async fn look(client: &Client) -> Seen {
-    match phase(client).await {
+    match client.etcd_phase().await {
         Err(_) => Seen::Silent,
-        Ok(Phase::Coming(_)) => Seen::Moving,
-        Ok(Phase::Empty) => Seen::Empty,
-        Ok(Phase::Failed) => Seen::Stalled,
-        Ok(Phase::Started(etcd)) if etcd.state == "Running" => member(client, &etcd).await,
-        Ok(Phase::Started(etcd)) if etcd.state == "Finished" || restarts(&etcd) => Seen::Stalled,
-        Ok(Phase::Started(_)) => Seen::Moving,
+        Ok(EtcdPhase::Empty) => Seen::Empty,
+        Ok(EtcdPhase::Ended { .. }) => Seen::Stalled,
+        Ok(EtcdPhase::Started(etcd)) if etcd.state == "Running" => member(client, &etcd).await,
+        Ok(EtcdPhase::Started(etcd)) if etcd.restarts() => Seen::Stalled,
+        Ok(_) => Seen::Moving,
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use talos_client::api::{
-    ApplyMode, Bootstrap, RebootMode, ResetOptions, Service, Snapshot, WipeMode,
+    ApplyMode, Bootstrap, EtcdMember, EtcdPhase, RebootMode, ResetOptions, Service, Snapshot,
+    WipeMode,
 };
 use talos_client::health::Target;
 use talos_client::plan::{EtcdData, RestoreStep};
@@ -50,6 +51,13 @@ async fn taken(target: &Target) -> (Snapshot, Vec<u8>) {
     let mut bytes = Vec::new();
     let snapshot = target.client.etcd_snapshot(&mut bytes).await.unwrap();
     (snapshot, bytes)
+}
+
+/// A snapshot of a cluster that is gone since.
+async fn taken_elsewhere() -> (Snapshot, Vec<u8>) {
+    let mut old = Lab::new("v1.13.9", Pace::quick());
+    let (targets, _nodes) = cluster(&mut old).await;
+    taken(&targets[0]).await
 }
 
 /// The number that Kubernetes gave a node when it registered, as the etcd of a control plane has it.
@@ -232,11 +240,7 @@ async fn an_etcd_with_data_does_not_wait_for_a_bootstrap_while_its_image_is_pull
 #[tokio::test(flavor = "multi_thread")]
 async fn a_control_plane_that_reboots_is_waited_for_before_the_bootstrap() {
     let mut lab = Lab::new("v1.13.9", Pace::quick());
-    let (snapshot, bytes) = {
-        let mut old = Lab::new("v1.13.9", Pace::quick());
-        let (targets, _nodes) = cluster(&mut old).await;
-        taken(&targets[0]).await
-    };
+    let (snapshot, bytes) = taken_elsewhere().await;
     let (targets, nodes) = control_planes(&mut lab).await;
     let (content, other, node): (&[u8], _, _) = (&bytes, &targets[1].client, &nodes[1]);
     let open = || async move {
@@ -258,11 +262,7 @@ async fn a_control_plane_that_reboots_is_waited_for_before_the_bootstrap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restoration_whose_bootstrap_did_not_arrive_is_made_again() {
     let mut lab = Lab::new("v1.13.9", Pace::quick());
-    let (snapshot, bytes) = {
-        let mut old = Lab::new("v1.13.9", Pace::quick());
-        let (targets, _nodes) = cluster(&mut old).await;
-        taken(&targets[0]).await
-    };
+    let (snapshot, bytes) = taken_elsewhere().await;
     let (targets, _nodes) = control_planes(&mut lab).await;
     let content: &[u8] = &bytes;
     let open = || async move { Ok(content) };
@@ -326,11 +326,7 @@ async fn another_cluster_that_was_started_meanwhile_is_a_conflict() {
 async fn what_fails_after_the_bootstrap_is_finished_and_not_restored_again() {
     let mut lab = Lab::new("v1.13.9", Pace::quick());
     let (targets, nodes) = control_planes(&mut lab).await;
-    let (snapshot, bytes) = {
-        let mut old = Lab::new("v1.13.9", Pace::quick());
-        let (targets, _nodes) = cluster(&mut old).await;
-        taken(&targets[0]).await
-    };
+    let (snapshot, bytes) = taken_elsewhere().await;
     let content: &[u8] = &bytes;
     let open = || async move { Ok(content) };
     let fail = |progress: Progress| {
@@ -358,6 +354,92 @@ async fn what_fails_after_the_bootstrap_is_finished_and_not_restored_again() {
     assert_eq!(lab.net.faults().calls("*", "*/Reset"), 0);
     assert_eq!(lab.bootstraps(), 1);
     assert!(nodes.iter().all(|node| node.snapshot()["boots"] == 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_snapshot_is_no_etcd_that_was_started() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (targets, _nodes) = control_planes(&mut lab).await;
+    let (snapshot, bytes) = taken_elsewhere().await;
+    let mut bad = bytes.clone();
+    bad[0] ^= 1;
+    let (content, damaged): (&[u8], &[u8]) = (&bytes, &bad);
+    let open = || async move { Ok(damaged) };
+    let error = restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    for part in
+        ["did not come up from the snapshot", "cp1: etcd: Failed", "error verifying snapshot"]
+    {
+        assert!(error.message().contains(part), "{error}");
+    }
+    let error = finish(&targets, &options(), &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
+    assert!(error.message().contains("error verifying snapshot"), "{error}");
+    assert_eq!(lab.bootstraps(), 0);
+
+    let open = || async move { Ok(content) };
+    restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap();
+    assert_eq!(lab.bootstraps(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_failed_with_data_is_none_that_waits() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (targets, _nodes) = control_planes(&mut lab).await;
+    let (snapshot, bytes) = taken_elsewhere().await;
+    let (content, other): (&[u8], _) = (&bytes, &targets[1].client);
+    // Somebody else bootstraps while the snapshot is sent, and takes that member out again.
+    let open = || async move {
+        eventually("the other bootstrap", || other.bootstrap()).await;
+        let vote = |list: &Vec<EtcdMember>| list.iter().filter(|one| !one.is_learner).count() == 3;
+        let members = value("the members", || other.etcd_members(), vote).await;
+        let member = members.iter().find(|member| member.hostname == "cp2").unwrap();
+        other.etcd_remove_member(member.id).await.unwrap();
+        let failed = |phase: &EtcdPhase| phase.failure().is_some();
+        value("the end", || other.etcd_phase(), failed).await;
+        Ok(content)
+    };
+    let error = restore(&targets, snapshot, open, &options(), &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
+    assert!(error.message().contains("permanently removed"), "{error}");
+
+    // The others lose what they have, and only data of no use is left.
+    futures_util::future::join(lose(&targets[0]), lose(&targets[2])).await;
+    for target in [&targets[0], &targets[2]] {
+        let waits = |phase: &EtcdPhase| *phase == EtcdPhase::Empty;
+        value("it waits", || target.client.etcd_phase(), waits).await;
+    }
+    let clients: Vec<Client> = targets.iter().map(|target| target.client.clone()).collect();
+    let error = Bootstrap::of_cluster(&clients).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.node()),
+        (ErrorKind::FailedPrecondition, "10.5.0.12"),
+        "{error}"
+    );
+    assert_eq!(lab.bootstraps(), 1, "the other one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_comes_back_is_not_bootstrapped_again() {
+    let mut lab = Lab::new("v1.13.9", Pace::quick());
+    let (targets, nodes) = cluster(&mut lab).await;
+    let clients: Vec<Client> = targets.iter().map(|target| target.client.clone()).collect();
+    for name in ["cp2", "cp3"] {
+        let pull = FaultAction::EtcdPull(Duration::from_hours(1));
+        lab.net.faults().add(Fault::new(pull).node(name));
+    }
+    for (client, node) in clients.iter().zip(&nodes).skip(1) {
+        client.reboot(RebootMode::Default).await.unwrap();
+        until("the next boot", || node.snapshot()["boots"] == 3).await;
+    }
+    lose(&targets[0]).await;
+    value("it waits", || clients[0].etcd_phase(), |phase| *phase == EtcdPhase::Empty).await;
+    for client in &clients[1..] {
+        let returns = |phase: &EtcdPhase| matches!(phase, EtcdPhase::Returning(_));
+        value("the pull", || client.etcd_phase(), returns).await;
+    }
+    assert_eq!(Bootstrap::of_cluster(&clients).await.unwrap(), Bootstrap::AlreadyDone);
+    assert_eq!(lab.bootstraps(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
