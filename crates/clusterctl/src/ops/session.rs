@@ -305,7 +305,7 @@ fn fingerprint(
 ) -> String {
     use std::fmt::Write as _;
     let mut hash = sha2::Sha256::new();
-    for (path, text) in &sources.0 {
+    for (path, text) in sources.0.iter() {
         hash.update(path.to_string_lossy().as_bytes());
         hash.update([0]);
         hash.update(text.as_bytes());

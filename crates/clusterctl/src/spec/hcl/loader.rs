@@ -75,8 +75,9 @@ impl std::fmt::Debug for Options {
 pub struct Loader {
     pub(super) options: Options,
     sources: RefCell<BTreeMap<PathBuf, Parsed>>,
-    /// Also of files that could not be parsed: a diagnostic shows the line.
-    texts: RefCell<BTreeMap<PathBuf, Arc<str>>>,
+    /// Also of files that could not be parsed: a diagnostic shows the line. Shared, for whoever checks a
+    /// tree asks for them with every key.
+    texts: RefCell<Arc<BTreeMap<PathBuf, Arc<str>>>>,
     evaluated: RefCell<BTreeMap<(PathBuf, PathBuf), Rc<FileEval>>>,
     reading: RefCell<Vec<PathBuf>>,
 }
@@ -102,8 +103,8 @@ impl Loader {
     }
 
     /// The text of every file that was read as HCL, for diagnostics.
-    pub fn sources(&self) -> BTreeMap<PathBuf, Arc<str>> {
-        self.texts.borrow().clone()
+    pub fn sources(&self) -> Arc<BTreeMap<PathBuf, Arc<str>>> {
+        Arc::clone(&self.texts.borrow())
     }
 
     /// Reads a file as the outermost one; the folder worked in is its own unless given.
@@ -202,7 +203,7 @@ impl Loader {
             Failure::new(Class::Parse, format!("{} is not UTF-8", path.display())).in_file(path)
         })?;
         let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(&text).into();
-        self.texts.borrow_mut().insert(path.to_path_buf(), Arc::clone(&text));
+        Arc::make_mut(&mut self.texts.borrow_mut()).insert(path.to_path_buf(), Arc::clone(&text));
         let body = parse::body(&text).map_err(|failure| failure.in_file(path))?;
         Ok((text, Rc::new(body)))
     }

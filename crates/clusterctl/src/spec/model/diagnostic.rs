@@ -142,7 +142,7 @@ impl Diagnostic {
 
 /// The texts of all files that were read.
 #[derive(Debug, Clone, Default)]
-pub struct Sources(pub BTreeMap<PathBuf, Arc<str>>);
+pub struct Sources(pub Arc<BTreeMap<PathBuf, Arc<str>>>);
 
 impl Sources {
     /// Line and column of a place.
