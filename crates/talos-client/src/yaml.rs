@@ -280,9 +280,8 @@ impl Node {
 /// double quotes where a reader would take it for something else, else between single quotes.
 pub(crate) fn scalar(text: &str) -> Cow<'_, str> {
     let quoted = || Cow::Owned(serde_json::Value::from(text).to_string());
-    // No word has more letters, and what begins with a letter is no number.
-    let is_itself =
-        text.len() > LONGEST_WORD && text.starts_with(|c: char| c.is_ascii_alphabetic());
+    // No word has more letters.
+    let is_itself = text.len() > LONGEST_WORD && begins_with_letter(text);
     if !is_itself && has_other_meaning(text) {
         return quoted();
     }
@@ -301,7 +300,9 @@ pub(crate) fn scalar(text: &str) -> Cow<'_, str> {
 
 /// Whether a reader would take a text without quotes for nothing, a truth value or a number.
 fn has_other_meaning(text: &str) -> bool {
-    text.is_empty() || is_word(text) || is_number(text) || is_sexagesimal(text) || text == "<<"
+    let is_number = || is_number(text) || is_sexagesimal(text) || text == "<<";
+    // Most texts begin with a letter, and none of those is a number.
+    text.is_empty() || is_word(text) || (!begins_with_letter(text) && is_number())
 }
 
 /// Whether no character of a text can mean anything inside of a plain scalar. Certificates and
@@ -368,7 +369,12 @@ const LONGEST_WORD: usize = 5;
 /// Words that are booleans or nothing to some reader.
 fn is_word(text: &str) -> bool {
     let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ".inf", ".nan"];
-    words.contains(&text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str())
+    let bare = text.trim_start_matches(['+', '-']);
+    bare.len() <= LONGEST_WORD && words.iter().any(|word| word.eq_ignore_ascii_case(bare))
+}
+
+fn begins_with_letter(text: &str) -> bool {
+    text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic)
 }
 
 /// Whether some reader takes a text for a number or a day.

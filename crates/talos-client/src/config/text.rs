@@ -95,7 +95,8 @@ const STEP: usize = 4;
 /// Writes documents as Talos does: what stands below a key begins at the next multiple of four
 /// columns, also inside of list items, whose own fields begin two columns behind the dash.
 pub(super) fn write(documents: &[Value]) -> String {
-    let mut out = String::new();
+    // A text that grows leaves copies behind, and it holds secrets.
+    let mut out = String::with_capacity(documents.iter().map(|one| room(one, 0)).sum());
     for (number, document) in documents.iter().enumerate() {
         if number > 0 {
             out.push_str("---\n");
@@ -106,6 +107,19 @@ pub(super) fn write(documents: &[Value]) -> String {
         }
     }
     out
+}
+
+/// About the bytes that a value at a column takes with its line.
+fn room(value: &Value, column: usize) -> usize {
+    let line = column + STEP;
+    match value {
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| key.len() + line + room(value, line)).sum()
+        }
+        Value::Array(items) => items.iter().map(|item| line + room(item, line)).sum(),
+        Value::String(text) => text.len(),
+        _ => STEP,
+    }
 }
 
 fn pad(out: &mut String, columns: usize) {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 use super::{Bundle, BundleError, Certs, Cluster, Pair, Text, Tokens};
 use crate::yaml::{self, Node};
@@ -119,21 +120,21 @@ fn pair(node: &Node, what: &str) -> Result<Option<Pair>> {
     let mut pair = Pair::default();
     for (name, value) in fields {
         let decoded = |text: &str| -> Result<Text> {
-            let packed: String = text.split(['\n', '\r']).collect();
-            let bytes = STANDARD
-                .decode(packed)
-                .map_err(|_| wrong(format!("certs.{what}.{name} is no base64")))?;
+            // Few are broken into lines.
+            let one_line = || Zeroizing::new(text.replace(['\n', '\r'], ""));
+            let bytes = STANDARD.decode(text).or_else(|_| STANDARD.decode(one_line().as_bytes()));
+            let bytes = bytes.map_err(|_| wrong(format!("certs.{what}.{name} is no base64")))?;
             Ok(bytes.into())
         };
-        let text = |value: &Node| {
-            let text = value.text().map(str::to_owned);
+        let text = || {
+            let text = value.text();
             text.ok_or_else(|| wrong(format!("certs.{what}.{name} is not text")))
         };
         match name {
-            "crt" => pair.crt = decoded(&text(value)?)?,
+            "crt" => pair.crt = decoded(text()?)?,
             "key" => {
-                let text = text(value)?;
-                pair.key = if text == REDACTED { Text::from(REDACTED) } else { decoded(&text)? };
+                let text = text()?;
+                pair.key = if text == REDACTED { Text::from(REDACTED) } else { decoded(text)? };
             }
             _ => {}
         }

@@ -107,7 +107,8 @@ impl<'a> Secrets<'a> {
         let encode = |text: &Text| STANDARD.encode(text.bytes());
         let crt = pair.map(|pair| encode(&pair.crt)).unwrap_or_default();
         let key = pair.filter(|_| with_key).map(|pair| encode(&pair.key)).unwrap_or_default();
-        json!({ "crt": crt, "key": key })
+        let fields = [("crt", crt), ("key", key)];
+        fields.map(|(name, text)| (name.to_owned(), Value::String(text))).into_iter().collect()
     }
 
     fn text(&self, of: fn(&Bundle) -> Option<&Text>) -> String {
