@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -172,6 +173,31 @@ impl Access<'_> {
             (path.clone(), rights.collect())
         });
         Ok(Permissions(paths.collect()))
+    }
+
+    /// The first of these paths on which whoever calls has none of the privileges. Lists leave out
+    /// what one has no privilege on: that something is not in them tells nothing until this is none.
+    ///
+    /// Each path is asked for by itself. The list of all leaves out those on which nothing is held,
+    /// so what is granted above them would seem to hold there too.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn first_hidden(
+        &self,
+        paths: impl IntoIterator<Item = String>,
+        privileges: &[&str],
+    ) -> Result<Option<String>> {
+        let asked = paths.into_iter().map(|path| async move {
+            let held = self.permissions(&[("path", &path)]).await?;
+            let sees = privileges.iter().any(|privilege| held.has(&path, privilege));
+            Ok::<_, crate::error::Error>((!sees).then_some(path))
+        });
+        // Of futures, not of what they are made from: so a task of any thread can hold this one.
+        let asked: Vec<_> = asked.collect();
+        let hidden = futures_util::stream::iter(asked).buffered(self.client.concurrency());
+        let hidden = std::pin::pin!(hidden.try_filter_map(|path| std::future::ready(Ok(path))));
+        hidden.into_future().await.0.transpose()
     }
 
     /// `GET /access/users`.

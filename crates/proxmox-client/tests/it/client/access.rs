@@ -36,6 +36,33 @@ async fn rights_are_told_and_granted() {
 }
 
 #[tokio::test]
+async fn what_is_hidden_below_a_grant_is_found() {
+    let sim = one().user("ops@pve", "a-password").start().await.expect("a simulator");
+    let root = Client::new(&by_token(&sim)).expect("a client");
+    let ops = as_user(&sim, Auth::password("ops@pve", "a-password"));
+    let paths = ["/sdn/zones/-", "/sdn/zones/z1/-", "/sdn/zones/z1/web"].map(str::to_owned);
+    let hidden = async || {
+        let found = ops.access().first_hidden(paths.clone(), &["SDN.Audit", "SDN.Allocate"]).await;
+        found.expect("an answer")
+    };
+    assert_eq!(hidden().await.as_ref(), Some(&paths[0]));
+    let grant = async |path: &str, role: &str| {
+        let row = AclRow::new(path, "user", "ops@pve", role, true);
+        root.access().grant(&row, false).await.expect("a grant");
+    };
+    grant("/sdn/zones", "PVEAuditor").await;
+    assert_eq!(hidden().await, None);
+    grant("/sdn/zones/z1/web", "NoAccess").await;
+    assert_eq!(hidden().await.as_ref(), Some(&paths[2]));
+    // The list of all paths would not tell: it has none on which nothing is held.
+    let all = ops.permissions().await.expect("rights");
+    assert!(all.has(&paths[2], "SDN.Audit") && !all.iter().any(|(path, _)| path == paths[2]));
+    grant("/sdn/zones/z1", "NoAccess").await;
+    assert_eq!(hidden().await.as_ref(), Some(&paths[1]));
+    sim.shutdown().await;
+}
+
+#[tokio::test]
 async fn who_manages_some_machines_does_not_grant_rights_on_all() {
     let sim = one()
         .user("ops@pve", "a-password")

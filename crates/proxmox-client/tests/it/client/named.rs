@@ -205,6 +205,15 @@ async fn what_may_be_named_unseen_is_not_removed() {
     assert!(told.text().contains("VM.Audit on /vms"), "{told}");
     grant("/vms", "PVEAuditor").await;
     grant("/sdn/zones", "PVEAuditor").await;
+    // What is taken away on a path is in no list of what is held: that of "/" seems to come down.
+    grant("/", "PVEAuditor").await;
+    grant("/sdn", "NoAccess").await;
+    let withheld = AclRow::new("/sdn/zones", "user", "weak@pve", "PVEAuditor", true);
+    client.access().grant(&withheld, true).await.expect("it is taken back");
+    let told = weak.ensure_no_group("web").await.expect_err("VNets are not seen");
+    assert_eq!(told.kind(), ErrorKind::Forbidden, "{told}");
+    assert!(told.text().contains("SDN.Audit on /sdn/zones"), "{told}");
+    grant("/sdn/zones", "PVEAuditor").await;
     assert!(weak.ensure_no_group("web").await.expect("all are seen"));
     sim.shutdown().await;
 }
