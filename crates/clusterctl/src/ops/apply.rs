@@ -142,8 +142,7 @@ async fn carry_out(
             (_, None) => {}
         }
     }
-    session.forget_vanished(&made.world).await?;
-    let storages = made.world.storages.clone();
+    let (storages, networks) = (made.world.storages.clone(), made.world.sdn.clone());
     let report = Report::of(session, made);
     if let Some(refusal) = report.refusal() {
         return Err(refusal);
@@ -151,12 +150,14 @@ async fn carry_out(
     if let Some(saved) = &saved {
         fresh(saved, &report.plan)?;
     }
-    if report.plan.is_empty() {
-        console.confirm(&report)?;
-        return Ok(Applied { summary: None, target: report.plan.target });
-    }
-    if saved.is_none() && !console.confirm(&report)? {
+    let is_empty = report.plan.is_empty();
+    // A saved plan was agreed to when it was saved; one that has nothing to do is only told.
+    if (saved.is_none() || is_empty) && !console.confirm(&report)? {
         return Err(Error::new(ErrorKind::Interrupted, "nothing was changed"));
+    }
+    session.forget_vanished(&networks).await?;
+    if is_empty {
+        return Ok(Applied { summary: None, target: report.plan.target });
     }
     let interrupted = at_work.interrupted.clone();
     let hands = Hands::new(Arc::clone(&session.crew), storages, interrupted);

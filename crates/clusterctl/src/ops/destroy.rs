@@ -60,8 +60,7 @@ async fn carry_out(
     console: &(impl Console + Sync),
 ) -> Result<Applied, Error> {
     let made = unless_stopped(console, Box::pin(session.unmake(target))).await?;
-    session.forget_vanished(&made.world).await?;
-    let storages = made.world.storages.clone();
+    let (storages, networks) = (made.world.storages.clone(), made.world.sdn.clone());
     let report = Report::of(session, made);
     if let Some(refusal) = report.refusal() {
         return Err(refusal);
@@ -74,6 +73,7 @@ async fn carry_out(
     if !console.confirm_removal(&report, &word)? {
         return Err(Error::new(ErrorKind::Interrupted, "nothing was removed"));
     }
+    session.forget_vanished(&networks).await?;
     if report.plan.is_empty() {
         return Ok(Applied { summary: None, target: report.plan.target });
     }

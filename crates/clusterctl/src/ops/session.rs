@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use proxmox_client::plan::sdn::Object;
+use proxmox_client::plan::sdn::{Object, SdnObserved};
 use secrecy::ExposeSecret as _;
 use sha2::Digest as _;
 
@@ -26,7 +26,7 @@ use crate::lab::Lab;
 use crate::spec::model::Level;
 use crate::spec::root::Root;
 use crate::spec::site::Cluster;
-use crate::state::{LedgerEntry, ThingKind};
+use crate::state::LedgerEntry;
 
 /// How many calls to Proxmox are under way at once.
 const CONCURRENCY: usize = 16;
@@ -190,40 +190,26 @@ impl Session {
     }
 
     /// Takes networks out of the ledger that are neither there nor saved, where the token sees all
-    /// that are.
+    /// that are. What a list hides is not gone.
     ///
     /// # Errors
     /// Proxmox cannot be asked, or the lock file not be written.
-    pub async fn forget_vanished(&self, world: &World) -> Result<(), Error> {
-        let vanished = network::vanished(&self.crew.lock_file().ledger, &world.sdn);
+    pub async fn forget_vanished(&self, seen: &SdnObserved) -> Result<(), Error> {
+        let ledger = self.crew.lock_file().ledger;
+        let vanished = network::vanished(&ledger, seen);
         if vanished.is_empty() {
             return Ok(());
         }
-        if !self.sees_all(&self.crew.lock_file().ledger).await? {
-            return Ok(());
+        let tree = self.crew.site.sdn.as_ref().map(|sdn| sdn.zone_id.as_str());
+        let paths = network::seen_on(&ledger, seen, tree);
+        let hidden = self.crew.proxmox.access().first_hidden(paths, &network::SEES).await;
+        match hidden {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => self
+                .crew
+                .update_lock_file(|lock| lock.ledger.retain(|entry| !vanished.contains(entry))),
+            Err(error) => Err(Error::failed("ask Proxmox what we may do").because(error)),
         }
-        self.crew.update_lock_file(|lock| lock.ledger.retain(|entry| !vanished.contains(entry)))
-    }
-
-    /// Whether the token sees all zones and controllers: those that nobody gave a privilege on, and
-    /// ours one by one, since a privilege that is given nearer takes the place of one from above.
-    async fn sees_all(&self, ledger: &BTreeSet<LedgerEntry>) -> Result<bool, Error> {
-        let ours = ledger.iter().filter_map(|entry| match entry.kind {
-            ThingKind::SdnZone => Some(format!("/sdn/zones/{}", entry.id)),
-            ThingKind::SdnController => Some(format!("/sdn/controllers/{}", entry.id)),
-            ThingKind::SdnVnet | ThingKind::SdnSubnet | ThingKind::StorageFile => None,
-        });
-        for path in
-            ["/sdn/zones/-", "/sdn/controllers/-"].map(str::to_owned).into_iter().chain(ours)
-        {
-            let has = self.crew.proxmox.access().permissions(&[("path", &path)]).await;
-            let has =
-                has.map_err(|error| Error::failed("ask Proxmox what we may do").because(error))?;
-            if !["SDN.Audit", "SDN.Allocate"].iter().any(|privilege| has.has(&path, privilege)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// The clusters that are called so; all when none is named.

@@ -2,6 +2,7 @@
 //! has no more goes.
 
 mod removal;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,6 +16,8 @@ pub use removal::{
     REMOVAL, Removal, absent, clashes, left, name_of_left, present, removal, unapplied,
     unapplied_removals, users_count, vanished, vnets_that_go,
 };
+
+pub use sight::{SEES, seen_on};
 
 /// The step that makes and changes networks.
 pub const NETWORKS: &str = "networks";

@@ -40,6 +40,7 @@ struct OfProxmox {
 #[serde(rename_all = "kebab-case")]
 enum InProxmox {
     Refuse { status: u16, message: String },
+    Answer { status: u16, body: String },
     CutBeforeReply,
     CutBeforeCall,
     CutInBody,
@@ -190,6 +191,9 @@ pub(super) async fn inject(site: &LabSite, spec: Value) -> Result<(), LabError> 
 fn of_proxmox(fault: OfProxmox) -> ProxmoxFault {
     let action = match fault.action {
         InProxmox::Refuse { status, message } => ProxmoxAction::Refuse { status, message },
+        InProxmox::Answer { status, body } => {
+            ProxmoxAction::Answer { status, body: body.into_bytes() }
+        }
         InProxmox::CutBeforeReply => ProxmoxAction::CutBeforeReply,
         InProxmox::CutBeforeCall => ProxmoxAction::CutBeforeCall,
         InProxmox::CutInBody => ProxmoxAction::CutInBody,

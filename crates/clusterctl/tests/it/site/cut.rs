@@ -71,7 +71,19 @@ fn what_others_removed_is_not_ours_any_more() {
         let options = SdnOptions { nodes, ..SdnOptions::default() };
         site.proxmox().sdn().carry_out(&plan, &options).await.unwrap();
     });
+    // Nothing is forgotten before somebody agreed to a plan.
+    site.run(&["plan", "common"]).expect(0).says("create vnet vnet100");
+    let said = site.run(&["apply", "common"]);
+    assert_ne!(said.code, 0, "{said:?}");
+    assert_eq!(ledger(&site), ours);
+    // Nor what may only be hidden from the token.
     site.edit("common/sdn-vnets.hcl", "[100, 101, 102, 103]", "[101, 102, 103]");
+    let nothing = json!({ "answer": { "status": 200, "body": r#"{"data":{}}"# } });
+    let fault = json!({ "method": "GET", "path": "/access/permissions", "action": nothing });
+    site.lab().faults(json!({ "pve": [fault] })).unwrap();
+    site.run(&["-y", "apply", "common"]).expect(0);
+    site.lab().faults(json!({ "clear": true })).unwrap();
+    assert_eq!(ledger(&site), ours);
     site.run(&["-y", "apply", "common"]).expect(0);
     let ours = ledger(&site);
     assert!(ours.iter().any(|id| id == "vnet101"), "{ours:?}");
