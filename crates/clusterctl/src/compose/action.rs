@@ -7,6 +7,7 @@
 use proxmox_client::plan::sdn::SdnPlan;
 use proxmox_client::plan::vm::VmChange;
 use serde::{Deserialize, Serialize};
+pub use talos_client::health::Level;
 
 /// How configuration takes effect on a running node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,26 +159,4 @@ pub enum Action {
         /// The storage.
         storage: String,
     },
-}
-
-/// How far a cluster is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// The API server answers.
-    Api,
-    /// All nodes are registered.
-    NodesRegistered,
-    /// All nodes are ready.
-    NodesReady,
-}
-
-impl std::fmt::Display for Level {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Api => "api",
-            Self::NodesRegistered => "nodes-registered",
-            Self::NodesReady => "nodes-ready",
-        })
-    }
 }

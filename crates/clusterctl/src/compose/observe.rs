@@ -320,7 +320,7 @@ async fn running(
     let (version, status, text) =
         tokio::try_join!(client.version(), client.machine_status(), client.machine_config())?;
     let etcd = match node.role {
-        Role::ControlPlane => Etcd::of(&client.services().await?),
+        Role::ControlPlane => Etcd::of(&client.etcd_phase().await?),
         Role::Worker => Etcd::None,
     };
     let compared = match &text {

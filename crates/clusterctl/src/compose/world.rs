@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use proxmox_client::plan::sdn::SdnObserved;
 use proxmox_client::plan::vm::VmObserved;
 use proxmox_client::{VmId, Volume};
-use talos_client::api::Service;
+use talos_client::api::EtcdPhase;
 use talos_client::config::FieldChange;
 
 use super::access::Flaw;
@@ -194,12 +194,14 @@ pub enum Etcd {
 }
 
 impl Etcd {
-    /// From a node's services.
-    pub fn of(services: &[Service]) -> Self {
-        let state = services.iter().find(|one| one.id == "etcd").map(|one| one.state.as_str());
-        match state {
-            Some("Running" | "Stopping") => Self::Runs,
-            Some("Starting") => Self::Starts,
+    /// As a control plane tells it.
+    pub fn of(phase: &EtcdPhase) -> Self {
+        match phase {
+            EtcdPhase::Started(etcd) if matches!(etcd.state.as_str(), "Running" | "Stopping") => {
+                Self::Runs
+            }
+            // Also one that starts again and again: it waits for no bootstrap.
+            EtcdPhase::Started(_) | EtcdPhase::Returning(_) => Self::Starts,
             _ => Self::None,
         }
     }
@@ -227,4 +229,26 @@ pub enum SecretsSeen {
     Open,
     /// They are there and cannot be opened.
     Sealed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use talos_client::api::Service;
+
+    use super::*;
+
+    #[test]
+    fn an_etcd_that_comes_back_or_starts_again_waits_for_no_bootstrap() {
+        let etcd = |state: &str| {
+            let mut etcd = Service::default();
+            state.clone_into(&mut etcd.state);
+            etcd
+        };
+        let started = |state| Etcd::of(&EtcdPhase::Started(etcd(state)));
+        assert_eq!(["Running", "Stopping"].map(started), [Etcd::Runs, Etcd::Runs]);
+        assert_eq!(["Starting", "Waiting"].map(started), [Etcd::Starts, Etcd::Starts]);
+        assert_eq!(Etcd::of(&EtcdPhase::Returning(etcd("Preparing"))), Etcd::Starts);
+        assert_eq!(Etcd::of(&EtcdPhase::Empty), Etcd::None);
+        assert_eq!(Etcd::of(&EtcdPhase::Absent), Etcd::None);
+    }
 }

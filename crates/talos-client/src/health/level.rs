@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-/// How far a cluster has to be for somebody. Each level takes in those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use serde::{Deserialize, Serialize};
+
+/// How far a cluster has to be for somebody. Each level takes in those before it. It is written as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// Every machine has booted, etcd is well, and the API servers of Kubernetes run.
     Api,
@@ -53,5 +56,8 @@ mod tests {
             levels.map(|level| level.to_string()),
             ["api", "nodes-registered", "nodes-ready"]
         );
+        for level in levels {
+            assert_eq!(serde_json::to_value(level).unwrap(), level.to_string());
+        }
     }
 }

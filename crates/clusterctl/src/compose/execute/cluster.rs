@@ -51,8 +51,8 @@ impl Hands {
     async fn etcd(&self, cluster: &Cluster) -> Result<Etcd, StepError> {
         let mut farthest = Etcd::None;
         for client in self.clients(cluster).await? {
-            let services = client.services().await.map_err(talos("ask for etcd"))?;
-            farthest = farthest.max(Etcd::of(&services));
+            let phase = client.etcd_phase().await.map_err(talos("ask for etcd"))?;
+            farthest = farthest.max(Etcd::of(&phase));
         }
         Ok(farthest)
     }
