@@ -1,9 +1,10 @@
 //! From a base, extensions and arguments to an ISO and an installer.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::future::try_join3;
-use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use futures_util::future::join3;
+use futures_util::stream::StreamExt as _;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -191,10 +192,9 @@ impl Builder {
             .zip(inputs.iter().skip(first_extension))
             .map(|(source, input)| self.extension(source, input, arch, progress))
             .collect();
-        let extensions = futures_util::stream::iter(extensions).buffered(AT_ONCE).try_collect();
         let base = self.base(request, first(&inputs), progress);
-        let (base, installer_base, mut prepared): (_, _, Vec<Prepared>) =
-            try_join3(base, installer_base, extensions).await?;
+        let (base, installer_base, mut prepared) =
+            Box::pin(until_all_ended(base, installer_base, extensions)).await?;
         for one in &prepared {
             Extension::of_manifest(one.manifest.clone()).check_version(&request.version)?;
         }
@@ -306,6 +306,35 @@ impl Builder {
         })?;
         self.cache.write_note(note, &bytes)
     }
+}
+
+/// Does all of it side by side, extensions a few at a time. After an error no extension is begun
+/// any more, and what is under way ends before the error is told: work on other threads goes on
+/// when nobody waits for it, and would still use the cache of whoever was told.
+async fn until_all_ended<A, B, C>(
+    base: impl Future<Output = Result<A>>,
+    installer_base: impl Future<Output = Result<B>>,
+    extensions: Vec<impl Future<Output = Result<C>>>,
+) -> Result<(A, B, Vec<C>)> {
+    let failed = AtomicBool::new(false);
+    let extensions = extensions.into_iter().map(|extension| async {
+        // None of them is missed: the error stands in place of all.
+        if failed.load(Ordering::Relaxed) { None } else { Some(noting(&failed, extension).await) }
+    });
+    // Of futures, not of what they are made from: so a task of any thread can hold this one.
+    let extensions: Vec<_> = extensions.collect();
+    let extensions = futures_util::stream::iter(extensions).buffered(AT_ONCE).collect::<Vec<_>>();
+    let (base, installer_base) = (noting(&failed, base), noting(&failed, installer_base));
+    let (base, installer_base, extensions) = join3(base, installer_base, extensions).await;
+    let prepared = extensions.into_iter().flatten().collect::<Result<Vec<C>>>();
+    Ok((base?, installer_base?, prepared?))
+}
+
+/// Does it, and notes whether it failed.
+async fn noting<T>(failed: &AtomicBool, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = work.await;
+    failed.fetch_or(done.is_err(), Ordering::Relaxed);
+    done
 }
 
 fn first(inputs: &[Input]) -> Digest {

@@ -116,6 +116,48 @@ async fn broken_extensions_are_refused_with_the_reason() -> Outcome {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_build_that_failed_has_ended_all_of_its_work() -> Outcome {
+    let sim = Sim::builder().start().await?;
+    let dir = tempfile::tempdir()?;
+    let (client, cache) = (registry(&sim)?, cache(&dir)?);
+    push(&sim, &client, "siderolabs/imager:v1.12.11", base::imager_layer()).await?;
+    let good = manifest("x", ">= v1.0.0");
+    let top = ("manifest.yaml", 0o644, good.as_bytes());
+    // One is refused at once, while the other is being unpacked and packed.
+    push(&sim, &client, "long/x:1", packed(40_000, &[top])?).await?;
+    push(&sim, &client, "bad/x:1", raw(&[top], "/etc/passwd", tar::EntryType::Regular, "")?)
+        .await?;
+    push(&sim, &client, "late/x:1", tar(&[top, ("rootfs/", 0o755, b"")])?).await?;
+    let image = |rest: &str| format!("{}/{rest}", sim.registry_addr()).parse();
+    let mut extensions = vec![image("bad/x:1")?, image("long/x:1")?];
+    extensions.extend(vec![image("late/x:1")?; 8]);
+    let request = BuildRequest {
+        version: talos_version("v1.12.11")?,
+        architecture: Architecture::Amd64,
+        platform: Platform::Nocloud,
+        imager: image("siderolabs/imager:v1.12.11")?,
+        installer_base: None,
+        iso: true,
+        extensions,
+        kernel_args: Vec::new(),
+        schematic: None,
+    };
+    let told = std::sync::Mutex::new(Vec::new());
+    let progress = |text: &str| told.lock().expect("no panic").push(text.to_owned());
+    let builder = Builder::new(cache.clone(), client);
+    let error = builder.build(&request, &progress).await.err().ok_or("it was built")?;
+    drop(builder);
+    assert!(chain(&error).contains("absolute path"), "{}", chain(&error));
+    // Nothing of it works in the cache any more, and what had not begun never did.
+    assert!(cache.prune(&|_| false)? > 0);
+    let told = told.into_inner()?;
+    let begun = |name: &str| told.iter().filter(|text| text.contains(name)).count();
+    assert_eq!(begun("long/x"), 1, "{told:?}");
+    assert!(begun("late/x") < 8, "{told:?}");
+    Ok(())
+}
+
 /// An archive with one entry more, whose name and target no writer would take.
 fn raw(files: Files<'_>, path: &str, kind: tar::EntryType, target: &str) -> Fallible<Vec<u8>> {
     let mut archive = tar::Builder::new(tar(files)?);
