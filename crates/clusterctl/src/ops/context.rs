@@ -48,6 +48,9 @@ impl Context {
         };
         root.map_err(|error| {
             let hint = match &error {
+                RootError::NotFound { below: Some(_), .. } => {
+                    "the tree is in the folder `live` here: go into it, or say `--live live`"
+                }
                 RootError::NotFound { .. } => {
                     "go into the tree, name it with --live DIR, or make one with `clusterctl init`"
                 }

@@ -23,6 +23,8 @@ pub enum RootError {
     NotFound {
         /// The folder where the search began.
         from: PathBuf,
+        /// The tree in its folder `live`, where there is one: it is not taken unasked.
+        below: Option<PathBuf>,
     },
     /// The folder that was named holds no tree.
     #[error("{} is not a tree: it holds no {MARKER}", live.display())]
@@ -50,7 +52,10 @@ impl Root {
         let from = canonical(from)?;
         match from.ancestors().find(|folder| folder.join(MARKER).is_file()) {
             Some(live) => Ok(Self::of(live.to_path_buf())),
-            None => Err(RootError::NotFound { from }),
+            None => {
+                let below = Some(from.join("live")).filter(|live| live.join(MARKER).is_file());
+                Err(RootError::NotFound { from, below })
+            }
         }
     }
 
@@ -128,7 +133,18 @@ mod tests {
     fn nothing_upward_is_an_error() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let refused = Root::find(folder.path());
-        assert!(matches!(refused, Err(RootError::NotFound { .. })));
+        assert!(matches!(refused, Err(RootError::NotFound { below: None, .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn a_tree_below_is_told_and_not_taken() -> Result<(), Box<dyn std::error::Error>> {
+        let (_folder, live) = tree(false)?;
+        let refused = Root::find(live.parent().ok_or("no folder above")?);
+        assert!(
+            matches!(&refused, Err(RootError::NotFound { below: Some(found), .. }) if *found == live),
+            "{refused:?}"
+        );
         Ok(())
     }
 }
