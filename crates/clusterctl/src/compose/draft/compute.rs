@@ -221,7 +221,10 @@ impl<'a> Draft<'a> {
             if !self.wish.allow_remove {
                 self.problem(
                     format!("the tree has no {name} (VM {}) any more", machine.vmid),
-                    "`--allow-remove` removes it with its disks; drain it first",
+                    format!(
+                        "drain it (`kubectl drain {name}`), then `--allow-remove` removes it with its disks; \
+                         its entry in Kubernetes stays until `kubectl delete node {name}`"
+                    ),
                 );
                 continue;
             }
