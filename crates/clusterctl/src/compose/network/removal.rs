@@ -240,24 +240,7 @@ pub fn unapplied_removals(observed: &SdnObserved, ledger: &BTreeSet<LedgerEntry>
 /// What Proxmox would refuse of `desired`, since something that stays has it already.
 pub fn clashes(desired: &[Object], stays: &SdnObserved) -> Vec<String> {
     let all = || desired.iter().chain(&stays.objects);
-    let is_overlay = |zone: &str| {
-        let zone = all().find(|one| one.kind == Kind::Zone && one.id == zone);
-        let kind = zone.and_then(|zone| zone.fields.get("type")).map(String::as_str);
-        matches!(kind, Some("evpn" | "vxlan"))
-    };
-    // A number with the room in which nothing else may have it.
-    let number = |one: &Object| {
-        let field = |key: &str| one.fields.get(key).filter(|value| !value.is_empty()).cloned();
-        match one.kind {
-            Kind::Zone => Some(("VRFs".to_owned(), field("vrf-vxlan")?)),
-            Kind::Vnet => {
-                let zone = field("zone")?;
-                let room = if is_overlay(&zone) { "overlays".to_owned() } else { zone };
-                Some((room, field("tag")?))
-            }
-            Kind::Controller | Kind::Subnet => None,
-        }
-    };
+    let number = |one: &Object| sdn::number_of(one, all());
     let mut found = Vec::new();
     for object in desired {
         for other in stays.objects.iter().filter(|other| other.kind == object.kind) {
@@ -271,7 +254,7 @@ pub fn clashes(desired: &[Object], stays: &SdnObserved) -> Vec<String> {
             let Some((room, wanted)) = number(object) else { continue };
             let before = stays.objects.iter().find(|one| is_same(one, object));
             let has_it = before.and_then(number) == Some((room.clone(), wanted.clone()));
-            // What the tree has too may be given another one before.
+            // What the tree has too may be given another one before: the plan of changes tells.
             let goes_on = !desired.iter().any(|one| is_same(one, other));
             if !has_it && goes_on && number(other) == Some((room, wanted.clone())) {
                 found.push(format!(

@@ -154,6 +154,14 @@ pub(super) fn rules(
     }
 }
 
+/// Saved VNets but one.
+fn others<'a>(
+    state: &'a State,
+    id: &'a str,
+) -> impl Iterator<Item = (&'a String, &'a Map<String, Value>)> {
+    state.sdn.saved.get("vnets").into_iter().flatten().filter(move |(other, _)| *other != id)
+}
+
 fn vnet_rules(state: &State, id: &str, keys: &Map<String, Value>) -> Result<(), Fail> {
     let zone = keys.get("zone").and_then(Value::as_str).unwrap_or_default();
     let tag = keys.get("tag");
@@ -166,9 +174,26 @@ fn vnet_rules(state: &State, id: &str, keys: &Map<String, Value>) -> Result<(), 
         "simple" if tag.is_some() => {
             Err(Fail::param("tag", "vlan tag is not allowed on simple zone"))
         }
-        "vlan" | "qinq" if tag.is_none() => Err(Fail::param("tag", "missing vlan tag")),
+        "vlan" if tag.is_none() => Err(Fail::param("tag", "missing vlan tag")),
         "vlan" if tag.and_then(Value::as_u64).is_some_and(|tag| tag > 4096) => {
             Err(Fail::param("tag", "vlan tag max value is 4096"))
+        }
+        "vlan" | "qinq" => {
+            let Some((other, _)) = others(state, id).find(|(_, row)| {
+                row.get("zone").and_then(Value::as_str) == Some(zone) && row.get("tag") == tag
+            }) else {
+                return Ok(());
+            };
+            Err(Fail::param(
+                "tag",
+                match tag {
+                    Some(tag) if kind == "vlan" => {
+                        format!("tag {tag} already exist in vnet {other}")
+                    }
+                    Some(tag) => format!("tag {tag} already exist in zone {zone} vnet {other}"),
+                    None => format!("tag-less vnet already exists in zone {zone} vnet {other}"),
+                },
+            ))
         }
         "evpn" if aware => {
             Err(Fail::param("vlan-aware", "vlan-aware option can't be enabled with evpn"))
@@ -180,9 +205,7 @@ fn vnet_rules(state: &State, id: &str, keys: &Map<String, Value>) -> Result<(), 
                     .and_then(|zone| zone.get("type")?.as_str())
                     .is_some_and(|kind| matches!(kind, "vxlan" | "evpn"))
             };
-            for (other, row) in
-                state.sdn.saved.get("vnets").into_iter().flatten().filter(|(other, _)| *other != id)
-            {
+            for (other, row) in others(state, id) {
                 let own = row.get("zone").and_then(Value::as_str).unwrap_or_default();
                 if row.get("tag") == Some(tag) && overlay(own) {
                     return Err(Fail::param(

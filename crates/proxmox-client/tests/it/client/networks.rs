@@ -75,6 +75,50 @@ async fn a_plan_is_carried_out_once_in_both_dialects() {
 }
 
 #[tokio::test]
+async fn a_number_goes_from_one_network_to_another() {
+    for (dialect, kind) in
+        [(Dialect::V8_4, "vlan"), (Dialect::V9_2, "vxlan"), (Dialect::V9_2, "qinq")]
+    {
+        let (sim, client, options) = start(dialect).await;
+        let mut zone = vec![("type", kind)];
+        match kind {
+            "vxlan" => zone.push(("peers", "10.0.0.1,10.0.0.2")),
+            "vlan" => zone.push(("bridge", "vmbr0")),
+            _ => zone.extend([("bridge", "vmbr0"), ("tag", "7")]),
+        }
+        let networks = |tags: [&str; 3]| {
+            let vnet = |(id, tag)| object(Kind::Vnet, id, None, &[("zone", "z1"), ("tag", tag)]);
+            let vnets = ["net1", "net2", "net3"].into_iter().zip(tags).map(vnet);
+            vnets.chain([object(Kind::Zone, "z1", None, &zone)]).collect::<Vec<_>>()
+        };
+        let planned = async |tags| {
+            let observed = client.sdn().observe().await.expect("networks");
+            diff(&networks(tags), &observed, |_| true, false)
+        };
+        for tags in [["1", "2", "3"], ["2", "3", "4"]] {
+            let plan = planned(tags).await;
+            let done = client.sdn().carry_out(&plan, &options).await.expect("networks");
+            assert!(done.applied && planned(tags).await.is_empty(), "{kind}: {tags:?}");
+        }
+        // An exchange would be refused half done: nothing of it is sent.
+        let plan = planned(["3", "2", "4"]).await;
+        let error = client.sdn().carry_out(&plan, &options).await.expect_err("an exchange");
+        assert_eq!((error.kind(), error.may_have_been_applied()), (ErrorKind::Conflict, false));
+        assert!(error.text().contains("give one of them a free number"), "{error}");
+        let fields = vec![("tag".to_owned(), Some("2".to_owned()), Some("3".to_owned()))];
+        let object = networks(["3", "2", "4"]).remove(0);
+        let change = SdnChange::Update { object, fields };
+        let error = client.sdn().save(&change, None).await.expect_err("two have one number");
+        assert!(error.to_string().contains("already exist"), "{error}");
+        for tags in [["9", "2", "4"], ["9", "3", "4"], ["2", "3", "4"]] {
+            let plan = planned(tags).await;
+            client.sdn().carry_out(&plan, &options).await.expect("networks");
+        }
+        sim.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn what_an_apply_would_change_is_shown() {
     let (sim, client, options) = start(Dialect::V9_2).await;
     let node = options.nodes.first().expect("a node");

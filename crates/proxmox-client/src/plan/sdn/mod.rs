@@ -2,12 +2,16 @@
 //!
 //! Upstream: `/cluster/sdn/{zones,controllers,vnets}`, `/cluster/sdn/vnets/{vnet}/subnets`.
 
+mod numbers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::wire::split_list;
+
+pub use numbers::number_of;
 
 /// Kinds of objects, in the order in which they are made; they are removed in reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -156,7 +160,9 @@ impl SdnPlan {
 /// What it takes. Objects that are not desired are left alone.
 ///
 /// `is_ours` tells of an object that exists and differs whether it may be changed; an object that
-/// is as desired is taken as it is, whoever made it. With `only_absent` what exists stays.
+/// is as desired is taken as it is, whoever made it. With `only_absent` what exists stays. A number
+/// is given up before another object takes it; objects that exchange theirs are a conflict, since the
+/// server takes one change after the other.
 pub fn diff(
     desired: &[Object],
     observed: &SdnObserved,
@@ -189,6 +195,7 @@ pub fn diff(
             plan.conflicts.push(format!("{} is not ours; it would need: {update}", object.title()));
         }
     }
+    numbers::arrange(&mut plan, observed);
     let foreign = observed.pending.iter().filter(|(title, _)| !titles.contains(*title));
     for (title, state) in foreign {
         plan.conflicts.push(format!("{title} is {state} and not applied: somebody is at work"));
