@@ -1,77 +1,35 @@
-//! Conversion between types, and the type that several can be converted to.
+//! Conversion of values between types.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::number::Number;
+use super::order::distinct_sorted;
+use super::unify::{converts, item_type, unify};
 use super::value::{Kind, Type, Value};
-
-/// The one type that all can be converted to.
-pub(super) fn unify(types: &[Type]) -> Option<Type> {
-    let mut types = types.iter().filter(|kind| **kind != Type::Dynamic);
-    let Some(first) = types.next() else { return Some(Type::Dynamic) };
-    types.try_fold(first.clone(), |all, next| unify_two(&all, next))
-}
-
-fn unify_two(a: &Type, b: &Type) -> Option<Type> {
-    use Type as T;
-    if a == b {
-        return Some(a.clone());
-    }
-    Some(match (a, b) {
-        (T::Dynamic, other) | (other, T::Dynamic) => other.clone(),
-        (T::String, T::Bool | T::Number) | (T::Bool | T::Number, T::String) => T::String,
-        (T::List(x), T::List(y)) => T::List(Box::new(unify_two(x, y)?)),
-        (T::Set(x), T::Set(y)) => T::Set(Box::new(unify_two(x, y)?)),
-        (T::Map(x), T::Map(y)) => T::Map(Box::new(unify_two(x, y)?)),
-        (T::Set(x), T::List(y)) | (T::List(x), T::Set(y)) => T::List(Box::new(unify_two(x, y)?)),
-        (T::Tuple(x), T::Tuple(y)) if x.len() == y.len() => {
-            T::Tuple(x.iter().zip(y).map(|(x, y)| unify_two(x, y)).collect::<Option<_>>()?)
-        }
-        (T::Tuple(x), T::Tuple(y)) => {
-            let all: Vec<Type> = x.iter().chain(y).cloned().collect();
-            T::List(Box::new(unify(&all)?))
-        }
-        (T::Tuple(items), T::List(item)) | (T::List(item), T::Tuple(items)) => {
-            T::List(Box::new(unify_with(item, items)?))
-        }
-        (T::Tuple(items), T::Set(item)) | (T::Set(item), T::Tuple(items)) => {
-            T::Set(Box::new(unify_with(item, items)?))
-        }
-        (T::Object(x), T::Object(y)) if x.keys().eq(y.keys()) => T::Object(
-            x.iter()
-                .zip(y.values())
-                .map(|((name, x), y)| Some((name.clone(), unify_two(x, y)?)))
-                .collect::<Option<_>>()?,
-        ),
-        (T::Object(x), T::Object(y)) => {
-            let all: Vec<Type> = x.values().chain(y.values()).cloned().collect();
-            T::Map(Box::new(unify(&all)?))
-        }
-        (T::Object(items), T::Map(item)) | (T::Map(item), T::Object(items)) => {
-            let all: Vec<Type> = items.values().cloned().collect();
-            T::Map(Box::new(unify_with(item, &all)?))
-        }
-        _ => return None,
-    })
-}
-
-fn unify_with(item: &Type, items: &[Type]) -> Option<Type> {
-    items.iter().try_fold(item.clone(), |all, next| unify_two(&all, next))
-}
 
 /// Why a value cannot be converted.
 pub(super) type Refusal = String;
 
 /// Converts a value; marks stay.
 pub(super) fn convert(value: &Value, to: &Type) -> Result<Value, Refusal> {
-    if matches!(value.kind, Kind::Null | Kind::Unknown(_)) || value.type_of() == *to {
+    if value.is_unknown() {
         return Ok(value.clone());
     }
-    let refuse = || Err(format!("{to} required, but have {}", value.type_name()));
+    let from = value.type_of();
+    if from == *to {
+        return Ok(value.clone());
+    }
+    if !converts(&from, to) {
+        return match value.unknown_reason() {
+            // Once it is known it may fit.
+            Some(reason) => Ok(Value::unknown(reason).marked(value.sensitive)),
+            None => Err(refusal(&from, to)),
+        };
+    }
     let kind = match (to, &value.kind) {
         (Type::Dynamic, kind) => kind.clone(),
+        (to, Kind::Null(_)) => Kind::Null(settled(&from, to)),
         (Type::String, Kind::Bool(flag)) => Kind::String(flag.to_string().into()),
         (Type::String, Kind::Number(number)) => Kind::String(number.to_string().into()),
         (Type::Number, Kind::String(text)) => match Number::parse(text) {
@@ -84,28 +42,19 @@ pub(super) fn convert(value: &Value, to: &Type) -> Result<Value, Refusal> {
             _ => return Err("a bool is required".to_owned()),
         },
         (Type::List(item), kind) => {
-            let (item, items) = elements(kind, item, "list")?;
+            let (item, items) = elements(kind, item)?;
             Kind::List(item, Arc::new(items))
         }
         (Type::Set(item), kind) => {
-            let (item, items) = elements(kind, item, "set")?;
+            let (item, items) = elements(kind, item)?;
             Kind::Set(item, Arc::new(distinct_sorted(items)))
         }
         (Type::Map(item), Kind::Map(_, items) | Kind::Object(items)) => {
-            let values: Vec<&Value> = items.values().collect();
-            let item = common(item, &values)
-                .ok_or_else(|| "cannot convert object to map of any single type".to_owned())?;
-            let items = items
-                .iter()
-                .map(|(name, value)| Ok((name.clone(), convert(value, &item)?)))
-                .collect::<Result<BTreeMap<_, _>, Refusal>>()?;
-            Kind::Map(item, Arc::new(items))
+            let values: Vec<Value> = items.values().cloned().collect();
+            let (item, values) = of_one_type(&from, &values, item)?;
+            Kind::Map(item, Arc::new(items.keys().cloned().zip(values).collect()))
         }
-        (Type::Tuple(types), kind) => {
-            let items = match kind {
-                Kind::Tuple(items) | Kind::List(_, items) if items.len() == types.len() => items,
-                _ => return refuse(),
-            };
+        (Type::Tuple(types), Kind::Tuple(items)) => {
             let items = items.iter().zip(types).map(|(item, to)| convert(item, to));
             Kind::Tuple(Arc::new(items.collect::<Result<_, _>>()?))
         }
@@ -119,69 +68,136 @@ pub(super) fn convert(value: &Value, to: &Type) -> Result<Value, Refusal> {
             }
             Kind::Object(Arc::new(converted))
         }
-        _ => return refuse(),
+        _ => return Err(refusal(&from, to)),
     };
     Ok(Value { kind, sensitive: value.sensitive })
 }
 
-fn common(wanted: &Type, values: &[&Value]) -> Option<Type> {
-    if *wanted != Type::Dynamic {
-        return Some(wanted.clone());
+fn refusal(from: &Type, to: &Type) -> Refusal {
+    match (from, to) {
+        (Type::Tuple(_), Type::List(_)) => "cannot convert tuple to list of any single type".into(),
+        (Type::Tuple(_), Type::Set(_)) => "cannot convert tuple to set of any single type".into(),
+        (Type::Object(_), Type::Map(_)) => "cannot convert object to map of any single type".into(),
+        _ => format!("{to} required, but have {from}"),
     }
-    unify(&values.iter().map(|value| value.type_of()).collect::<Vec<_>>())
 }
 
-fn elements(kind: &Kind, item: &Type, name: &str) -> Result<(Type, Vec<Value>), Refusal> {
+/// The elements of a list, set or tuple as those of one collection.
+fn elements(kind: &Kind, item: &Type) -> Result<(Type, Vec<Value>), Refusal> {
     let (Kind::List(_, items) | Kind::Set(_, items) | Kind::Tuple(items)) = kind else {
-        let have = Value::from(kind.clone()).type_name();
-        return Err(format!("{name} required, but have {have}"));
+        return Err(refusal(
+            &Value::from(kind.clone()).type_of(),
+            &Type::List(item.clone().into()),
+        ));
     };
-    let values: Vec<&Value> = items.iter().collect();
-    let item = common(item, &values)
-        .ok_or_else(|| format!("cannot convert tuple to {name} of any single type"))?;
-    let items = items.iter().map(|value| convert(value, &item)).collect::<Result<_, _>>()?;
-    Ok((item, items))
+    of_one_type(&Value::from(kind.clone()).type_of(), items, item)
 }
 
-/// The values of a set: each once, in the order in which sets are iterated.
-pub(super) fn distinct_sorted(items: Vec<Value>) -> Vec<Value> {
-    let mut distinct: Vec<Value> = Vec::with_capacity(items.len());
-    let mut sorted = items;
-    sorted.sort_by(order);
-    for item in sorted {
-        if distinct.last() != Some(&item) {
-            distinct.push(item);
+/// Values of `from` as elements of one collection, and the type of those.
+fn of_one_type(
+    from: &Type,
+    values: &[Value],
+    wanted: &Type,
+) -> Result<(Type, Vec<Value>), Refusal> {
+    let known = values.iter().filter(|value| !value.is_unknown());
+    let types: Vec<Type> = known.map(Value::type_of).collect();
+    let mixed = || "the elements have no type in common".to_owned();
+    let item = match (from, wanted) {
+        // A collection that is empty keeps its type.
+        (Type::List(own) | Type::Set(own) | Type::Map(own), Type::Dynamic) => (**own).clone(),
+        (_, wanted) if types.is_empty() => wanted.clone(),
+        (_, wanted) => item_type(&types, wanted).ok_or_else(mixed)?,
+    };
+    let convert_all = |values: &[Value], to: &Type| {
+        values.iter().map(|value| convert(value, to)).collect::<Result<Vec<_>, _>>()
+    };
+    let mut values = convert_all(values, &item)?;
+    // Where the type wanted leaves parts open, the elements settle them together.
+    let types: Vec<Type> = values.iter().map(Value::type_of).collect();
+    if types.is_empty() {
+        return Ok((item, values));
+    }
+    if let Some(common) = unify(&types) {
+        values = convert_all(&values, &common)?;
+    }
+    match one_type(&values) {
+        Some(item) => Ok((item, values)),
+        None => Err(mixed()),
+    }
+}
+
+/// The type that all values have which have one; none if they differ.
+pub(super) fn one_type(values: &[Value]) -> Option<Type> {
+    let mut one = Type::Dynamic;
+    for kind in values.iter().map(Value::type_of).filter(|kind| *kind != Type::Dynamic) {
+        if one == Type::Dynamic {
+            one = kind;
+        } else if one != kind {
+            return None;
         }
     }
-    distinct
+    Some(one)
 }
 
-fn order(a: &Value, b: &Value) -> Ordering {
-    match (&a.kind, &b.kind) {
-        // What is null comes last.
-        (Kind::Null, _) | (_, Kind::Null) => a.is_null().cmp(&b.is_null()),
-        (Kind::String(a), Kind::String(b)) => a.cmp(b),
-        (Kind::Number(a), Kind::Number(b)) => a.cmp(b),
-        (Kind::Bool(a), Kind::Bool(b)) => a.cmp(b),
-        _ => a.to_json().cmp(&b.to_json()),
+/// A type whose open parts are those of the type that is converted to it.
+fn settled(from: &Type, to: &Type) -> Type {
+    use Type as T;
+    let one = |types: &[T]| unify(types).unwrap_or(T::Dynamic);
+    let within = |from: &T, to: &T| Box::new(settled(from, to));
+    match (from, to) {
+        (T::Dynamic, to) => to.clone(),
+        (from, T::Dynamic) => from.clone(),
+        (T::List(from) | T::Set(from), T::List(to)) => T::List(within(from, to)),
+        (T::List(from) | T::Set(from), T::Set(to)) => T::Set(within(from, to)),
+        (T::Tuple(from), T::List(to)) => T::List(within(&one(from), to)),
+        (T::Tuple(from), T::Set(to)) => T::Set(within(&one(from), to)),
+        (T::Map(from), T::Map(to)) => T::Map(within(from, to)),
+        (T::Object(from), T::Map(to)) => {
+            T::Map(within(&one(&from.values().cloned().collect::<Vec<_>>()), to))
+        }
+        (T::Tuple(from), T::Tuple(to)) => {
+            T::Tuple(from.iter().zip(to).map(|(from, to)| settled(from, to)).collect())
+        }
+        (from, T::Object(to)) => T::Object(
+            to.iter()
+                .map(|(name, to)| {
+                    let from = match from {
+                        T::Object(from) => from.get(name),
+                        T::Map(from) => Some(&**from),
+                        _ => None,
+                    };
+                    (name.clone(), from.map_or_else(|| to.clone(), |from| settled(from, to)))
+                })
+                .collect(),
+        ),
+        (_, to) => to.clone(),
     }
 }
 
-/// Whether two values are equal, as `==` sees it: of one type and the same.
+/// Whether two values are equal, as `==` sees it: of one type and the same. What is null is equal
+/// to anything null, but within another value its type counts.
 pub(super) fn equal(a: &Value, b: &Value) -> bool {
     match (&a.kind, &b.kind) {
-        (Kind::Null, Kind::Null) => true,
+        (Kind::Null(_), other) | (other, Kind::Null(_)) => matches!(other, Kind::Null(_)),
+        _ => a.type_of() == b.type_of() && same(a, b),
+    }
+}
+
+/// The same, if both are of one type.
+fn same(a: &Value, b: &Value) -> bool {
+    match (&a.kind, &b.kind) {
+        (Kind::Null(_), Kind::Null(_)) => true,
         (Kind::Bool(a), Kind::Bool(b)) => a == b,
         (Kind::Number(a), Kind::Number(b)) => a == b,
         (Kind::String(a), Kind::String(b)) => a == b,
         (Kind::List(_, a), Kind::List(_, b))
         | (Kind::Set(_, a), Kind::Set(_, b))
         | (Kind::Tuple(a), Kind::Tuple(b)) => {
-            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| equal(a, b))
+            a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| same(a, b))
         }
         (Kind::Map(_, a), Kind::Map(_, b)) | (Kind::Object(a), Kind::Object(b)) => {
             a.len() == b.len()
-                && a.iter().zip(b.iter()).all(|((x, a), (y, b))| x == y && equal(a, b))
+                && a.iter().zip(b.iter()).all(|((x, a), (y, b))| x == y && same(a, b))
         }
         _ => false,
     }

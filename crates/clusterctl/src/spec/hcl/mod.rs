@@ -12,10 +12,12 @@ mod json;
 mod loader;
 mod number;
 mod operator;
+mod order;
 mod parse;
 mod place;
 mod schema;
 mod template;
+mod unify;
 mod value;
 
 pub use error::{Class, Failure, Place, did_you_mean, slip_of};

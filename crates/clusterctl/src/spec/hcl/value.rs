@@ -50,8 +50,8 @@ impl fmt::Display for Type {
 /// What a value is, apart from whether it is sensitive.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    /// Nothing.
-    Null,
+    /// Nothing; a bare `null` is of no type.
+    Null(Type),
     /// Not known, for this reason: an encrypted value without a key, an output of another unit.
     Unknown(Arc<str>),
     /// A truth value.
@@ -95,7 +95,12 @@ impl From<Kind> for Value {
 
 impl Value {
     /// `null`
-    pub const NULL: Self = Self { kind: Kind::Null, sensitive: false };
+    pub const NULL: Self = Self { kind: Kind::Null(Type::Dynamic), sensitive: false };
+
+    /// `null` of a type.
+    pub fn null(kind: Type) -> Self {
+        Kind::Null(kind).into()
+    }
 
     /// Text; normalised to NFC.
     pub fn string(text: impl AsRef<str>) -> Self {
@@ -146,7 +151,7 @@ impl Value {
 
     /// It is `null`.
     pub fn is_null(&self) -> bool {
-        matches!(self.kind, Kind::Null)
+        matches!(self.kind, Kind::Null(_))
     }
 
     /// It is not known.
@@ -226,7 +231,8 @@ impl Value {
     /// Its type.
     pub fn type_of(&self) -> Type {
         match &self.kind {
-            Kind::Null | Kind::Unknown(_) => Type::Dynamic,
+            Kind::Null(kind) => kind.clone(),
+            Kind::Unknown(_) => Type::Dynamic,
             Kind::Bool(_) => Type::Bool,
             Kind::Number(_) => Type::Number,
             Kind::String(_) => Type::String,
@@ -243,7 +249,7 @@ impl Value {
     /// The name of its type, for messages.
     pub fn type_name(&self) -> String {
         match &self.kind {
-            Kind::Null => "null".to_owned(),
+            Kind::Null(_) => "null".to_owned(),
             Kind::Unknown(_) => "unknown".to_owned(),
             _ => self.type_of().to_string(),
         }
@@ -317,7 +323,7 @@ impl Value {
 
     fn write_json(&self, out: &mut String, escape: bool) -> Option<()> {
         match &self.kind {
-            Kind::Null => out.push_str("null"),
+            Kind::Null(_) => out.push_str("null"),
             Kind::Unknown(_) => return None,
             Kind::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
             Kind::Number(number) => out.push_str(&number.to_string()),

@@ -346,7 +346,7 @@ impl File {
 /// Whether a value says that a thing is not wanted.
 fn is_off(value: &Value) -> bool {
     match &value.kind {
-        Kind::Null => true,
+        Kind::Null(_) => true,
         Kind::Bool(flag) => !flag,
         Kind::List(_, items) | Kind::Set(_, items) | Kind::Tuple(items) => items.is_empty(),
         Kind::Map(_, items) | Kind::Object(items) => {

@@ -1,12 +1,13 @@
 //! Evaluation of expressions.
 
+mod branch;
 mod call;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ast::{Expr, ForNode, Node, ObjectKey, Part, Span, SplatStep};
-use super::convert::{convert, unify};
+use super::convert::{convert, one_type};
 use super::error::{Class, Failure, did_you_mean};
 use super::operator::{binary, unary};
 use super::value::{Kind, Type, Value};
@@ -66,7 +67,7 @@ pub(super) fn attribute(value: &Value, name: &str) -> Result<Value> {
     let missing = |text: String| Err(Failure::new(Class::UnknownAttribute, text));
     match &value.kind {
         Kind::Unknown(_) => Ok(value.clone()),
-        Kind::Null => missing(format!("the value is null, so it has no attribute {name:?}")),
+        Kind::Null(_) => missing(format!("the value is null, so it has no attribute {name:?}")),
         Kind::Object(items) | Kind::Map(_, items) => match items.get(name) {
             Some(item) => Ok(item.clone().marked(value.sensitive)),
             None => {
@@ -98,7 +99,7 @@ fn element(value: &Value, index: &Value) -> Result<Value> {
     }
     let missing = |text: String| Err(Failure::new(Class::UnknownAttribute, text));
     match &value.kind {
-        Kind::Null => missing("the value is null, so it has no elements".to_owned()),
+        Kind::Null(_) => missing("the value is null, so it has no elements".to_owned()),
         Kind::List(_, items) | Kind::Tuple(items) => {
             let number = match convert(index, &Type::Number) {
                 Ok(Value { kind: Kind::Number(number), .. }) => number,
@@ -246,7 +247,7 @@ impl Evaluator<'_> {
     fn splat_of(&mut self, value: Value, steps: &[SplatStep]) -> Result<Value> {
         let items: Vec<Value> = match &value.kind {
             Kind::Unknown(_) => return Ok(value),
-            Kind::Null => Vec::new(),
+            Kind::Null(_) => Vec::new(),
             Kind::List(_, items) | Kind::Set(_, items) | Kind::Tuple(items) => items.to_vec(),
             _ => vec![Value { kind: value.kind.clone(), sensitive: false }],
         };
@@ -268,51 +269,13 @@ impl Evaluator<'_> {
             out.push(item);
         }
         let made = match &value.kind {
-            Kind::List(..) | Kind::Set(..) => {
-                let types: Vec<Type> = out.iter().map(Value::type_of).collect();
-                match unify(&types) {
-                    Some(item) => Kind::List(item, Arc::new(out)).into(),
-                    None => Value::tuple(out),
-                }
-            }
+            Kind::List(..) | Kind::Set(..) => match one_type(&out) {
+                Some(item) => Kind::List(item, Arc::new(out)).into(),
+                None => Value::tuple(out),
+            },
             _ => Value::tuple(out),
         };
         Ok(made.marked(value.sensitive))
-    }
-
-    fn conditional(&mut self, condition: &Expr, yes: &Expr, no: &Expr) -> Result<Value> {
-        let test = self.expr(condition)?;
-        if test.is_unknown() {
-            return Ok(test);
-        }
-        let flag = match convert(&test, &Type::Bool) {
-            Ok(Value { kind: Kind::Bool(flag), .. }) => flag,
-            _ => {
-                return Err(Failure::value(format!(
-                    "the condition must be true or false, it is {}",
-                    test.type_name()
-                ))
-                .at(&condition.span));
-            }
-        };
-        // Only the branch taken is evaluated; the type of the other one counts where it can be
-        // had without failing.
-        let (taken, other) = if flag { (yes, no) } else { (no, yes) };
-        let value = self.expr(taken)?;
-        let value = match self.expr(other) {
-            Ok(other) => match unify(&[value.type_of(), other.type_of()]) {
-                Some(kind) => convert(&value, &kind).map_err(Failure::value)?,
-                None => {
-                    return Err(Failure::value(format!(
-                        "the results of the condition differ in type: {} and {}",
-                        value.type_name(),
-                        other.type_name()
-                    )));
-                }
-            },
-            Err(_) => value,
-        };
-        Ok(value.marked(test.sensitive))
     }
 
     /// Key and value of each element.

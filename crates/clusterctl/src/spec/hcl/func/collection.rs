@@ -6,10 +6,10 @@ use std::sync::Arc;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::Arguments;
-use crate::spec::hcl::convert::{convert, equal, unify};
-use crate::spec::hcl::error::Failure;
+use crate::spec::hcl::convert::{convert, equal};
 use crate::spec::hcl::eval::{MOST_ELEMENTS, Result};
 use crate::spec::hcl::number::Number;
+use crate::spec::hcl::unify::unify;
 use crate::spec::hcl::value::{Kind, Type, Value};
 
 /// A value that is not known stands for the whole result.
@@ -32,13 +32,6 @@ fn like(value: &Value, items: Vec<Value>) -> Value {
     Value { kind, sensitive: value.sensitive }
 }
 
-fn list_of(items: Vec<Value>) -> Option<Value> {
-    let item = unify(&items.iter().map(Value::type_of).collect::<Vec<_>>())?;
-    let items =
-        items.iter().map(|value| convert(value, &item)).collect::<std::result::Result<_, _>>();
-    Some(Kind::List(item, Arc::new(items.ok()?)).into())
-}
-
 pub(super) fn length(given: &Arguments<'_>) -> Result<Value> {
     let value = known!(given.value(0)?);
     let count = match &value.kind {
@@ -51,15 +44,9 @@ pub(super) fn length(given: &Arguments<'_>) -> Result<Value> {
 }
 
 fn flags(given: &Arguments<'_>) -> Result<Vec<Option<bool>>> {
-    let items = given.items(0)?;
-    items
-        .iter()
-        .map(|item| match convert(item, &Type::Bool) {
-            Ok(Value { kind: Kind::Bool(flag), .. }) => Ok(Some(flag)),
-            Ok(Value { kind: Kind::Null, .. }) => Ok(None),
-            _ => given.fail("a list of true and false is needed"),
-        })
-        .collect()
+    let list = convert(given.value(0)?, &Type::List(Box::new(Type::Bool)));
+    let list = list.map_err(|why| given.failure(0, why))?;
+    Ok(list.items().into_iter().flat_map(|items| items.iter()).map(Value::as_bool).collect())
 }
 
 pub(super) fn alltrue(given: &Arguments<'_>) -> Result<Value> {
@@ -88,12 +75,11 @@ pub(super) fn chunklist(given: &Arguments<'_>) -> Result<Value> {
 
 pub(super) fn coalesce(given: &Arguments<'_>) -> Result<Value> {
     let types: Vec<Type> = given.values.iter().map(Value::type_of).collect();
-    let kind = unify(&types).filter(|_| !types.is_empty());
-    let Some(kind) = kind else { return given.fail("all arguments must have one type") };
+    let Some(kind) = unify(&types) else { return given.fail("all arguments must have one type") };
     for value in &given.values {
-        let empty = value.is_null() || value.as_str().is_some_and(str::is_empty);
-        if !empty {
-            return convert(value, &kind).map_err(Failure::value);
+        let Ok(value) = convert(value, &kind) else { continue };
+        if !value.is_null() && value.as_str() != Some("") {
+            return Ok(value);
         }
     }
     given.fail("every argument is null or empty")
@@ -123,37 +109,29 @@ pub(super) fn concat(given: &Arguments<'_>) -> Result<Value> {
     if given.len() == 0 {
         return given.fail("at least one list is needed");
     }
+    let mut types = Vec::new();
     let mut all = Vec::new();
     let mut sensitive = false;
-    let mut lists = true;
     for at in 0..given.len() {
         let value = known!(given.value(at)?);
         sensitive |= value.sensitive;
-        lists &= matches!(value.kind, Kind::List(..));
+        types.push(value.type_of());
         all.extend(given.ordered(at)?.iter().cloned());
     }
-    let made = if lists { list_of(all.clone()) } else { None };
-    Ok(made.unwrap_or_else(|| Value::tuple(all)).marked(sensitive))
+    let lists = types.iter().all(|kind| matches!(kind, Type::List(_)));
+    let made = match unify(&types) {
+        Some(list) if lists => {
+            convert(&Value::tuple(all), &list).map_err(|why| given.failure(0, why))?
+        }
+        _ => Value::tuple(all),
+    };
+    Ok(made.marked(sensitive))
 }
 
 pub(super) fn contains(given: &Arguments<'_>) -> Result<Value> {
     let items = given.items(0)?;
     let wanted = given.value(1)?;
-    let alike = |item: &Value| item.type_of() == wanted.type_of() && equal(item, wanted);
-    Ok(Value::bool(items.iter().any(alike)))
-}
-
-/// Equal once both are of one type.
-fn loosely_equal(a: &Value, b: &Value) -> bool {
-    if equal(a, b) {
-        return true;
-    }
-    match unify(&[a.type_of(), b.type_of()]) {
-        Some(kind) if a.type_of() != b.type_of() => {
-            matches!((convert(a, &kind), convert(b, &kind)), (Ok(a), Ok(b)) if equal(&a, &b))
-        }
-        _ => false,
-    }
+    Ok(Value::bool(items.iter().any(|item| equal(item, wanted))))
 }
 
 pub(super) fn distinct(given: &Arguments<'_>) -> Result<Value> {
@@ -218,7 +196,7 @@ pub(super) fn index(given: &Arguments<'_>) -> Result<Value> {
         return given.fail("the list is empty");
     }
     let wanted = given.value(1)?;
-    match items.iter().position(|item| loosely_equal(item, wanted)) {
+    match items.iter().position(|item| equal(item, wanted)) {
         Some(at) => Ok(Value::number(at)),
         None => given.fail("the list has no such element"),
     }
@@ -257,16 +235,20 @@ pub(super) fn lookup(given: &Arguments<'_>) -> Result<Value> {
     known!(given.value(1)?);
     let items = attributes(given, 0)?;
     let key = given.string(1)?;
+    // Also a default that is not needed must be of the map's type.
+    let default = match (given.values.get(2), &map.kind) {
+        (Some(default), Kind::Map(item, _)) => {
+            Some(convert(default, item).map_err(|why| given.failure(2, why))?)
+        }
+        (default, _) => default.cloned(),
+    };
     if let Some(found) = items.get(&*key) {
         return Ok(found.clone().marked(map.sensitive));
     }
-    match (given.values.get(2), &map.kind) {
-        (Some(default), Kind::Map(item, _)) => {
-            convert(default, item).map(|value| value.marked(map.sensitive)).map_err(Failure::value)
-        }
-        (Some(default), _) => Ok(default.clone().marked(map.sensitive)),
-        (None, _) if map.sensitive => given.fail("there is no such key"),
-        (None, _) => given.fail(format!("there is no key {key:?}, and no default is given")),
+    match default {
+        Some(default) => Ok(default.marked(map.sensitive)),
+        None if map.sensitive => given.fail("there is no such key"),
+        None => given.fail(format!("there is no key {key:?}, and no default is given")),
     }
 }
 
@@ -291,32 +273,28 @@ pub(super) fn matchkeys(given: &Arguments<'_>) -> Result<Value> {
 pub(super) fn merge(given: &Arguments<'_>) -> Result<Value> {
     let mut merged = BTreeMap::new();
     let mut sensitive = false;
-    let mut maps = true;
     for (at, value) in given.values.iter().enumerate() {
         sensitive |= value.sensitive;
         match &value.kind {
-            Kind::Null => {}
+            Kind::Null(Type::Dynamic | Type::Map(_) | Type::Object(_)) => {}
             Kind::Unknown(_) => return Ok(value.clone().marked(sensitive)),
             Kind::Map(_, items) | Kind::Object(items) => {
-                maps &= matches!(value.kind, Kind::Map(..));
                 merged.extend(items.iter().map(|(name, item)| (name.clone(), item.clone())));
             }
             _ => {
-                return Err(
-                    given.failure(at, format!("a map is needed, this is {}", value.type_name()))
-                );
+                let have = value.type_of();
+                return Err(given.failure(at, format!("a map is needed, this is {have}")));
             }
         }
     }
-    let values: Vec<Type> = merged.values().map(Value::type_of).collect();
-    let kind = match unify(&values) {
-        Some(item) if maps && !merged.is_empty() => {
-            let items = merged
-                .iter()
-                .map(|(name, value)| Ok((name.clone(), convert(value, &item)?)))
-                .collect::<std::result::Result<BTreeMap<_, _>, String>>()
-                .map_err(Failure::value)?;
-            Kind::Map(item, Arc::new(items))
+    // Maps of one type stay a map; each element keeps its own type otherwise.
+    let (first, rest) = match given.values.split_first() {
+        Some((first, rest)) => (first.type_of(), rest),
+        None => (Type::Dynamic, [].as_slice()),
+    };
+    let kind = match first {
+        Type::Map(item) if rest.iter().all(|other| other.type_of() == Type::Map(item.clone())) => {
+            Kind::Map(*item, Arc::new(merged))
         }
         _ => Kind::Object(Arc::new(merged)),
     };
@@ -325,10 +303,15 @@ pub(super) fn merge(given: &Arguments<'_>) -> Result<Value> {
 
 pub(super) fn one(given: &Arguments<'_>) -> Result<Value> {
     let value = known!(given.value(0)?);
-    match given.items(0)?.as_slice() {
-        [] => Ok(Value::NULL.marked(value.sensitive)),
-        [item] => Ok(item.clone().marked(value.sensitive)),
-        items => given.fail(format!("at most one element is expected, there are {}", items.len())),
+    match (given.items(0)?.as_slice(), &value.kind) {
+        ([], Kind::List(item, _) | Kind::Set(item, _)) => {
+            Ok(Value::null(item.clone()).marked(value.sensitive))
+        }
+        ([], _) => Ok(Value::NULL.marked(value.sensitive)),
+        ([item], _) => Ok(item.clone().marked(value.sensitive)),
+        (items, _) => {
+            given.fail(format!("at most one element is expected, there are {}", items.len()))
+        }
     }
 }
 
@@ -402,7 +385,8 @@ pub(super) fn transpose(given: &Arguments<'_>) -> Result<Value> {
     let mut turned: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, item) in attributes(given, 0)?.iter() {
         let list = Arguments { name: "transpose", values: vec![item.clone()] };
-        for word in list.strings(0)?.into_iter().flatten() {
+        for word in list.strings(0)? {
+            let Some(word) = word else { return given.fail("an element is null") };
             turned.entry(word.to_string()).or_default().push(name.clone());
         }
     }

@@ -8,9 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
 use super::Arguments;
-use crate::spec::hcl::convert::unify;
 use crate::spec::hcl::eval::Result;
-use crate::spec::hcl::value::{Kind, Value};
+use crate::spec::hcl::value::{Kind, Type, Value};
 
 /// Go reads base64 whose last letter has bits that stand for nothing.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -144,11 +143,8 @@ pub(super) fn csvdecode(given: &Arguments<'_>) -> Result<Value> {
         }
         items.push(Value::object(fields));
     }
-    let item = unify(&items.iter().map(Value::type_of).collect::<Vec<_>>());
-    Ok(match item {
-        Some(item) => Kind::List(item, Arc::new(items)).into(),
-        None => Value::tuple(items),
-    })
+    let columns = header.iter().map(|name| (name.clone(), Type::String)).collect();
+    Ok(Kind::List(Type::Object(columns), Arc::new(items)).into())
 }
 
 pub(super) fn textencodebase64(given: &Arguments<'_>) -> Result<Value> {

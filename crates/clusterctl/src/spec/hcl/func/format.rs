@@ -7,6 +7,7 @@ use super::Arguments;
 use crate::spec::hcl::convert::convert;
 use crate::spec::hcl::error::Failure;
 use crate::spec::hcl::eval::Result;
+use crate::spec::hcl::number::Number;
 use crate::spec::hcl::value::{Kind, Type, Value};
 
 /// Widest padding that is written.
@@ -210,7 +211,7 @@ fn general(verb: &Verb, value: &Value) -> Result<String> {
     let json =
         || value.to_json_escaped().ok_or_else(|| Failure::value("format: the value is not known"));
     match &value.kind {
-        Kind::Null => Ok("null".to_owned()),
+        Kind::Null(_) => Ok("null".to_owned()),
         Kind::String(text) if !verb.sharp => Ok(text.to_string()),
         _ => json(),
     }
@@ -283,6 +284,12 @@ fn exponent(number: f64, precision: usize) -> String {
         None => ('+', power),
     };
     format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+/// A number with so many digits at most.
+pub(in crate::spec::hcl) fn shortest_decimal(number: &Number, digits: usize) -> String {
+    let sign = if number.is_negative() { "-" } else { "" };
+    format!("{sign}{}", shortest(number.abs().to_f64(), Some(digits)))
 }
 
 /// As Go's `%g`: an exponent for the very small and the very large.

@@ -22,6 +22,7 @@ use super::eval::Result;
 use super::number::Number;
 use super::value::{Kind, Type, Value};
 
+pub(super) use format::shortest_decimal;
 pub(super) use hash::{base64 as hash_base64, hex as hash_hex};
 pub(super) use text::clean as clean_path;
 

@@ -157,7 +157,8 @@ pub(super) fn cidrsubnets(given: &Arguments<'_>) -> Result<Value> {
     for at in 1..given.len() {
         let extra = extra_bits(given, at)?;
         let length = prefix.length + extra;
-        if extra == 0 || length > prefix.width {
+        // Terraform's own limit is 32; only IPv6 has room for more.
+        if extra == 0 || extra > 32 || length > prefix.width {
             return Err(given.failure(at, "the prefix cannot be longer by that many bits"));
         }
         let size = BigInt::from(1) << (prefix.width - length);

@@ -3,27 +3,38 @@
 use std::sync::Arc;
 
 use super::Arguments;
-use crate::spec::hcl::convert::{convert, distinct_sorted, equal, unify};
-use crate::spec::hcl::error::Failure;
+use crate::spec::hcl::convert::{convert, equal};
 use crate::spec::hcl::eval::{MOST_ELEMENTS, Result};
+use crate::spec::hcl::order::distinct_sorted;
+use crate::spec::hcl::unify::unify;
 use crate::spec::hcl::value::{Kind, Type, Value};
 
 /// The arguments as sets of one type.
 fn sets(given: &Arguments<'_>) -> Result<(Type, Vec<Vec<Value>>)> {
+    let any = Type::Set(Box::new(Type::Dynamic));
     let mut types = Vec::new();
-    for at in 0..given.len() {
-        types.extend(given.items(at)?.iter().map(Value::type_of));
-    }
-    let Some(item) = unify(&types) else {
-        return given.fail("all elements must have one type");
-    };
-    let to = Type::Set(Box::new(item.clone()));
     let mut sets = Vec::new();
     for at in 0..given.len() {
-        let set = convert(given.value(at)?, &to).map_err(|why| given.failure(at, why))?;
-        sets.push(set.items().map(|items| items.to_vec()).unwrap_or_default());
+        let set = convert(given.value(at)?, &any).map_err(|why| given.failure(at, why))?;
+        match &set.kind {
+            // An empty set of no type fits to any.
+            Kind::Set(Type::Dynamic, items) if items.is_empty() => {}
+            Kind::Set(item, _) => types.push(item.clone()),
+            _ => return Err(given.failure(at, "a set is needed")),
+        }
+        sets.push(set);
     }
-    Ok((item, sets))
+    let item = match unify(&types) {
+        Some(item) => item,
+        None if types.is_empty() => Type::Dynamic,
+        None => return given.fail("all elements must have one type"),
+    };
+    let to = Type::Set(Box::new(item.clone()));
+    let sets = sets.iter().enumerate().map(|(at, set)| {
+        let set = convert(set, &to).map_err(|why| given.failure(at, why))?;
+        Ok(set.items().map(|items| items.to_vec()).unwrap_or_default())
+    });
+    Ok((item, sets.collect::<Result<_>>()?))
 }
 
 fn made(item: Type, items: Vec<Value>) -> Value {
@@ -58,11 +69,13 @@ pub(super) fn product(given: &Arguments<'_>) -> Result<Value> {
         return given.fail("at least two sets are needed");
     }
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
+    let mut types = Vec::new();
     let mut any_set = false;
     for at in 0..given.len() {
         let value = given.value(at)?;
         any_set |= matches!(value.kind, Kind::Set(..));
-        let (_, items) = given.list(at)?;
+        let (item, items) = given.list(at)?;
+        types.push(item);
         if rows.len().saturating_mul(items.len()) > MOST_ELEMENTS {
             return given.fail("the product is too large");
         }
@@ -78,12 +91,6 @@ pub(super) fn product(given: &Arguments<'_>) -> Result<Value> {
             .collect();
     }
     let rows: Vec<Value> = rows.into_iter().map(Value::tuple).collect();
-    let item = unify(&rows.iter().map(Value::type_of).collect::<Vec<_>>())
-        .ok_or_else(|| Failure::value("setproduct: all elements of a set must have one type"))?;
-    let rows = rows
-        .iter()
-        .map(|row| convert(row, &item))
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(Failure::value)?;
+    let item = Type::Tuple(types);
     Ok(if any_set { made(item, rows) } else { Kind::List(item, Arc::new(rows)).into() })
 }

@@ -176,3 +176,86 @@ fn a_splat_may_stand_within_another() {
     ]);
     refuses(&["[].*.a.*.b", "{}.*.0", "\"a\nb\"", "\"a${1}\n\""]);
 }
+
+#[test]
+fn a_null_has_the_type_it_was_given() {
+    gives(&[
+        ("tostring(tobool(null))", "null"),
+        ("coalesce(null, tonumber(null), \"a\")", "\"a\""),
+        ("merge({ a = 1 }, tomap(null))", "{\"a\":1}"),
+        ("tostring(null) == tonumber(null)", "true"),
+        ("[null] == [tostring(null)]", "false"),
+        ("[for x in [one(tolist([])), 1] : x]", "[null,1]"),
+    ]);
+    refuses(&[
+        "tonumber(tobool(null))",
+        "tolist(tostring(null))",
+        "coalesce(tonumber(null), true)",
+        "merge(tobool(null), {})",
+        "one(slice([\"a\"], 0, 0)).b",
+        "true ? 0 : tobool(null)",
+        "tobool(null) ? 1 : 2",
+    ]);
+}
+
+#[test]
+fn several_types_become_the_one_that_terraform_chooses() {
+    gives(&[
+        ("toset([1, false, \"1\"])", "[\"1\",\"false\"]"),
+        ("tolist([{ a = null }, { a = 1, b = 2 }])", "[{\"a\":null},{\"a\":1,\"b\":2}]"),
+        ("tomap({ a = [1], b = null })", "{\"a\":[1],\"b\":null}"),
+        ("tolist([[], [\"a\", 1]])", "[[],[\"a\",\"1\"]]"),
+        ("setproduct([1], [\"a\", true])", "[[1,\"a\"],[1,\"true\"]]"),
+        ("setunion([1], toset([]), [\"a\"])", "[\"1\",\"a\"]"),
+        ("concat(tolist([1]), tolist([\"a\"]))", "[\"1\",\"a\"]"),
+        ("merge(tomap({ a = 1 }), tomap({ b = \"x\" }))", "{\"a\":1,\"b\":\"x\"}"),
+        ("slice(tolist([\"a\"]), 0, 0) == slice(tolist([1]), 0, 0)", "false"),
+    ]);
+    refuses(&[
+        "toset([1, false])",
+        "tolist([null, [1]])",
+        "tolist([null, { a = 1 }])",
+        "tolist([{ a = null }, { a = [1] }])",
+        "tomap({ a = [1], b = null, c = [\"x\"] })",
+        "index([\"1\"], 1)",
+        "lookup(tomap({ a = 1 }), \"a\", {})",
+        "transpose({ a = [null] })",
+    ]);
+}
+
+#[test]
+fn the_branch_that_is_not_taken_has_a_say_in_the_type() {
+    gives(&[
+        ("true ? 1 : tobool(\"x\")", "1"),
+        ("true ? [1] : tolist([\"x\", {}])", "[1]"),
+        ("(true ? [1] : tolist([\"a\"]))", "[\"1\"]"),
+        ("true ? {} : { a = tonumber(\"x\") }", "{}"),
+        ("true ? [] : \"${tonumber(\"x\")}\"", "[]"),
+        ("false ? [\"a\"] : [true]", "[\"true\"]"),
+    ]);
+    refuses(&[
+        "true ? 1 : [tonumber(\"x\")]",
+        "true ? 1 : { a = tonumber(\"x\") }",
+        "true ? [] : \"a${tonumber(\"x\")}\"",
+        "true ? [] : 1 + \"x\"",
+        "true ? [] : !\"x\"",
+        "true ? [] : {}",
+        "false ? { a = 1 } : tostring(null)",
+    ]);
+}
+
+#[test]
+fn a_set_is_gone_through_in_terraforms_order() {
+    gives(&[
+        ("[for x in toset([{ id = 1 }, { id = 10 }, { id = 2 }]) : x.id]", "[10,1,2]"),
+        (
+            "tolist(toset([[\"a\", 1], [\"a\", null], [\"a\", 1e30]]))",
+            r#"[["a",1],["a",1000000000000000000000000000000],["a",null]]"#,
+        ),
+        ("tolist(toset([{ a = true }, { a = false }]))", r#"[{"a":false},{"a":true}]"#),
+        (
+            "tolist(toset([tomap({ b = 1 }), tomap({ a = 2 }), tomap({})]))",
+            r#"[{"a":2},{"b":1},{}]"#,
+        ),
+    ]);
+}

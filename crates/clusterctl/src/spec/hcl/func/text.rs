@@ -7,7 +7,7 @@ use regex::{Captures, Regex};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::{Arguments, pattern};
-use crate::spec::hcl::eval::Result;
+use crate::spec::hcl::eval::{MOST_ELEMENTS, Result};
 use crate::spec::hcl::value::{Kind, Type, Value};
 
 pub(super) fn upper(given: &Arguments<'_>) -> Result<Value> {
@@ -34,8 +34,7 @@ pub(super) fn title(given: &Arguments<'_>) -> Result<Value> {
     let mut begins = true;
     for letter in text.chars() {
         if begins && letter.is_alphabetic() {
-            let mut upper = letter.to_uppercase();
-            out.push(if upper.len() == 1 { upper.next().unwrap_or(letter) } else { letter });
+            out.push(title_case(letter));
         } else {
             out.push(letter);
         }
@@ -47,6 +46,22 @@ pub(super) fn title(given: &Arguments<'_>) -> Result<Value> {
         };
     }
     Ok(Value::string(out))
+}
+
+/// A letter as the first one of a word: letters that are two have only their first part large.
+fn title_case(letter: char) -> char {
+    match letter {
+        'Ǆ'..='ǆ' => 'ǅ',
+        'Ǉ'..='ǉ' => 'ǈ',
+        'Ǌ'..='ǌ' => 'ǋ',
+        'Ǳ'..='ǳ' => 'ǲ',
+        // Georgian has large letters, but no word begins with one.
+        'ა'..='ჺ' | 'ჽ'..='ჿ' => letter,
+        _ => {
+            let mut upper = letter.to_uppercase();
+            if upper.len() == 1 { upper.next().unwrap_or(letter) } else { letter }
+        }
+    }
 }
 
 pub(super) fn trim(given: &Arguments<'_>) -> Result<Value> {
@@ -76,11 +91,13 @@ pub(super) fn indent(given: &Arguments<'_>) -> Result<Value> {
     let Ok(width) = usize::try_from(given.integer(0)?) else {
         return given.fail("the indentation must not be negative");
     };
-    if width > 1000 {
+    let text = given.string(1)?;
+    let lines = text.matches('\n').count();
+    if width.saturating_mul(lines) > MOST_ELEMENTS {
         return given.fail("the indentation is too large");
     }
-    let pad = " ".repeat(width);
-    Ok(Value::string(given.string(1)?.replace('\n', &format!("\n{pad}"))))
+    let pad = if lines == 0 { String::new() } else { " ".repeat(width) };
+    Ok(Value::string(text.replace('\n', &format!("\n{pad}"))))
 }
 
 pub(super) fn startswith(given: &Arguments<'_>) -> Result<Value> {
@@ -195,7 +212,7 @@ fn compiled(given: &Arguments<'_>, pattern: &str) -> Result<Regex> {
 /// What a match is as a value: the text, a tuple of its groups, or an object of named ones.
 fn matched(regex: &Regex, captures: &Captures<'_>) -> Value {
     let group = |found: Option<regex::Match<'_>>| {
-        found.map_or(Value::NULL, |found| Value::string(found.as_str()))
+        found.map_or(Value::null(Type::String), |found| Value::string(found.as_str()))
     };
     let names: Vec<&str> = regex.capture_names().flatten().collect();
     if !names.is_empty() {

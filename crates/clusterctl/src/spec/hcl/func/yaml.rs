@@ -19,7 +19,7 @@ pub(super) fn encode(given: &Arguments<'_>) -> Result<Value> {
     let value = given.values.first().unwrap_or(&Value::NULL);
     let mut out = String::new();
     write(&mut out, value, 0, Place::Top);
-    if matches!(value.kind, Kind::Null | Kind::Bool(_) | Kind::Number(_)) {
+    if matches!(value.kind, Kind::Null(_) | Kind::Bool(_) | Kind::Number(_)) {
         // A bare scalar leaves the document open, so its end is marked.
         out.push_str("...\n");
     }
@@ -81,7 +81,7 @@ fn write(out: &mut String, value: &Value, indent: usize, place: Place) {
 
 fn write_leaf(out: &mut String, value: &Value, indent: usize) {
     match &value.kind {
-        Kind::Null | Kind::Unknown(_) => out.push_str("null"),
+        Kind::Null(_) | Kind::Unknown(_) => out.push_str("null"),
         Kind::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
         Kind::Number(number) => out.push_str(&number.to_string()),
         Kind::String(text) => write_text(out, text, indent, false),
