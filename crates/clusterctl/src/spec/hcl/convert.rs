@@ -188,7 +188,7 @@ fn same(a: &Value, b: &Value) -> bool {
     match (&a.kind, &b.kind) {
         (Kind::Null(_), Kind::Null(_)) => true,
         (Kind::Bool(a), Kind::Bool(b)) => a == b,
-        (Kind::Number(a), Kind::Number(b)) => a == b,
+        (Kind::Number(a), Kind::Number(b)) => a.is_same(b),
         (Kind::String(a), Kind::String(b)) => a == b,
         (Kind::List(_, a), Kind::List(_, b))
         | (Kind::Set(_, a), Kind::Set(_, b))

@@ -1,4 +1,7 @@
-//! Numbers: fractions rounded to the 512 bits that Terraform computes with, printed as it prints them.
+//! Numbers: fractions rounded to the bits that Terraform computes with, printed as it prints them.
+//!
+//! What is written has 512 bits, what a function counts 64, and what is computed as a floating
+//! point number 53; a result has as many as the better one of its operands.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,21 +10,38 @@ use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::{One as _, Pow as _, Signed as _, ToPrimitive as _, Zero as _};
 
-/// Bits of a fraction's mantissa. Whole numbers keep all theirs.
-const BITS: u64 = 512;
+/// Bits of the mantissa of what is written.
+const WRITTEN: u64 = 512;
+
+/// Bits of what is counted.
+const COUNTED: u64 = 64;
+
+/// Bits of a floating point number.
+const FLOATING: u64 = 53;
 
 /// Largest decimal exponent that is read: more would only serve to exhaust memory.
 const LARGEST_EXPONENT: i64 = 10_000;
 
 /// A number.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Number(BigRational);
+#[derive(Clone)]
+pub struct Number {
+    value: BigRational,
+    bits: u64,
+}
 
 impl fmt::Debug for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Eq for Number {}
 
 impl PartialOrd for Number {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -31,7 +51,7 @@ impl PartialOrd for Number {
 
 impl Ord for Number {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.cmp(&other.0)
+        self.value.cmp(&other.value)
     }
 }
 
@@ -39,7 +59,7 @@ macro_rules! from_integer {
     ($($integer:ty),*) => {$(
         impl From<$integer> for Number {
             fn from(number: $integer) -> Self {
-                Self(BigRational::from_integer(BigInt::from(number)))
+                Self::from(BigInt::from(number))
             }
         }
     )*};
@@ -49,7 +69,8 @@ from_integer!(i64, u64, i32, u32, u16, u8, usize, u128);
 
 impl From<BigInt> for Number {
     fn from(number: BigInt) -> Self {
-        Self(BigRational::from_integer(number))
+        let bits = number.bits().max(COUNTED);
+        Self { value: BigRational::from_integer(number), bits }
     }
 }
 
@@ -79,27 +100,44 @@ impl Number {
         let number = if negative { -number } else { number };
         let shift = exponent - i64::try_from(fraction.len()).ok()?;
         let power = BigInt::from(10).pow(u32::try_from(shift.abs()).ok()?);
-        Some(Self(if shift >= 0 {
+        let value = if shift >= 0 {
             BigRational::from_integer(number * power)
         } else {
-            rounded(BigRational::new(number, power))
-        }))
+            BigRational::new(number, power)
+        };
+        Some(Self { value: rounded(value, WRITTEN), bits: WRITTEN })
     }
 
-    /// The nearest number to a floating point one; none for infinity and NaN.
+    /// A floating point number; none for infinity and NaN.
     pub fn from_f64(number: f64) -> Option<Self> {
-        // By way of the shortest decimal: 0.1 is one tenth, as it is when written in a file.
-        number.is_finite().then(|| Self::parse(&format!("{number}"))).flatten()
+        Some(Self { value: BigRational::from_float(number)?, bits: FLOATING })
+    }
+
+    /// A number computed with this one.
+    fn made(&self, value: BigRational) -> Self {
+        Self { value: rounded(value, self.bits), bits: self.bits }
+    }
+
+    fn made_with(&self, other: &Self, value: BigRational) -> Self {
+        let bits = self.bits.max(other.bits);
+        Self { value: rounded(value, bits), bits }
+    }
+
+    /// Whether `==` finds them equal: two fractions are if they are printed alike, since some have
+    /// fewer bits than others.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self == other
+            || !self.is_integer() && !other.is_integer() && self.to_string() == other.to_string()
     }
 
     /// As a floating point number.
     pub fn to_f64(&self) -> f64 {
-        self.0.to_f64().unwrap_or(f64::NAN)
+        self.value.to_f64().unwrap_or(f64::NAN)
     }
 
     /// As a whole number, if it is one.
     pub fn to_integer(&self) -> Option<BigInt> {
-        self.0.is_integer().then(|| self.0.to_integer())
+        self.value.is_integer().then(|| self.value.to_integer())
     }
 
     /// As a whole number of 64 bits, if it is one.
@@ -114,78 +152,81 @@ impl Number {
 
     /// It is a whole number.
     pub fn is_integer(&self) -> bool {
-        self.0.is_integer()
+        self.value.is_integer()
     }
 
     /// It is below zero.
     pub fn is_negative(&self) -> bool {
-        self.0.is_negative()
+        self.value.is_negative()
     }
 
     /// It is zero.
     pub fn is_zero(&self) -> bool {
-        self.0.is_zero()
+        self.value.is_zero()
     }
 
     /// Its absolute value.
     #[must_use]
     pub fn abs(&self) -> Self {
-        Self(self.0.abs())
+        self.made(self.value.abs())
     }
 
     /// The largest whole number that is not larger.
     #[must_use]
     pub fn floor(&self) -> Self {
-        Self(self.0.floor())
+        self.made(self.value.floor())
     }
 
     /// The smallest whole number that is not smaller.
     #[must_use]
     pub fn ceil(&self) -> Self {
-        Self(self.0.ceil())
+        self.made(self.value.ceil())
     }
 
     /// Its negative.
     #[must_use]
     pub fn neg(&self) -> Self {
-        Self(-self.0.clone())
+        self.made(-self.value.clone())
     }
 
     /// Sum.
     #[must_use]
     pub fn add(&self, other: &Self) -> Self {
-        Self(rounded(&self.0 + &other.0))
+        self.made_with(other, &self.value + &other.value)
     }
 
     /// Difference.
     #[must_use]
     pub fn sub(&self, other: &Self) -> Self {
-        Self(rounded(&self.0 - &other.0))
+        self.made_with(other, &self.value - &other.value)
     }
 
     /// Product.
     #[must_use]
     pub fn mul(&self, other: &Self) -> Self {
-        Self(rounded(&self.0 * &other.0))
+        self.made_with(other, &self.value * &other.value)
     }
 
     /// Quotient; none by zero.
     pub fn div(&self, other: &Self) -> Option<Self> {
-        (!other.is_zero()).then(|| Self(rounded(&self.0 / &other.0)))
+        (!other.is_zero()).then(|| self.made_with(other, &self.value / &other.value))
     }
 
     /// Remainder with the sign of the dividend; none by zero.
     pub fn rem(&self, other: &Self) -> Option<Self> {
-        (!other.is_zero()).then(|| Self(rounded(&self.0 % &other.0)))
+        // By way of the quotient, which is rounded, as everything after it.
+        let times = self.div(other)?.value.trunc();
+        let whole = self.made(times * &other.value);
+        Some(self.made(&self.value - whole.value))
     }
 }
 
-/// The nearest fraction of [`BITS`] bits, the even one of two; a whole number stays as it is.
-fn rounded(number: BigRational) -> BigRational {
-    if number.is_integer() {
+/// The nearest number of so many bits, the even one of two.
+fn rounded(number: BigRational, bits: u64) -> BigRational {
+    if number.is_integer() && number.numer().bits() <= bits {
         return number;
     }
-    let shift = shift(&number);
+    let shift = shift(&number, bits);
     let (numerator, denominator) = match shift < 0 {
         true => (number.numer().abs(), number.denom() << shift.unsigned_abs()),
         false => (number.numer().abs() << shift.unsigned_abs(), number.denom().clone()),
@@ -201,13 +242,13 @@ fn rounded(number: BigRational) -> BigRational {
     BigRational::from_integer(mantissa) / power_of_two(shift)
 }
 
-/// Places by which a fraction is shifted to make a whole number of [`BITS`] bits of it.
-fn shift(number: &BigRational) -> i64 {
-    let bits = |part: &BigInt| i64::try_from(part.bits()).unwrap_or(i64::MAX);
+/// Places by which a number is shifted to make a whole number of so many bits of it.
+fn shift(number: &BigRational, bits: u64) -> i64 {
+    let bits = i64::try_from(bits).unwrap_or(i64::MAX);
+    let length = |part: &BigInt| i64::try_from(part.bits()).unwrap_or(i64::MAX);
     // The quotient has as many bits as its parts tell, or one more.
-    let shift =
-        i64::try_from(BITS).unwrap_or(i64::MAX) - bits(number.numer()) + bits(number.denom());
-    let fits = number.abs() * power_of_two(shift) < power_of_two(i64::try_from(BITS).unwrap_or(0));
+    let shift = bits - length(number.numer()) + length(number.denom());
+    let fits = number.abs() * power_of_two(shift) < power_of_two(bits);
     if fits { shift } else { shift - 1 }
 }
 
@@ -219,17 +260,42 @@ fn power_of_two(exponent: i64) -> BigRational {
     }
 }
 
+/// The whole number with the most zeros at its end that reads back as this one of so many bits.
+fn shortest_whole(number: &BigInt, bits: u64) -> BigInt {
+    let Some(lost) = number.bits().checked_sub(bits).filter(|lost| *lost > 0) else {
+        return number.clone();
+    };
+    let size = number.abs();
+    let half = BigInt::one() << (lost - 1);
+    // Half of the last bit away, the even mantissa is read.
+    let is_even = !size.bit(lost);
+    let reads_back = |away: &BigInt| *away < half || (is_even && *away == half);
+    let mut power = BigInt::from(10).pow(u32::try_from(size.to_string().len()).unwrap_or(0));
+    let mut shortest = size.clone();
+    while power > BigInt::one() {
+        power /= 10;
+        let below = &size / &power * &power;
+        let (down, up) = (&size - &below, &below + &power - &size);
+        if reads_back(&down) || reads_back(&up) {
+            let is_up = reads_back(&up) && (up < down || !reads_back(&down));
+            shortest = if is_up { below + power } else { below };
+            break;
+        }
+    }
+    if number.is_negative() { -shortest } else { shortest }
+}
+
 impl fmt::Display for Number {
     /// The shortest decimal that reads back as this number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_integer() {
-            return write!(f, "{}", self.0.numer());
+        if self.value.is_integer() {
+            return write!(f, "{}", shortest_whole(self.value.numer(), self.bits));
         }
-        let sign = if self.0.is_negative() { "-" } else { "" };
+        let sign = if self.value.is_negative() { "-" } else { "" };
         // Everything is counted in halves of the last bit: a reader may be off by one.
-        let places = u64::try_from(shift(&self.0).max(0)).unwrap_or(0) + 1;
+        let places = u64::try_from(shift(&self.value, self.bits).max(0)).unwrap_or(0) + 1;
         let one = BigInt::one() << places;
-        let scaled = self.0.numer().abs() * &one / self.0.denom();
+        let scaled = self.value.numer().abs() * &one / self.value.denom();
         let mut digits = &scaled >> places;
         let mut rest = scaled - (&digits << places);
         let mut slack = BigInt::one();
@@ -282,11 +348,21 @@ mod tests {
         assert_eq!(Number::parse("1e3").unwrap().to_string(), "1000");
         assert_eq!(Number::parse("007").unwrap().to_string(), "7");
         // Terraform's digits: the last ones are those of 512 bits.
-        let quotient = |a, b| Number::from(a).div(&Number::from(b)).unwrap().to_string();
-        assert_eq!(quotient(1, 3), format!("0.{}5", "3".repeat(154)));
-        assert_eq!(quotient(2, 3), format!("0.{}7", "6".repeat(153)));
-        assert_eq!(quotient(10, 3), format!("3.{}2", "3".repeat(153)));
-        assert_eq!(quotient(-100, 7), format!("-14.{}286", "285714".repeat(25)));
+        let number = |text| Number::parse(text).unwrap();
+        let quotient = |a, b| number(a).div(&number(b)).unwrap().to_string();
+        assert_eq!(quotient("1", "3"), format!("0.{}5", "3".repeat(154)));
+        assert_eq!(quotient("2", "3"), format!("0.{}7", "6".repeat(153)));
+        assert_eq!(quotient("10", "3"), format!("3.{}2", "3".repeat(153)));
+        assert_eq!(quotient("-100", "7"), format!("-14.{}286", "285714".repeat(25)));
+        // Counted and computed numbers have fewer.
+        let third = Number::from(1).div(&Number::from(3)).unwrap();
+        assert_eq!(third.to_string(), "0.33333333333333333334");
+        let float = |number| Number::from_f64(number).unwrap();
+        assert_eq!(float(0.1).to_string(), "0.1");
+        assert_eq!(float(2_f64.powi(64)).to_string(), "18446744073709550000");
+        assert_eq!(float(-(2_f64.powi(70))).to_string(), "-1180591620717411300000");
+        assert_eq!(float(2_f64.powi(64)).add(&number("1")).to_string(), "18446744073709551617");
+        assert!(float(0.1).is_same(&number("0.1")) && float(0.1) != number("0.1"));
         for bad in ["", "x", "1e", "1e99999", ".", "0x1", "1_0"] {
             assert!(Number::parse(bad).is_none(), "{bad}");
         }

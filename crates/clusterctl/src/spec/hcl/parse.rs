@@ -38,7 +38,8 @@ pub fn body(text: &str) -> Result<Body> {
         )
         .at(&(0..0)));
     }
-    let parsed = without_doubled_keys(text, hcl_edit::parser::parse_body)
+    let readable = template::without_heredocs(text, 0)?;
+    let parsed = without_doubled_keys(&readable, hcl_edit::parser::parse_body)
         .map_err(|error| syntax(&error, text, 0))?;
     Reader { text, base: 0 }.body(&parsed)
 }
@@ -61,7 +62,8 @@ pub(super) fn part(text: &str, range: Span, base: usize) -> Result<Expr> {
         return Err(Failure::new(Class::Parse, "an expression is missing").at(&(base..base)));
     }
     // A line break ends an expression of a file, but not one in a template.
-    let parsed = without_doubled_keys(inner, hcl_edit::parser::parse_expr)
+    let readable = template::without_heredocs(inner, base)?;
+    let parsed = without_doubled_keys(&readable, hcl_edit::parser::parse_expr)
         .map_err(|error| syntax(&error, inner, base))?;
     Reader { text: inner, base }.expr(&parsed)
 }
@@ -101,7 +103,8 @@ fn without_doubled_keys<T>(
     parse(text)
 }
 
-/// Where the letters of the key lie that begins here: a word, or quoted text without escapes.
+/// Where the letters of the key lie that begins here: a word, quoted text without escapes, or
+/// the first word of an expression in parentheses.
 fn key_at(text: &[u8], start: usize) -> Option<Span> {
     let rest = text.get(start..)?;
     let length = |text: &[u8], fits: fn(u8) -> bool| {
@@ -111,6 +114,14 @@ fn key_at(text: &[u8], start: usize) -> Option<Span> {
         (b'"', rest) => {
             let length = length(rest, |byte| !matches!(byte, b'"' | b'\\' | b'$' | b'%' | b'\n'));
             (rest.get(length) == Some(&b'"')).then(|| start + 1..start + 1 + length)?
+        }
+        (b'(', rest) => {
+            // Letters or digits of the expression, not those of an escape.
+            let at = rest.iter().position(u8::is_ascii_alphanumeric)?;
+            let is_escape = at.checked_sub(1).is_some_and(|at| rest.get(at) == Some(&b'\\'));
+            let start = start + 1 + at;
+            let word = length(rest.get(at..)?, |byte| byte.is_ascii_alphanumeric());
+            (!is_escape).then_some(start..start + word)?
         }
         _ => {
             let is_name =
@@ -267,6 +278,13 @@ impl Reader<'_> {
                         .filter(|inner| !inner.contains(['\\', '$', '%', '"']));
                     let node = Node::Text(plain.unwrap_or(text.as_str()).into());
                     ObjectKey::Expr(Expr { span: self.span(span), node })
+                }
+                // Read again from the real text: a word of it may have another name here.
+                library::ObjectKey::Expression(Expression::Parenthesis(inner)) => {
+                    match inner.inner().span() {
+                        Some(span) => ObjectKey::Expr(part(self.text, span, self.base)?),
+                        None => ObjectKey::Expr(self.expr(inner.inner())?),
+                    }
                 }
                 library::ObjectKey::Expression(expr) => ObjectKey::Expr(self.expr(expr)?),
             };

@@ -1,6 +1,9 @@
 //! Templates as they stand in heredocs and template files: no backslash escapes, and the
 //! indentation of a `<<-` heredoc taken away as HashiCorp's parser does it, piece by piece.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use super::ast::{Expr, Part, TemplateFor};
 use super::error::{Class, Failure};
 use super::parse;
@@ -31,25 +34,97 @@ struct Tokens {
 
 /// Reads a heredoc from its `<<` to its end marker; `base` is where it stands in the file.
 pub(super) fn heredoc(raw: &str, base: usize) -> Result<Vec<Part>> {
-    let bad = || Failure::new(Class::Parse, "the heredoc has no end").at(&(base..base + raw.len()));
-    let first = raw.find('\n').ok_or_else(bad)?;
-    let flush = raw.starts_with("<<-");
-    let marker = raw.get(..first).unwrap_or_default().trim_start_matches(['<', '-']).trim();
-    let body = raw.get(first + 1..).unwrap_or_default();
-    // The last line is the end marker.
-    let mut end = body.len();
-    for (at, line) in line_starts(body) {
-        if line.trim() == marker {
-            end = at;
-        }
-    }
-    let body = body.get(..end).unwrap_or_default();
-    let mut tokens = tokenize(body, true).map_err(|failure| failure.moved(base + first + 1))?;
-    if flush {
+    let bad = || Failure::new(Class::Parse, NO_END).at(&(base..base + raw.len()));
+    let heredoc = Heredoc::at(raw, 0).ok_or_else(bad)?;
+    let text = heredoc.body.and_then(|body| raw.get(body)).ok_or_else(bad)?;
+    let base = base + heredoc.head.end;
+    let mut tokens = tokenize(text, true).map_err(|failure| failure.moved(base))?;
+    if raw.starts_with("<<-") {
         dedent(&mut tokens);
     }
-    let base = base + first + 1;
-    Builder { text: body, base, tokens: tokens.list.into_iter(), depth: 0 }.parts()
+    Builder { text, base, tokens: tokens.list.into_iter(), depth: 0 }.parts()
+}
+
+const NO_END: &str = "the heredoc has no end: a line with its marker and nothing else";
+
+/// Where the parts of a heredoc lie.
+struct Heredoc {
+    /// Its first line: `<<`, the marker, the line break.
+    head: Range<usize>,
+    /// What is between the first line and that of the marker; none when it has no end.
+    body: Option<Range<usize>>,
+}
+
+impl Heredoc {
+    /// The heredoc that begins here.
+    fn at(text: &str, start: usize) -> Option<Self> {
+        let rest = text.get(start..)?.strip_prefix("<<")?;
+        let line = rest.split_inclusive('\n').next().filter(|line| line.ends_with('\n'))?;
+        let marker = line.strip_prefix('-').unwrap_or(line).trim_end_matches(['\r', '\n']);
+        let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+        if marker.is_empty() || !marker.chars().all(is_name) {
+            return None;
+        }
+        let head = start..start + 2 + line.len();
+        let lines = line_starts(text.get(head.end..)?);
+        let end = lines.into_iter().find(|(_, line)| line.trim() == marker);
+        Some(Self { body: end.map(|(at, _)| head.end..head.end + at), head })
+    }
+}
+
+/// The text with the bodies of its heredocs made unreadable, every byte in its place: the library
+/// would end them at any line that begins with the marker, `EOT)` too.
+pub(super) fn without_heredocs(text: &str, base: usize) -> Result<Cow<'_, str>> {
+    if !text.contains("<<") {
+        return Ok(text.into());
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at).copied() {
+        match (byte, bytes.get(at + 1)) {
+            (b'"', _) => match quoted(text, at + 1) {
+                Some(end) => at = end,
+                // The library tells what is wrong.
+                None => break,
+            },
+            (b'#', _) | (b'/', Some(b'/')) => at = line_end(text, at),
+            (b'/', Some(b'*')) => match text.get(at..).and_then(|rest| rest.find("*/")) {
+                Some(length) => at += length + 1,
+                None => break,
+            },
+            (b'<', Some(b'<')) => {
+                if let Some(Heredoc { head, body }) = Heredoc::at(text, at) {
+                    let Some(body) = body else {
+                        let head = base + head.start..base + head.end - 1;
+                        return Err(Failure::new(Class::Parse, NO_END).at(&head));
+                    };
+                    at = body.end;
+                    if body.is_empty() {
+                        // The library goes on to another marker, if there is one: this is `""`.
+                        at += text.get(at..).map_or(0, line_length);
+                        let text = b"\"\"".iter().chain(std::iter::repeat(&b' '));
+                        for (byte, new) in
+                            bytes.get_mut(head.start..at).into_iter().flatten().zip(text)
+                        {
+                            *byte = *new;
+                        }
+                        continue;
+                    }
+                    // No line of the filling begins with the marker.
+                    let marker = text.get(head).unwrap_or_default().trim_start_matches(['<', '-']);
+                    let filling = if marker.starts_with('x') { b'y' } else { b'x' };
+                    for byte in bytes.get_mut(body).into_iter().flatten() {
+                        *byte = if *byte == b'\n' { b'\n' } else { filling };
+                    }
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    // Nothing but whole lines was replaced, by letters.
+    Ok(String::from_utf8(bytes).map_or_else(|_| text.into(), Cow::from))
 }
 
 /// Reads a template file.
@@ -65,6 +140,11 @@ fn line_starts(text: &str) -> impl Iterator<Item = (usize, &str)> {
         at += line.len();
         (start, line.trim_end_matches(['\n', '\r']))
     })
+}
+
+/// The bytes up to the line's end.
+fn line_length(text: &str) -> usize {
+    text.find(['\r', '\n']).unwrap_or(text.len())
 }
 
 /// Cuts a template into tokens; in a heredoc each line is a text of its own.
@@ -238,11 +318,11 @@ impl Builder<'_> {
         Err(self.failure("a directive ends that was not begun", &at))
     }
 
-    fn failure(&self, message: &str, at: &std::ops::Range<usize>) -> Failure {
+    fn failure(&self, message: &str, at: &Range<usize>) -> Failure {
         Failure::new(Class::Parse, message).at(&(self.base + at.start..self.base + at.end))
     }
 
-    fn until(&mut self) -> Result<(Vec<Part>, End, std::ops::Range<usize>)> {
+    fn until(&mut self) -> Result<(Vec<Part>, End, Range<usize>)> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return Err(Failure::new(Class::Parse, "the template nests too deeply"));

@@ -21,12 +21,17 @@ pub(super) fn base64encode(given: &Arguments<'_>) -> Result<Value> {
     Ok(Value::string(STANDARD.encode(given.string(0)?.as_bytes())))
 }
 
+/// The bytes of base64, in which line breaks do not count.
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let text: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    LENIENT.decode(text).ok()
+}
+
 pub(super) fn base64decode(given: &Arguments<'_>) -> Result<Value> {
-    let text: String = given.string(0)?.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    match LENIENT.decode(text).map(String::from_utf8) {
-        Ok(Ok(text)) => Ok(Value::string(text)),
-        Ok(Err(_)) => given.fail("the decoded bytes are no text (UTF-8)"),
-        Err(_) => given.fail("the text is no base64"),
+    match decode_base64(&given.string(0)?).map(String::from_utf8) {
+        Some(Ok(text)) => Ok(Value::string(text)),
+        Some(Err(_)) => given.fail("the decoded bytes are no text (UTF-8)"),
+        None => given.fail("the text is no base64"),
     }
 }
 
@@ -145,49 +150,4 @@ pub(super) fn csvdecode(given: &Arguments<'_>) -> Result<Value> {
     }
     let columns = header.iter().map(|name| (name.clone(), Type::String)).collect();
     Ok(Kind::List(Type::Object(columns), Arc::new(items)).into())
-}
-
-pub(super) fn textencodebase64(given: &Arguments<'_>) -> Result<Value> {
-    let (text, encoding) = (given.string(0)?, given.string(1)?);
-    let bytes: Vec<u8> = match encoding.to_ascii_uppercase().as_str() {
-        "UTF-8" => text.as_bytes().to_vec(),
-        "UTF-16LE" => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
-        "UTF-16BE" => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
-        "ISO-8859-1" | "US-ASCII" => {
-            let most = if encoding.eq_ignore_ascii_case("US-ASCII") { 127 } else { 255 };
-            let bytes =
-                text.chars().map(|c| u8::try_from(u32::from(c)).ok().filter(|b| *b <= most));
-            match bytes.collect() {
-                Some(bytes) => bytes,
-                None => return given.fail(format!("a letter is not in {encoding}")),
-            }
-        }
-        _ => return given.fail(format!("{encoding:?} is no encoding that is known")),
-    };
-    Ok(Value::string(STANDARD.encode(bytes)))
-}
-
-pub(super) fn textdecodebase64(given: &Arguments<'_>) -> Result<Value> {
-    let (text, encoding) = (given.string(0)?, given.string(1)?);
-    let Ok(bytes) = LENIENT.decode(text.as_bytes()) else {
-        return given.fail("the text is no base64");
-    };
-    let wide = |read: fn([u8; 2]) -> u16| -> Option<String> {
-        let (pairs, rest) = bytes.as_chunks::<2>();
-        if !rest.is_empty() {
-            return None;
-        }
-        String::from_utf16(&pairs.iter().map(|pair| read(*pair)).collect::<Vec<_>>()).ok()
-    };
-    let decoded = match encoding.to_ascii_uppercase().as_str() {
-        "UTF-8" => String::from_utf8(bytes.clone()).ok(),
-        "UTF-16LE" => wide(u16::from_le_bytes),
-        "UTF-16BE" => wide(u16::from_be_bytes),
-        "ISO-8859-1" | "US-ASCII" => Some(bytes.iter().map(|byte| char::from(*byte)).collect()),
-        _ => return given.fail(format!("{encoding:?} is no encoding that is known")),
-    };
-    match decoded {
-        Some(text) => Ok(Value::string(text)),
-        None => given.fail(format!("the bytes are no {encoding}")),
-    }
 }

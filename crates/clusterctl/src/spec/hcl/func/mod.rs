@@ -1,5 +1,6 @@
 //! Functions that depend on their arguments alone.
 
+mod charset;
 mod collection;
 mod date;
 mod encoding;
@@ -130,8 +131,8 @@ static FUNCTIONS: &[Entry] = &[
     whole("strrev", 1, 1, text::strrev),
     whole("substr", 3, 3, text::substr),
     whole("sum", 1, 1, numeric::sum),
-    whole("textdecodebase64", 2, 2, encoding::textdecodebase64),
-    whole("textencodebase64", 2, 2, encoding::textencodebase64),
+    whole("textdecodebase64", 2, 2, charset::textdecodebase64),
+    whole("textencodebase64", 2, 2, charset::textencodebase64),
     whole("timeadd", 2, 2, date::timeadd),
     whole("timecmp", 2, 2, date::timecmp),
     whole("title", 1, 1, text::title),

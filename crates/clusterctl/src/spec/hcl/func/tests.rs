@@ -164,6 +164,8 @@ fn a_key_may_stand_twice_and_be_any_word() {
     gives(&[
         (r#"{ "x y" = 1, "x y" = 4, null = 2, true = 3 }"#, r#"{"null":2,"true":3,"x y":4}"#),
         (r#"{ "é" = 1, b = { é = 2, é = 3 }, "é" = 4 }"#, r#"{"b":{"é":3},"é":4}"#),
+        (r#"{ ("k") = 1, ("k") = 2, (1) = 3, (1): 4 }"#, r#"{"1":4,"k":2}"#),
+        (r#"{ (upper("a")) = 1, (upper("a")) = { ("b") = 1, ("b") = 2 } }"#, r#"{"A":{"b":2}}"#),
     ]);
 }
 
@@ -257,5 +259,64 @@ fn a_set_is_gone_through_in_terraforms_order() {
             "tolist(toset([tomap({ b = 1 }), tomap({ a = 2 }), tomap({})]))",
             r#"[{"a":2},{"b":1},{}]"#,
         ),
+    ]);
+}
+
+#[test]
+fn numbers_have_the_bits_that_terraform_computes_with() {
+    gives(&[
+        ("ceil(log(9, 3))", "3"),
+        ("floor(log(1000, 10))", "2"),
+        ("log(3, 2)", "1.584962500721156"),
+        ("pow(2, 64) + 1", "18446744073709551617"),
+        ("pow(2, 64)", "18446744073709550000"),
+        ("pow(2, 64) == 18446744073709551616", "true"),
+        ("pow(10, 23)", "100000000000000000000000"),
+        ("pow(10, -1) == 0.1", "true"),
+        ("pow(2, 0.5) * pow(2, 0.5)", "2.0000000000000004"),
+        ("length([1]) / length([1, 2, 3])", "0.33333333333333333334"),
+        (r#"cidrhost("fd00::/16", pow(2, 64))"#, r#""fd00:0:0:1::""#),
+        ("pow(0, 0)", "1"),
+        ("pow(2, -1074) > 0", "true"),
+    ]);
+    refuses(&["pow(10, 400)", "log(0, 2)"]);
+}
+
+#[test]
+fn a_heredoc_ends_at_its_marker_alone_on_a_line() {
+    gives(&[
+        ("<<EOT\na\nEOT)\nEOTX\nEOT x\nEOT\n", r#""a\nEOT)\nEOTX\nEOT x\n""#),
+        ("<<-EOT\n  a\n  EOT,\n  EOT \n", r#""a\nEOT,\n""#),
+        ("[<<EOT\nEOT]\nEOT\t\n, 1]", r#"["EOT]\n",1]"#),
+        ("upper(<<x\nxx ${\"y\"}\nx\n)", r#""XX Y\n""#),
+        ("\"<<EOT ${1 + 1}\"", r#""<<EOT 2""#),
+        ("[<<EOT\nEOT\n, <<-EOT\n  EOT \n, <<EOT\na\nEOT\n]", r#"["","","a\n"]"#),
+        ("<<EOT\n$${a} \"\nEOT\n", r#""${a} \"\n""#),
+    ]);
+    refuses(&["upper(<<EOT\na\nEOT)", "[<<EOT\na\nEOT, 1]", "<<EOT\nEOT\n\nEOT", "<<EOT\na"]);
+}
+
+#[test]
+fn text_is_encoded_under_the_names_of_iana() {
+    gives(&[
+        (r#"textencodebase64("é", "latin1")"#, r#""6Q==""#),
+        (r#"textencodebase64("a", "UTF-16")"#, r#""/v8AYQ==""#),
+        (r#"textdecodebase64("//5hAA==", "csUTF16")"#, r#""a""#),
+        (r#"textencodebase64("ı", " ISO-8859-9 ")"#, r#""/Q==""#),
+        (r#"textdecodebase64("0A==", "l5")"#, r#""Ğ""#),
+        (r#"textencodebase64("日本", "Shift_JIS")"#, r#""k/qWew==""#),
+        (r#"textdecodebase64("gA==", "windows-1252")"#, r#""€""#),
+        (r#"textdecodebase64("YWJj\n", "KOI8-R")"#, r#""abc""#),
+    ]);
+    refuses(&[
+        r#"textencodebase64("ı", "latin1")"#,
+        r#"textencodebase64("ð", "latin5")"#,
+        r#"textencodebase64("é", "US-ASCII")"#,
+        r#"textdecodebase64("/w==", "us")"#,
+        r#"textencodebase64("a", "windows-31j")"#,
+        r#"textencodebase64("a", "utf8")"#,
+        r#"textdecodebase64("YQ", "utf-8")"#,
+        r#"textdecodebase64("77+9", "utf-8")"#,
+        r#"textdecodebase64("gQ==", "windows-1252")"#,
     ]);
 }
