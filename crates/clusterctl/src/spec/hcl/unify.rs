@@ -65,11 +65,15 @@ pub(super) fn unify(types: &[Type]) -> Option<Type> {
     let kind = if maps > 0 && all_are(maps) {
         collections(&types, Type::Map)
     } else if maps > 0 && all_are(maps + objects) {
-        objects_as_maps(&types).or_else(|| preferred(&types))
+        structures_as(&types, |kind| matches!(kind, Type::Object(_)), one_map)
+            .filter(|kind| matches!(kind, Type::Map(_)))
+            .or_else(|| preferred(&types))
     } else if lists > 0 && all_are(lists) {
         collections(&types, Type::List)
     } else if lists > 0 && all_are(lists + tuples) {
-        tuples_as_lists(&types).or_else(|| preferred(&types))
+        structures_as(&types, |kind| matches!(kind, Type::Tuple(_)), one_list)
+            .filter(|kind| matches!(kind, Type::List(_)))
+            .or_else(|| preferred(&types))
     } else if sets > 0 && all_are(sets) {
         collections(&types, Type::Set)
     } else if objects > 0 && all_are(objects) {
@@ -112,24 +116,17 @@ fn collections(types: &[Type], of: fn(Box<Type>) -> Type) -> Option<Type> {
     })
 }
 
-fn objects_as_maps(types: &[Type]) -> Option<Type> {
-    let is_object = |kind: &&Type| matches!(kind, Type::Object(_));
-    let map = one_map(&types.iter().filter(is_object).cloned().collect::<Vec<_>>())?;
-    let types: Vec<Type> = types
-        .iter()
-        .map(|kind| if is_object(&kind) { map.clone() } else { kind.clone() })
-        .collect();
-    unify(&types).filter(|kind| matches!(kind, Type::Map(_)))
-}
-
-fn tuples_as_lists(types: &[Type]) -> Option<Type> {
-    let is_tuple = |kind: &&Type| matches!(kind, Type::Tuple(_));
-    let list = one_list(&types.iter().filter(is_tuple).cloned().collect::<Vec<_>>())?;
-    let types: Vec<Type> = types
-        .iter()
-        .map(|kind| if is_tuple(&kind) { list.clone() } else { kind.clone() })
-        .collect();
-    unify(&types).filter(|kind| matches!(kind, Type::List(_)))
+/// Unifies collections with structures beside them, which become one collection first.
+fn structures_as(
+    types: &[Type],
+    is_structure: fn(&Type) -> bool,
+    as_one: fn(&[Type]) -> Option<Type>,
+) -> Option<Type> {
+    let structures: Vec<Type> = types.iter().filter(|kind| is_structure(kind)).cloned().collect();
+    let one = as_one(&structures)?;
+    let collections =
+        types.iter().map(|kind| if is_structure(kind) { one.clone() } else { kind.clone() });
+    unify(&collections.collect::<Vec<_>>())
 }
 
 /// Objects with the same names are one object; else, or if that cannot be, they are a map.

@@ -1,5 +1,5 @@
 //! Conditionals. Only the branch taken is evaluated for its value, but the other one has a say in
-//! the type, even where it would fail.
+//! the type, even where it would fail, and in whether it is sensitive.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,9 @@ impl Evaluator<'_> {
         };
         let (taken, other) = if flag { (yes, no) } else { (no, yes) };
         let value = self.expr(taken)?;
-        let other = type_of(self.typed(other));
+        let other = self.typed(other);
+        let is_sensitive = test.sensitive || other.as_ref().is_ok_and(|other| other.sensitive);
+        let other = type_of(other);
         let own = value.type_of();
         let kind = match (&own, &other) {
             // What has no type of its own takes the other's; only null is ever converted so.
@@ -43,7 +45,7 @@ impl Evaluator<'_> {
             )));
         };
         let value = convert(&value, &kind).map_err(Failure::value)?;
-        Ok(value.marked(test.sensitive))
+        Ok(value.marked(is_sensitive))
     }
 
     /// The value of an expression; if it fails, as much of its type as its form tells.

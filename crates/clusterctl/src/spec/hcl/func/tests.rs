@@ -263,6 +263,19 @@ fn a_set_is_gone_through_in_terraforms_order() {
 }
 
 #[test]
+fn the_branch_that_is_not_taken_hides_what_a_condition_gives() {
+    gives(&[
+        ("issensitive(true ? 1 : sensitive(2))", "true"),
+        ("issensitive(false ? sensitive(null) : 2)", "true"),
+        ("issensitive(sensitive(true) ? 1 : 2)", "true"),
+        // A mark within is not one of the whole, and what fails has none.
+        ("issensitive(true ? [1] : [sensitive(2)])", "false"),
+        ("issensitive((true ? { a = 1 } : { a = sensitive(2) }).a)", "false"),
+        (r#"issensitive(true ? 1 : tonumber(sensitive("x")))"#, "false"),
+    ]);
+}
+
+#[test]
 fn numbers_have_the_bits_that_terraform_computes_with() {
     gives(&[
         ("ceil(log(9, 3))", "3"),
