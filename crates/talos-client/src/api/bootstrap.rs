@@ -31,7 +31,8 @@ impl Client {
     /// [`Bootstrap::of_cluster`].
     ///
     /// # Errors
-    /// [`ErrorKind::NotReady`] while the node is still booting: try again.
+    /// [`ErrorKind::NotReady`] while the node is still booting: try again. [`ErrorKind::FailedPrecondition`] if its etcd
+    /// has data and has failed.
     /// [`ErrorKind::Unimplemented`] on a worker. An error that
     /// [may have been applied](Error::may_have_been_applied) can be repeated with this method.
     pub async fn bootstrap(&self) -> Result<Bootstrap, Error> {
@@ -51,6 +52,8 @@ impl Client {
             {
                 return Ok(Bootstrap::AlreadyDone);
             }
+            // It answers that one is there already, and does not say that it does not work.
+            phase if phase.failure().is_some() => self.allows(&phase, true).await?,
             // The node's own answer says what is in the way.
             _ => {}
         }

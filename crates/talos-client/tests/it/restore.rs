@@ -416,6 +416,9 @@ async fn an_etcd_that_failed_with_data_is_none_that_waits() {
         (ErrorKind::FailedPrecondition, "10.5.0.12"),
         "{error}"
     );
+    // Nor is it taken for one that was started, by who asks that node alone.
+    let error = clients[1].bootstrap().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error}");
     assert_eq!(lab.bootstraps(), 1, "the other one");
 }
 
