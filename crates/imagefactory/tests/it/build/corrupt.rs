@@ -85,18 +85,7 @@ async fn broken_extensions_are_refused_with_the_reason() -> Outcome {
     let builder = Builder::new(cache, client.clone());
     for (name, layer, reason) in cases {
         push(&sim, &client, &format!("bad/{name}:1"), layer).await?;
-        let image = |rest: &str| format!("{}/{rest}", sim.registry_addr()).parse();
-        let request = BuildRequest {
-            version: talos_version("v1.12.11")?,
-            architecture: Architecture::Amd64,
-            platform: Platform::Nocloud,
-            imager: image("siderolabs/imager:v1.12.11")?,
-            installer_base: None,
-            iso: true,
-            extensions: vec![image(&format!("bad/{name}:1"))?],
-            kernel_args: Vec::new(),
-            schematic: None,
-        };
+        let request = of_extensions(&sim, &[&format!("bad/{name}:1")])?;
         let error = builder.build(&request, &|_| {}).await.err().ok_or(name)?;
         assert!(
             matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported),
@@ -129,20 +118,8 @@ async fn a_build_that_failed_has_ended_all_of_its_work() -> Outcome {
     push(&sim, &client, "bad/x:1", raw(&[top], "/etc/passwd", tar::EntryType::Regular, "")?)
         .await?;
     push(&sim, &client, "late/x:1", tar(&[top, ("rootfs/", 0o755, b"")])?).await?;
-    let image = |rest: &str| format!("{}/{rest}", sim.registry_addr()).parse();
-    let mut extensions = vec![image("bad/x:1")?, image("long/x:1")?];
-    extensions.extend(vec![image("late/x:1")?; 8]);
-    let request = BuildRequest {
-        version: talos_version("v1.12.11")?,
-        architecture: Architecture::Amd64,
-        platform: Platform::Nocloud,
-        imager: image("siderolabs/imager:v1.12.11")?,
-        installer_base: None,
-        iso: true,
-        extensions,
-        kernel_args: Vec::new(),
-        schematic: None,
-    };
+    let names = [["bad/x:1", "long/x:1"].as_slice(), &["late/x:1"; 8]].concat();
+    let request = of_extensions(&sim, &names)?;
     let told = std::sync::Mutex::new(Vec::new());
     let progress = |text: &str| told.lock().expect("no panic").push(text.to_owned());
     let builder = Builder::new(cache.clone(), client);
@@ -156,6 +133,23 @@ async fn a_build_that_failed_has_ended_all_of_its_work() -> Outcome {
     assert_eq!(begun("long/x"), 1, "{told:?}");
     assert!(begun("late/x") < 8, "{told:?}");
     Ok(())
+}
+
+/// What is asked of a builder: an ISO with extensions of the simulated registry.
+fn of_extensions(sim: &Sim, names: &[&str]) -> Fallible<BuildRequest> {
+    let image = |rest: &str| format!("{}/{rest}", sim.registry_addr()).parse();
+    let extensions = names.iter().copied().map(image).collect::<Result<_, _>>()?;
+    Ok(BuildRequest {
+        version: talos_version("v1.12.11")?,
+        architecture: Architecture::Amd64,
+        platform: Platform::Nocloud,
+        imager: image("siderolabs/imager:v1.12.11")?,
+        installer_base: None,
+        iso: true,
+        extensions,
+        kernel_args: Vec::new(),
+        schematic: None,
+    })
 }
 
 /// An archive with one entry more, whose name and target no writer would take.
